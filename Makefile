@@ -1,0 +1,67 @@
+# `make` lists the targets. Everything runs from go.mod: only Go is needed.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+GO ?= go
+LINT := $(GO) tool -modfile=.ci/lint.mod golangci-lint
+BUF := $(GO) tool buf
+
+.PHONY: help
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## Run the main job end to end: every event type in by HTTP, out by gRPC.
+	@$(GO) run ./cmd/webhook-gateway demo
+
+.PHONY: test
+test: ## Run all tests with the race detector.
+	$(GO) test -race ./...
+
+.PHONY: build
+build: ## Build bin/webhook-gateway.
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/webhook-gateway ./cmd/webhook-gateway
+
+.PHONY: generate
+generate: ## Generate gen/ from proto/.
+	$(BUF) generate
+
+.PHONY: generate-check
+generate-check: ## Fail if gen/ is not what proto/ generates.
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(BUF) generate --output "$$dir" && \
+	diff -r gen "$$dir/gen" && echo "gen/ is what proto/ generates" || \
+	{ echo "gen/ differs from what proto/ generates: run make generate and commit"; exit 1; }
+
+.PHONY: lint
+lint: ## Lint the Go code and the protos.
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+	$(LINT) run ./...
+
+.PHONY: format
+format: ## Format the Go code and the protos.
+	$(BUF) format --write
+	$(LINT) fmt ./...
+
+# Compared with the commit before, unless told otherwise.
+AGAINST ?= HEAD~1
+
+.PHONY: breaking
+breaking: ## Fail if the protos break users of those at AGAINST (default HEAD~1).
+	@if git cat-file -e '$(AGAINST):buf.yaml' 2>/dev/null; then \
+		$(BUF) breaking --against '.git#ref=$(AGAINST)' && echo "no breaking change since $(AGAINST)"; \
+	else echo "no protos at $(AGAINST) to compare with"; fi
+
+FUZZTIME ?= 30s
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (default 30s).
+	@set -e; for pkg in $$($(GO) list ./server/... ./cmd/...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; done
+
+.PHONY: ci
+ci: ## What CI runs.
+	.ci/run
