@@ -1,0 +1,138 @@
+// Package rpcerr turns what went wrong into a gRPC status. It is the one place
+// where a reason gets its status code.
+package rpcerr
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+)
+
+// Domain is the domain of every ErrorInfo of the gateway.
+const Domain = "webhook-gateway"
+
+const namePrefix = "ERROR_REASON_"
+
+// Option adds a detail to an error.
+type Option func(*details)
+
+type details struct {
+	info  *errdetails.ErrorInfo
+	retry *errdetails.RetryInfo
+}
+
+// WithMetadata adds a key and its value to the ErrorInfo.
+func WithMetadata(key, value string) Option {
+	return func(d *details) {
+		if d.info.Metadata == nil {
+			d.info.Metadata = make(map[string]string)
+		}
+		d.info.Metadata[key] = value
+	}
+}
+
+// WithRetryDelay adds a RetryInfo: how long the caller should wait before it
+// tries again.
+func WithRetryDelay(delay time.Duration) Option {
+	return func(d *details) { d.retry = &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)} }
+}
+
+// Error returns a gRPC status error with the code of the reason and an ErrorInfo.
+// The message says to the caller what was wrong and what to do.
+func Error(reason webhookgatewayv1.ErrorReason, message string, options ...Option) error {
+	d := details{info: &errdetails.ErrorInfo{Reason: Name(reason), Domain: Domain}}
+	for _, option := range options {
+		option(&d)
+	}
+	messages := []protoadapt.MessageV1{d.info}
+	if d.retry != nil {
+		messages = append(messages, d.retry)
+	}
+	s := status.New(Code(reason), message)
+	detailed, err := s.WithDetails(messages...)
+	if err != nil { // metadata that is not UTF-8: better no details than no status
+		return s.Err()
+	}
+	return detailed.Err()
+}
+
+// Reason returns the reason of an error made by Error, and
+// ERROR_REASON_UNSPECIFIED for any other.
+func Reason(err error) webhookgatewayv1.ErrorReason {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
+			return webhookgatewayv1.ErrorReason(webhookgatewayv1.ErrorReason_value[namePrefix+info.GetReason()])
+		}
+	}
+	return webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+// RetryDelay returns the delay given with WithRetryDelay, or 0.
+func RetryDelay(err error) time.Duration {
+	for _, detail := range status.Convert(err).Details() {
+		if retry, ok := detail.(*errdetails.RetryInfo); ok {
+			return retry.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
+}
+
+// Name returns the stable text of a reason, such as `SIGNATURE_MISMATCH`.
+func Name(reason webhookgatewayv1.ErrorReason) string {
+	return strings.TrimPrefix(reason.String(), namePrefix)
+}
+
+// Code returns the status code of a reason.
+func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
+	switch reason {
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_NOT_JSON_OBJECT,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_INCOMPLETE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TOO_LARGE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_ENCODING_UNSUPPORTED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_MALFORMED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID:
+		return codes.InvalidArgument
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TIMEOUT:
+		return codes.DeadlineExceeded
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISSING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH:
+		return codes.Unauthenticated
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_NOT_GRANTED:
+		return codes.PermissionDenied
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_PROVIDER_UNKNOWN,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_NOT_FOUND:
+		return codes.NotFound
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:
+		return codes.Unimplemented
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS:
+		return codes.ResourceExhausted
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
+		return codes.Unavailable
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD:
+		return codes.FailedPrecondition
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED:
+		return codes.OutOfRange
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+	}
+	return codes.Unknown // only for a reason that does not exist
+}
