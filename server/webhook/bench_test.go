@@ -1,0 +1,73 @@
+package webhook_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
+)
+
+// benchProvider does no work, so that the benchmark shows the edge.
+type benchProvider struct{}
+
+func (benchProvider) Name() string                  { return "vezgo" }
+func (benchProvider) ID() webhookgatewayv1.Provider { return webhookgatewayv1.Provider_PROVIDER_VEZGO }
+
+func (benchProvider) Authenticate(*provider.Delivery) (provider.Identity, error) {
+	return provider.Identity{ClientID: "client", Verification: &webhookgatewayv1.Verification{}}, nil
+}
+
+func (benchProvider) Decode([]byte) (provider.Decoded, error) {
+	return provider.Decoded{Event: &webhookgatewayv1.Event{}}, nil
+}
+
+// responseRecorder is cheaper than httptest's.
+type responseRecorder struct {
+	header http.Header
+	code   int
+}
+
+func (r *responseRecorder) Header() http.Header         { return r.header }
+func (r *responseRecorder) WriteHeader(code int)        { r.code = code }
+func (r *responseRecorder) Write(p []byte) (int, error) { return len(p), nil }
+
+// BenchmarkEdge is the cost of the edge per delivery, without the connection,
+// the provider and the log.
+func BenchmarkEdge(b *testing.B) {
+	discard := &fakeLog{append: func(context.Context, eventlog.Entry) (eventlog.Receipt, error) {
+		return eventlog.Receipt{Position: 1}, nil
+	}}
+	handler, err := webhook.New(webhook.DefaultConfig(), []provider.Provider{benchProvider{}}, discard,
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		b.Fatal(err)
+	}
+	payload := `{"hook":"SyncAccount","user":{"id":"65a000000000000000000001","loginName":"user-42"},` +
+		`"account":{"id":"65a000000000000000000002","provider":"coinbase"}}`
+	body := strings.NewReader(payload)
+	request := httptest.NewRequest(http.MethodPost, "/v1/webhooks/vezgo", body)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "axios/1.6")
+	request.Header.Set("X-Client-Id", "client")
+	response := &responseRecorder{header: make(http.Header)}
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Reset(payload)
+		request.Body = io.NopCloser(body)
+		response.code = http.StatusOK
+		handler.ServeHTTP(response, request)
+		if response.code != http.StatusOK {
+			b.Fatal(response.code)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+// unknownProvider is the label of a delivery that names no provider of ours.
+const unknownProvider = "unknown"
+
+// metrics has no label for the client: an unconfigured client id comes from
+// outside and has no bound.
+type metrics struct {
+	deliveries   *prometheus.CounterVec
+	unverified   *prometheus.CounterVec
+	drifted      *prometheus.CounterVec
+	appendTiming prometheus.Histogram
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "webhook_gateway_deliveries_total",
+			Help: "Deliveries by outcome: stored, duplicate, conflict (stored, but another body with the same event id was stored before), " +
+				"probe_not_stored (a ping answered 200 while the log fails), or the reason of the refusal.",
+		}, []string{"provider", "outcome"}),
+		unverified: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "webhook_gateway_verification_failures_accepted_total",
+			Help: "Deliveries that failed verification and were accepted because the provider is in report mode.",
+		}, []string{"provider"}),
+		drifted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "webhook_gateway_decode_drift_total",
+			Help: "Accepted deliveries whose typed payload lacks something of the body: an unknown type or field, or a field of another type.",
+		}, []string{"provider"}),
+		appendTiming: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "webhook_gateway_append_duration_seconds",
+			Help:    "How long the event log took to store a delivery, failures included.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17),
+		}),
+	}
+	err := errors.Join(
+		registerer.Register(m.deliveries),
+		registerer.Register(m.unverified),
+		registerer.Register(m.drifted),
+		registerer.Register(m.appendTiming),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return m, nil
+}
+
+func (m *metrics) refused(providerName string, reason webhookgatewayv1.ErrorReason) {
+	m.deliveries.WithLabelValues(providerName, strings.ToLower(rpcerr.Name(reason))).Inc()
+}

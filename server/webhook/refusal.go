@@ -1,0 +1,186 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/status"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+const (
+	contentTypeJSON = "application/json"
+	// retryDelay is what the sender of a delivery that was not stored is told.
+	retryDelay = 5 * time.Second
+)
+
+// httpStatus returns the HTTP status of a reason: the one table of the edge.
+// What is not a refusal of a delivery was not stored, and may be tried again.
+func httpStatus(reason webhookgatewayv1.ErrorReason) int {
+	switch reason {
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_NOT_JSON_OBJECT,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_INCOMPLETE:
+		return http.StatusBadRequest
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISSING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH:
+		return http.StatusUnauthorized
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED:
+		return http.StatusForbidden
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_PROVIDER_UNKNOWN,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN:
+		return http.StatusNotFound
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:
+		return http.StatusMethodNotAllowed
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TIMEOUT:
+		return http.StatusRequestTimeout
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TOO_LARGE:
+		return http.StatusRequestEntityTooLarge
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_ENCODING_UNSUPPORTED:
+		return http.StatusUnsupportedMediaType
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+		return http.StatusTooManyRequests
+	default:
+		return http.StatusServiceUnavailable
+	}
+}
+
+type refusalBody struct {
+	Error refusalError `json:"error"`
+}
+
+type refusalError struct {
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// refuser answers, logs and counts refusals.
+type refuser struct {
+	logger  *slog.Logger
+	metrics *metrics
+	samples map[webhookgatewayv1.ErrorReason]*sampler
+}
+
+func newRefuser(logger *slog.Logger, m *metrics) *refuser {
+	samples := make(map[webhookgatewayv1.ErrorReason]*sampler)
+	for number := range webhookgatewayv1.ErrorReason_name {
+		samples[webhookgatewayv1.ErrorReason(number)] = newSampler()
+	}
+	return &refuser{logger: logger, metrics: m, samples: samples}
+}
+
+// handleError answers an error of the unary handler, or of reading the body.
+func (r *refuser) handleError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+	d := deliveryFrom(ctx)
+	if d.bodyErr != nil {
+		err = d.bodyErr
+	}
+	reason := rpcerr.Reason(err)
+	if reason == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		d.cause = err
+		err = notStored()
+		reason = rpcerr.Reason(err)
+	}
+	r.refuse(ctx, w, d, reason, status.Convert(err).Message(), rpcerr.RetryDelay(err))
+}
+
+// handleRoutingError answers what the mux has no route for.
+func (r *refuser) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
+	reason, message := webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN,
+		"there is nothing at this path: deliver to /v1/webhooks/{provider} or /v1/webhooks/{provider}/{client_id}"
+	if code == http.StatusMethodNotAllowed {
+		reason, message = webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED,
+			"a delivery is a POST"
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	r.refuse(ctx, w, deliveryFrom(ctx), reason, message, 0)
+}
+
+func (r *refuser) refuse(
+	ctx context.Context, w http.ResponseWriter, d *delivery, reason webhookgatewayv1.ErrorReason, message string, retry time.Duration,
+) {
+	providerName := unknownProvider
+	if d.provider != nil {
+		providerName = d.provider.Name()
+	}
+	r.metrics.refused(providerName, reason)
+	code := httpStatus(reason)
+	if suppressed, ok := r.samples[reason].sample(); ok {
+		r.log(ctx, d, code, suppressed,
+			slog.String("provider", providerName), slog.String("reason", rpcerr.Name(reason)), slog.String("message", message))
+	}
+
+	body, err := json.Marshal(refusalBody{Error: refusalError{Reason: rpcerr.Name(reason), Message: message}})
+	if err != nil {
+		body = nil // two strings always encode
+	}
+	header := w.Header()
+	header.Set("Content-Type", contentTypeJSON)
+	if retry > 0 {
+		seconds := (retry + time.Second - 1) / time.Second
+		header.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+	if reason == webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_ENCODING_UNSUPPORTED {
+		header.Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+	}
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // the sender may be gone
+}
+
+// log writes one line. Never the query, which may hold a secret, nor the body,
+// nor the path, of which only the client id is of use.
+func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int64, attrs ...slog.Attr) {
+	level := slog.LevelWarn
+	if code >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	attrs = append(attrs, slog.Int("status", code), slog.Any("source", d.source))
+	if d.clientID != "" {
+		attrs = append(attrs, slog.String("client_id", clip(d.clientID)))
+	}
+	if d.cause != nil {
+		attrs = append(attrs, slog.Any("error", d.cause))
+	}
+	if suppressed > 0 {
+		attrs = append(attrs, slog.Int64("suppressed", suppressed))
+	}
+	r.logger.LogAttrs(ctx, level, "delivery refused", attrs...)
+}
+
+// notStored is the answer to a delivery that could not be stored.
+func notStored() error {
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
+		"the event could not be stored: try again later", rpcerr.WithRetryDelay(retryDelay))
+}
+
+// sampler lets through ten log lines at once and one per second after that, so
+// that nobody can flood the log. Metrics count everything.
+type sampler struct {
+	limiter    *rate.Limiter
+	suppressed atomic.Int64
+}
+
+func newSampler() *sampler { return &sampler{limiter: rate.NewLimiter(1, 10)} }
+
+// sample says whether to log, and how many lines were suppressed since the last.
+func (s *sampler) sample() (suppressed int64, ok bool) {
+	if !s.limiter.Allow() {
+		s.suppressed.Add(1)
+		return 0, false
+	}
+	return s.suppressed.Swap(0), true
+}

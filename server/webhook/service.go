@@ -1,0 +1,228 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+// probeTimeout bounds the wait for the log of a provider's probe, which is
+// answered OK whatever the log says, and should be answered soon.
+const probeTimeout = 2 * time.Second
+
+// endpoint is a provider with its counters.
+type endpoint struct {
+	provider.Provider
+	stored, duplicate, conflict, probeNotStored prometheus.Counter
+	unverified, drifted                         prometheus.Counter
+}
+
+func newEndpoint(p provider.Provider, m *metrics) *endpoint {
+	name := p.Name()
+	return &endpoint{
+		Provider:       p,
+		stored:         m.deliveries.WithLabelValues(name, "stored"),
+		duplicate:      m.deliveries.WithLabelValues(name, "duplicate"),
+		conflict:       m.deliveries.WithLabelValues(name, "conflict"),
+		probeNotStored: m.deliveries.WithLabelValues(name, "probe_not_stored"),
+		unverified:     m.unverified.WithLabelValues(name),
+		drifted:        m.drifted.WithLabelValues(name),
+	}
+}
+
+// service is the WebhookService. It is called in-process by the mux only, with a
+// delivery in the context.
+type service struct {
+	webhookgatewayv1.UnimplementedWebhookServiceServer
+
+	endpoints     map[string]*endpoint
+	log           Appender
+	appendTimeout time.Duration
+	limits        *rateLimits
+	metrics       *metrics
+	logger        *slog.Logger
+	samples       samples
+	success       *webhookgatewayv1.ReceiveWebhookResponse
+}
+
+// samples bound the log lines about deliveries that were not refused.
+type samples struct{ probeNotStored, conflict, unverified *sampler }
+
+// ReceiveWebhook verifies, decodes and stores one delivery.
+func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
+	d := deliveryFrom(ctx)
+	d.clientID = req.GetClientId()
+	ep, ok := s.endpoints[req.GetProvider()]
+	if !ok {
+		return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_PROVIDER_UNKNOWN,
+			"there is no such provider, or it is not enabled: check the URL, and the configuration of the gateway")
+	}
+	d.provider = ep
+
+	identity, err := authenticate(ep, d, req)
+	if err != nil {
+		return nil, err
+	}
+	decoded, err := ep.Decode(req.GetBody())
+	if err != nil {
+		return nil, refusalOf(err)
+	}
+	if !decoded.Probe {
+		if delay := s.limits.delay(clientKey{ep.ID(), identity.ClientID}, time.Now()); delay > 0 {
+			return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+				"the deliveries of this client exceed the configured rate: try again later", rpcerr.WithRetryDelay(delay))
+		}
+	}
+
+	event := decoded.Event
+	event.Provider = ep.ID()
+	event.ClientId = identity.ClientID
+	event.Verification = identity.Verification
+	receipt, err := s.store(ctx, decoded, req.GetBody())
+	if err != nil {
+		if !decoded.Probe {
+			d.cause = err
+			return nil, notStored()
+		}
+		ep.probeNotStored.Inc()
+		s.warn(ctx, s.samples.probeNotStored, "a probe was answered OK although it could not be stored", d, slog.Any("error", err))
+		return s.success, nil
+	}
+	s.record(ctx, d, event, receipt)
+	return s.success, nil
+}
+
+// authenticate returns whom a delivery belongs to, with a client id that can be
+// stored, and the verification with its source address.
+func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhookRequest) (provider.Identity, error) {
+	request := provider.Delivery{
+		ClientID: req.GetClientId(),
+		Header:   d.header,
+		Source:   d.source,
+		Body:     req.GetBody(),
+	}
+	if d.rawQuery != "" {
+		request.Query, _ = url.ParseQuery(d.rawQuery) // the parts that are well-formed
+	}
+	identity, err := ep.Authenticate(&request)
+	if err != nil {
+		return provider.Identity{}, refusalOf(err)
+	}
+	d.clientID = identity.ClientID
+	// NOTE: such an id could never be stored, and a 503 would be retried for ever.
+	if len(identity.ClientID) > eventlog.MaxClientIDLen || !utf8.ValidString(identity.ClientID) {
+		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
+			fmt.Sprintf("the client id is not UTF-8 text of at most %d bytes", eventlog.MaxClientIDLen))
+	}
+	if d.source.IsValid() {
+		identity.Verification.SourceAddress = d.source.String()
+	}
+	return identity, nil
+}
+
+// store makes the event durable. It goes on when the sender hangs up, because
+// the sender cannot know whether it has been stored.
+func (s *service) store(ctx context.Context, decoded provider.Decoded, body []byte) (eventlog.Receipt, error) {
+	entry, err := newEntry(decoded, body)
+	if err != nil {
+		return eventlog.Receipt{}, err
+	}
+	timeout := s.appendTimeout
+	if decoded.Probe {
+		timeout = min(timeout, probeTimeout)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	start := time.Now()
+	receipt, err := s.log.Append(ctx, entry)
+	s.metrics.appendTiming.Observe(time.Since(start).Seconds())
+	if err != nil {
+		return eventlog.Receipt{}, fmt.Errorf("append to the event log: %w", err)
+	}
+	return receipt, nil
+}
+
+// newEntry encodes the event. A payload that cannot be encoded is left out:
+// the delivery is authentic, so its raw body is stored all the same.
+func newEntry(decoded provider.Decoded, body []byte) (eventlog.Entry, error) {
+	entry, err := eventlog.NewEntry(decoded.Event, decoded.EventID, body)
+	if err == nil {
+		return entry, nil
+	}
+	event := decoded.Event
+	event.Payload = nil
+	event.Type = webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED
+	event.TypeName = ""
+	event.DecodeError = "the typed payload cannot be encoded"
+	entry, retryErr := eventlog.NewEntry(event, decoded.EventID, body)
+	if retryErr != nil {
+		return eventlog.Entry{}, fmt.Errorf("encode the event: %w", errors.Join(err, retryErr))
+	}
+	return entry, nil
+}
+
+// record counts and logs what became of a stored delivery.
+func (s *service) record(ctx context.Context, d *delivery, event *webhookgatewayv1.Event, receipt eventlog.Receipt) {
+	ep := d.provider
+	switch {
+	case receipt.Duplicate:
+		ep.duplicate.Inc()
+	case receipt.Conflict:
+		ep.conflict.Inc()
+		s.warn(ctx, s.samples.conflict, "another body with the event id of this delivery was stored before: both are kept", d,
+			slog.Uint64("position", uint64(receipt.Position)))
+	default:
+		ep.stored.Inc()
+	}
+	if event.GetVerification().GetVerdict() == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
+		ep.unverified.Inc()
+		s.warn(ctx, s.samples.unverified, "a delivery that failed verification was accepted in report mode", d,
+			slog.String("failure", event.GetVerification().GetFailure()))
+	}
+	if event.GetDecodeError() != "" {
+		ep.drifted.Inc()
+	}
+	if s.logger.Enabled(ctx, slog.LevelDebug) {
+		s.logger.LogAttrs(ctx, slog.LevelDebug, "delivery stored",
+			slog.String("provider", ep.Name()), slog.String("client_id", event.GetClientId()),
+			slog.String("type", event.GetType().String()), slog.Any("source", d.source),
+			slog.Uint64("position", uint64(receipt.Position)), slog.Bool("duplicate", receipt.Duplicate),
+			slog.String("decode_error", event.GetDecodeError()))
+	}
+}
+
+func (s *service) warn(ctx context.Context, sampler *sampler, message string, d *delivery, attr slog.Attr) {
+	suppressed, ok := sampler.sample()
+	if !ok {
+		return
+	}
+	s.logger.LogAttrs(ctx, slog.LevelWarn, message,
+		slog.String("provider", d.provider.Name()), slog.String("client_id", clip(d.clientID)),
+		slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr)
+}
+
+// refusalOf turns the error of a provider into a status. An error that is no
+// refusal is a fault of ours: the delivery is not refused for it, only not stored.
+func refusalOf(err error) error {
+	var refusal *provider.Refusal
+	if errors.As(err, &refusal) {
+		return rpcerr.Error(refusal.Reason, refusal.Message)
+	}
+	return err
+}
+
+// clip keeps a client id that came from outside short enough for the log.
+func clip(clientID string) string {
+	return clientID[:min(len(clientID), eventlog.MaxClientIDLen)]
+}

@@ -1,0 +1,129 @@
+// Package webhook is the public HTTP edge: it takes the deliveries of providers,
+// bounds and reads them, has the provider verify and decode them, stores them in
+// the event log, and answers.
+//
+// A request passes through grpc-gateway's mux to the unary
+// WebhookService.ReceiveWebhook in the same process. The mux sees only method
+// and path. Headers, query, source address and body travel in the context, so
+// that no header can override the method, set a timeout or populate a field, and
+// the body arrives byte for byte.
+//
+// Answers: 200 with `{}` when the event is durable, was durable before, or is a
+// probe; otherwise a small JSON object with a stable reason (see ErrorReason):
+//
+//	{"error":{"reason":"SIGNATURE_MISMATCH","message":"…"}}
+//
+// It never holds a secret or a part of the body. What could not be stored is
+// answered 503 with Retry-After, never otherwise.
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/prometheus/client_golang/prometheus"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+)
+
+// Appender stores events; see eventlog.Log for what Append promises.
+type Appender interface {
+	Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receipt, error)
+}
+
+// New returns the handler of the public listener. Serve it with the server that
+// NewServer returns: some limits are the server's.
+func New(
+	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer,
+) (http.Handler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	trusted, err := parseProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(registerer)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := make(map[string]*endpoint, len(providers))
+	for _, p := range providers {
+		if _, ok := endpoints[p.Name()]; ok {
+			return nil, fmt.Errorf("two providers have the name %q", p.Name())
+		}
+		endpoints[p.Name()] = newEndpoint(p, m)
+	}
+
+	refuser := newRefuser(logger, m)
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, rawBody{success: []byte("{}")}),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved), // %2F in a client id is a part of it
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithErrorHandler(refuser.handleError),
+		runtime.WithRoutingErrorHandler(refuser.handleRoutingError),
+	)
+	err = webhookgatewayv1.RegisterWebhookServiceHandlerServer(context.Background(), mux, &service{
+		endpoints:     endpoints,
+		log:           log,
+		appendTimeout: cfg.AppendTimeout,
+		limits:        newRateLimits(cfg.RateLimit),
+		metrics:       m,
+		logger:        logger,
+		samples:       samples{newSampler(), newSampler(), newSampler()},
+		success:       &webhookgatewayv1.ReceiveWebhookResponse{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("register the webhook service: %w", err)
+	}
+	return &edge{
+		mux:     mux,
+		trusted: trusted,
+		limits:  bodyLimits{maxBody: cfg.MaxBodyBytes, maxBuffered: cfg.MaxBufferedBytes},
+		noForm:  url.Values{},
+	}, nil
+}
+
+// edge puts what the mux must not see beside it.
+type edge struct {
+	mux     *runtime.ServeMux
+	trusted proxies
+	limits  bodyLimits
+	noForm  url.Values
+}
+
+func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d := &delivery{
+		header:        r.Header,
+		rawQuery:      r.URL.RawQuery,
+		source:        e.trusted.source(r.RemoteAddr, r.Header["X-Forwarded-For"]),
+		body:          r.Body,
+		contentLength: r.ContentLength,
+		limits:        &e.limits,
+	}
+	defer d.release()
+	routed := r.WithContext(context.WithValue(r.Context(), deliveryKey{}, d))
+	routed.Header, routed.Host, routed.RemoteAddr = nil, "", ""
+	routed.Body = d
+	// The generated code fills the request from a form that it parses unless there
+	// is one.
+	routed.Form, routed.PostForm = e.noForm, e.noForm
+	e.mux.ServeHTTP(w, routed)
+}
+
+type deliveryKey struct{}
+
+// deliveryFrom returns the delivery that ServeHTTP put into the context.
+func deliveryFrom(ctx context.Context) *delivery {
+	if d, ok := ctx.Value(deliveryKey{}).(*delivery); ok {
+		return d
+	}
+	return &delivery{bodyErr: errNotADelivery}
+}
