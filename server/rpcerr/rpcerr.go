@@ -38,16 +38,24 @@ func WithMetadata(key, value string) Option {
 	}
 }
 
-// WithRetryDelay adds a RetryInfo: how long the caller should wait before it
-// tries again.
+// WithRetryDelay sets how long the caller should wait before it tries again.
 func WithRetryDelay(delay time.Duration) Option {
 	return func(d *details) { d.retry = &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)} }
 }
 
-// Error returns a gRPC status error with the code of the reason and an ErrorInfo.
-// The message says to the caller what was wrong and what to do.
+// DefaultRetryDelay is the delay of a reason that asks to try again, if no other
+// is given.
+const DefaultRetryDelay = time.Second
+
+// Error returns a gRPC status error with the code of the reason and an
+// ErrorInfo, and with a RetryInfo if the reason asks to try again. The message
+// says to the caller what was wrong and what to do.
 func Error(reason webhookgatewayv1.ErrorReason, message string, options ...Option) error {
+	code := Code(reason)
 	d := details{info: &errdetails.ErrorInfo{Reason: Name(reason), Domain: Domain}}
+	if code == codes.Unavailable || code == codes.ResourceExhausted {
+		WithRetryDelay(DefaultRetryDelay)(&d)
+	}
 	for _, option := range options {
 		option(&d)
 	}
@@ -55,7 +63,7 @@ func Error(reason webhookgatewayv1.ErrorReason, message string, options ...Optio
 	if d.retry != nil {
 		messages = append(messages, d.retry)
 	}
-	s := status.New(Code(reason), message)
+	s := status.New(code, message)
 	detailed, err := s.WithDetails(messages...)
 	if err != nil { // metadata that is not UTF-8: better no details than no status
 		return s.Err()
@@ -74,7 +82,8 @@ func Reason(err error) webhookgatewayv1.ErrorReason {
 	return webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
-// RetryDelay returns the delay given with WithRetryDelay, or 0.
+// RetryDelay returns how long an error asks to wait before trying again, or 0 if
+// it does not ask to.
 func RetryDelay(err error) time.Duration {
 	for _, detail := range status.Convert(err).Details() {
 		if retry, ok := detail.(*errdetails.RetryInfo); ok {
