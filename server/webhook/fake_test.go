@@ -3,10 +3,12 @@ package webhook_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -119,20 +121,59 @@ func newFixture(t *testing.T, configure func(*fixture)) *fixture {
 	f := &fixture{
 		provider: &fakeProvider{name: "fake", verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED},
 		log:      &fakeLog{},
-		registry: prometheus.NewPedanticRegistry(),
+		registry: newRegistry(),
 		logged:   &syncBuffer{},
 		cfg:      webhook.DefaultConfig(),
 	}
 	if configure != nil {
 		configure(f)
 	}
-	handler, err := webhook.New(f.cfg, []provider.Provider{f.provider}, f.log,
-		slog.New(slog.NewTextHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), f.registry)
+	handler, err := newHandler(f.cfg, []provider.Provider{f.provider}, f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.handler = handler
 	return f
+}
+
+func newRegistry() *prometheus.Registry { return prometheus.NewPedanticRegistry() }
+
+func newHandler(cfg webhook.Config, providers []provider.Provider, f *fixture) (http.Handler, error) {
+	logger := slog.New(slog.NewTextHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return webhook.New(cfg, providers, f.log, logger, f.registry)
+}
+
+// wantMetric checks the value of a counter, or the count of a histogram.
+func (f *fixture) wantMetric(t *testing.T, name string, want float64) {
+	t.Helper()
+	families, err := f.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", label.GetName(), label.GetValue()))
+			}
+			full := family.GetName()
+			if len(labels) > 0 {
+				full += "{" + strings.Join(labels, ",") + "}"
+			}
+			if full != name {
+				continue
+			}
+			got := metric.GetCounter().GetValue()
+			if metric.GetHistogram() != nil {
+				got = float64(metric.GetHistogram().GetSampleCount())
+			}
+			if got != want {
+				t.Errorf("%s = %v, want %v", name, got, want)
+			}
+			return
+		}
+	}
+	t.Errorf("there is no metric %s", name)
 }
 
 // listen serves the edge on a real port, and returns its address.

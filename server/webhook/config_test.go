@@ -1,0 +1,46 @@
+package webhook
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestDefaultConfigIsValid(t *testing.T) {
+	t.Parallel()
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		want   string
+		change func(*Config)
+	}{
+		{"max_body_bytes", func(c *Config) { c.MaxBodyBytes = 0 }},
+		{"max_body_bytes", func(c *Config) { c.MaxBodyBytes, c.MaxBufferedBytes = 1<<40, 1<<41 }},
+		{"max_buffered_bytes", func(c *Config) { c.MaxBufferedBytes = c.MaxBodyBytes - 1 }},
+		{"max_header_bytes", func(c *Config) { c.MaxHeaderBytes = 10 }},
+		{"read_header_timeout", func(c *Config) { c.ReadHeaderTimeout = 0 }},
+		{"read_timeout", func(c *Config) { c.ReadTimeout = -1 }},
+		{"read_timeout", func(c *Config) { c.ReadTimeout = c.ReadHeaderTimeout - 1 }},
+		{"idle_timeout", func(c *Config) { c.IdleTimeout = 0 }},
+		{"append_timeout", func(c *Config) { c.AppendTimeout = 0 }},
+		{"trusted_proxies[1]", func(c *Config) { c.TrustedProxies = []string{"10.0.0.1", "proxy.example"} }},
+		{"trusted_proxies[0]", func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }},
+		{"this trusts everybody", func(c *Config) { c.TrustedProxies = []string{"0.0.0.0/0"} }},
+		{"this trusts everybody", func(c *Config) { c.TrustedProxies = []string{"::/0"} }},
+		{"this trusts everybody", func(c *Config) { c.TrustedProxies = []string{"::ffff:0.0.0.0/90"} }},
+		{"rate_limit.requests_per_second", func(c *Config) { c.RateLimit.RequestsPerSecond = -1 }},
+		{"rate_limit.burst", func(c *Config) { c.RateLimit = RateLimit{RequestsPerSecond: 1, Burst: -1} }},
+		{"rate_limit.burst", func(c *Config) { c.RateLimit.Burst = 5 }},
+	}
+	for _, test := range tests {
+		cfg := DefaultConfig()
+		test.change(&cfg)
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("Validate() = %v, want an error about %s", err, test.want)
+		}
+	}
+}

@@ -1,0 +1,511 @@
+package webhook_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	finicityv1 "github.com/webhook-gateway/webhook-gateway/gen/finicity/connect/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
+)
+
+// answer is a response as a provider sees it.
+type answer struct {
+	Code   int
+	Reason string
+}
+
+// post delivers a body and returns the answer.
+func (f *fixture) post(t *testing.T, target, body string, header http.Header) (answer, *http.Response) {
+	t.Helper()
+	return f.do(t, http.MethodPost, target, body, header)
+}
+
+func (f *fixture) do(t *testing.T, method, target, body string, header http.Header) (answer, *http.Response) {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	maps.Copy(request.Header, header)
+	recorder := httptest.NewRecorder()
+	f.handler.ServeHTTP(recorder, request)
+	response := recorder.Result()
+	return readAnswer(t, response), response
+}
+
+// readAnswer checks the form of every answer: `{}`, or a reason and a message.
+func readAnswer(t *testing.T, response *http.Response) answer {
+	t.Helper()
+	defer func() { _ = response.Body.Close() }()
+	body := readAll(t, response.Body)
+	if got := response.Header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type = %q", got)
+	}
+	if response.StatusCode == http.StatusOK {
+		if body != "{}" {
+			t.Errorf("body = %q, want {}", body)
+		}
+		return answer{Code: http.StatusOK}
+	}
+	var refusal struct {
+		Error struct{ Reason, Message string }
+	}
+	if err := json.Unmarshal([]byte(body), &refusal); err != nil || refusal.Error.Message == "" {
+		t.Errorf("body = %q (%v), want a reason and a message", body, err)
+	}
+	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+	return answer{response.StatusCode, refusal.Error.Reason}
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	type header = http.Header
+	tests := []struct {
+		name   string
+		method string // POST if empty
+		target string // the provider's path if empty
+		header header
+		want   answer
+	}{
+		{name: "delivery", want: answer{Code: 200}},
+		{name: "with a client id", target: "/v1/webhooks/fake/client-1", want: answer{Code: 200}},
+		{name: "trailing slash: no client id", target: "/v1/webhooks/fake/", want: answer{Code: 200}},
+		{name: "with a query", target: "/v1/webhooks/fake?secret=x", want: answer{Code: 200}},
+		{name: "malformed query", target: "/v1/webhooks/fake?a;b=%zz", want: answer{Code: 200}},
+		{name: "unknown provider", target: "/v1/webhooks/stripe", want: answer{404, "PROVIDER_UNKNOWN"}},
+		{name: "provider in capitals", target: "/v1/webhooks/Fake", want: answer{404, "PROVIDER_UNKNOWN"}},
+		{name: "no provider", target: "/v1/webhooks/", want: answer{404, "PROVIDER_UNKNOWN"}},
+		{name: "no such path", target: "/v1/webhooks", want: answer{404, "PATH_UNKNOWN"}},
+		{name: "root", target: "/", want: answer{404, "PATH_UNKNOWN"}},
+		{name: "too deep", target: "/v1/webhooks/fake/client/x", want: answer{404, "PATH_UNKNOWN"}},
+		{name: "the path of gRPC", target: "/webhookgateway.v1.WebhookService/ReceiveWebhook", want: answer{404, "PATH_UNKNOWN"}},
+		{name: "no dot segments", target: "/v1/webhooks/x/../fake", want: answer{404, "PATH_UNKNOWN"}},
+		{name: "GET", method: "GET", want: answer{405, "METHOD_NOT_ALLOWED"}},
+		{name: "PUT", method: "PUT", want: answer{405, "METHOD_NOT_ALLOWED"}},
+		{name: "OPTIONS", method: "OPTIONS", want: answer{405, "METHOD_NOT_ALLOWED"}},
+		{name: "GET of an unknown path", method: "GET", target: "/x", want: answer{404, "PATH_UNKNOWN"}},
+		{name: "GET cannot become POST", method: "GET", header: header{"X-Http-Method-Override": {"POST"}}, want: answer{405, "METHOD_NOT_ALLOWED"}},
+		{
+			name: "POST cannot become GET", want: answer{415, "CONTENT_TYPE_UNSUPPORTED"},
+			header: header{"X-Http-Method-Override": {"GET"}, "Content-Type": {"application/x-www-form-urlencoded"}},
+		},
+		{name: "charset", header: header{"Content-Type": {"application/json; charset=utf-8"}}, want: answer{Code: 200}},
+		{name: "capitals", header: header{"Content-Type": {"Application/JSON;x=y"}}, want: answer{Code: 200}},
+		{name: "malformed parameter", header: header{"Content-Type": {"application/json; charset"}}, want: answer{Code: 200}},
+		{name: "no content type", header: header{"Content-Type": nil}, want: answer{Code: 200}},
+		{name: "text", header: header{"Content-Type": {"text/plain"}}, want: answer{415, "CONTENT_TYPE_UNSUPPORTED"}},
+		{name: "garbage content type", header: header{"Content-Type": {";;"}}, want: answer{415, "CONTENT_TYPE_UNSUPPORTED"}},
+		{name: "gzip", header: header{"Content-Encoding": {"gzip"}}, want: answer{415, "CONTENT_ENCODING_UNSUPPORTED"}},
+		{name: "gzip after identity", header: header{"Content-Encoding": {"identity", "gzip"}}, want: answer{415, "CONTENT_ENCODING_UNSUPPORTED"}},
+		{name: "identity", header: header{"Content-Encoding": {"Identity"}}, want: answer{Code: 200}},
+		{name: "a gRPC timeout is no header of ours", header: header{"Grpc-Timeout": {"garbage"}}, want: answer{Code: 200}},
+		{name: "a short gRPC timeout either", header: header{"Grpc-Timeout": {"1n"}}, want: answer{Code: 200}},
+		{name: "binary metadata either", header: header{"Grpc-Metadata-X-Bin": {"%%%"}}, want: answer{Code: 200}},
+		{name: "Accept does not matter", header: header{"Accept": {"application/xml"}}, want: answer{Code: 200}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, nil)
+			method, target := test.method, test.target
+			if method == "" {
+				method = http.MethodPost
+			}
+			if target == "" {
+				target = "/v1/webhooks/fake"
+			}
+			got, response := f.do(t, method, target, "{}", test.header)
+			if got != test.want {
+				t.Errorf("answer = %+v, want %+v", got, test.want)
+			}
+			if got.Code == http.StatusMethodNotAllowed && response.Header.Get("Allow") != http.MethodPost {
+				t.Errorf("Allow = %q", response.Header.Get("Allow"))
+			}
+			if stored := len(f.events(t)); stored != 0 != (got.Code == http.StatusOK) {
+				t.Errorf("%d events are stored", stored)
+			}
+		})
+	}
+}
+
+func TestXMLSaysWhatToChoose(t *testing.T) {
+	t.Parallel()
+	for _, contentType := range []string{"application/xml", "text/xml; charset=utf-8", "application/soap+xml"} {
+		f := newFixture(t, nil)
+		request := httptest.NewRequest(http.MethodPost, "/v1/webhooks/fake", strings.NewReader("<a/>"))
+		request.Header.Set("Content-Type", contentType)
+		recorder := httptest.NewRecorder()
+		f.handler.ServeHTTP(recorder, request)
+		if recorder.Code != http.StatusUnsupportedMediaType || !strings.Contains(recorder.Body.String(), "choose application/json") {
+			t.Errorf("%s: %d %s", contentType, recorder.Code, recorder.Body)
+		}
+	}
+}
+
+func TestEveryProviderRefusalIsAnswered(t *testing.T) {
+	t.Parallel()
+	tests := map[webhookgatewayv1.ErrorReason]answer{
+		webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_NOT_JSON_OBJECT:   {400, "BODY_NOT_JSON_OBJECT"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISSING:      {401, "SIGNATURE_MISSING"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH:     {401, "SIGNATURE_MISMATCH"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH: {401, "SHARED_SECRET_MISMATCH"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED:     {403, "SOURCE_NOT_ALLOWED"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING:      {403, "CLIENT_ID_MISSING"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH:     {403, "CLIENT_ID_MISMATCH"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED:     {403, "CLIENT_NOT_ALLOWED"},
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN:         {404, "CLIENT_UNKNOWN"},
+	}
+	for reason, want := range tests {
+		f := newFixture(t, func(f *fixture) {
+			f.provider.refusal = &provider.Refusal{Reason: reason, Message: "what to do"}
+		})
+		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != want {
+			t.Errorf("answer = %+v, want %+v", got, want)
+		}
+		f = newFixture(t, func(f *fixture) {
+			f.provider.decoded = func([]byte) (provider.Decoded, error) {
+				return provider.Decoded{}, &provider.Refusal{Reason: reason, Message: "what to do"}
+			}
+		})
+		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != want {
+			t.Errorf("answer to a body that is refused = %+v, want %+v", got, want)
+		}
+	}
+}
+
+// An error of ours never makes the provider give up.
+func TestUnexpectedErrorIs503(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) { f.provider.refusal = errors.New("internal detail") })
+	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != (answer{503, "LOG_UNAVAILABLE"}) {
+		t.Errorf("answer = %+v", got)
+	}
+	if !strings.Contains(f.logged.String(), "internal detail") {
+		t.Error("the log does not say why")
+	}
+}
+
+func TestTheProviderSeesTheRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) { f.cfg.TrustedProxies = []string{"192.0.2.0/24"} })
+	// httptest's requests come from 192.0.2.1.
+	header := http.Header{
+		"X-Client-Id": {"header-client"}, "X-Forwarded-For": {"1.1.1.1", "203.0.113.9"}, "Authorization": {"Bearer x"},
+	}
+	body := " {\"a\":\t12345678901234567890, \"b\" :\"\\u00e4\\ud83d\\ude00ä\",\r\n\"a\":1.0e+2}\n\n"
+	got, _ := f.post(t, "/v1/webhooks/fake/a%2Fb%20c%252Fd%3A+e?token=s%20x&client_id=q&body=eHg%3D", body, header)
+	if got.Code != http.StatusOK {
+		t.Fatalf("answer = %+v", got)
+	}
+	want := provider.Delivery{
+		ClientID: "a/b c%2Fd:+e",
+		Header:   http.Header{"Content-Type": {"application/json"}},
+		Query:    url.Values{"token": {"s x"}, "client_id": {"q"}, "body": {"eHg="}},
+		Source:   netip.MustParseAddr("203.0.113.9"),
+		Body:     []byte(body),
+	}
+	maps.Copy(want.Header, header)
+	if diff := cmp.Diff(want, f.provider.last(t), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("delivery (-want +got):\n%s", diff)
+	}
+	events := f.events(t)
+	if len(events) != 1 || string(events[0].GetRawBody()) != body {
+		t.Errorf("the stored body is not what was sent: %q", events)
+	}
+}
+
+func TestTheStoredEvent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	if got, _ := f.post(t, "/v1/webhooks/fake/client-1", `{"x":1}`, nil); got.Code != http.StatusOK {
+		t.Fatalf("answer = %+v", got)
+	}
+	want := []*webhookgatewayv1.Event{{
+		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
+		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
+		TypeName: "SyncAccount",
+		ClientId: "client-1",
+		Verification: &webhookgatewayv1.Verification{
+			Verdict:       webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+			SourceAddress: "192.0.2.1",
+		},
+		RawBody: []byte(`{"x":1}`),
+	}}
+	ignored := protocmp.IgnoreFields(&webhookgatewayv1.Event{}, "id", "cursor", "receive_time")
+	if diff := cmp.Diff(want, f.events(t), protocmp.Transform(), ignored); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// A payload that cannot be encoded does not lose the delivery.
+func TestUnencodablePayloadIsStoredRaw(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) {
+		f.provider.decoded = func([]byte) (provider.Decoded, error) {
+			return provider.Decoded{Event: &webhookgatewayv1.Event{
+				TypeName: "\xff",
+				Payload:  &webhookgatewayv1.Event_Finicity{Finicity: &finicityv1.ConnectEvent{CustomerId: proto.String("\xff")}},
+			}}, nil
+		}
+	})
+	if got, _ := f.post(t, "/v1/webhooks/fake", `{"x":1}`, nil); got.Code != http.StatusOK {
+		t.Fatalf("answer = %+v", got)
+	}
+	events := f.events(t)
+	if len(events) != 1 || string(events[0].GetRawBody()) != `{"x":1}` || events[0].GetDecodeError() == "" ||
+		events[0].GetType() != webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED || events[0].Payload != nil {
+		t.Errorf("stored: %v", events)
+	}
+}
+
+// A client id that can never be stored is refused for good, not retried.
+func TestUnstorableClientIDIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, clientID := range []string{strings.Repeat("x", eventlog.MaxClientIDLen+1), "\xff"} {
+		f := newFixture(t, func(f *fixture) { f.provider.clientID = clientID })
+		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != (answer{403, "CLIENT_NOT_ALLOWED"}) {
+			t.Errorf("answer = %+v", got)
+		}
+	}
+}
+
+func TestFailingLog(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{errors.New("disk full"), eventlog.ErrClosed, context.DeadlineExceeded, context.Canceled, io.EOF} {
+		f := newFixture(t, func(f *fixture) {
+			f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) { return eventlog.Receipt{}, failure }
+		})
+		got, response := f.post(t, "/v1/webhooks/fake", "{}", nil)
+		if got != (answer{503, "LOG_UNAVAILABLE"}) || response.Header.Get("Retry-After") != "5" {
+			t.Errorf("%v: answer = %+v, Retry-After %q", failure, got, response.Header.Get("Retry-After"))
+		}
+		if !strings.Contains(f.logged.String(), failure.Error()) {
+			t.Errorf("%v: the log does not say so: %s", failure, f.logged)
+		}
+	}
+}
+
+func probe([]byte) (provider.Decoded, error) {
+	return provider.Decoded{Event: &webhookgatewayv1.Event{}, Probe: true}, nil
+}
+
+func TestProbeIsAnsweredWhileTheLogFails(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) {
+		f.provider.decoded = probe
+		f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) {
+			return eventlog.Receipt{}, errors.New("disk full")
+		}
+	})
+	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+		t.Errorf("answer = %+v", got)
+	}
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="probe_not_stored",provider="fake"}`, 1)
+	if !strings.Contains(f.logged.String(), "disk full") {
+		t.Error("the log does not say so")
+	}
+	// It is verified all the same.
+	f.provider.refusal = &provider.Refusal{Reason: webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH, Message: "x"}
+	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusUnauthorized {
+		t.Errorf("answer = %+v", got)
+	}
+}
+
+// A log that hangs does not hang deliveries for ever, and probes not for long.
+func TestAppendTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(f *fixture) {
+			f.log.append = func(ctx context.Context, _ eventlog.Entry) (eventlog.Receipt, error) {
+				<-ctx.Done()
+				return eventlog.Receipt{}, ctx.Err()
+			}
+		})
+		start := time.Now()
+		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != (answer{503, "LOG_UNAVAILABLE"}) {
+			t.Errorf("answer = %+v", got)
+		}
+		if waited := time.Since(start); waited != f.cfg.AppendTimeout {
+			t.Errorf("answered after %s", waited)
+		}
+		f.provider.decoded = probe
+		start = time.Now()
+		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+			t.Errorf("answer to a probe = %+v", got)
+		}
+		if waited := time.Since(start); waited != 2*time.Second {
+			t.Errorf("probe answered after %s", waited)
+		}
+	})
+}
+
+// A sender that hangs up cannot know whether its delivery was stored: it is.
+func TestHangUpDoesNotCancelTheAppend(t *testing.T) {
+	t.Parallel()
+	ctx, hangUp := context.WithCancel(t.Context())
+	f := newFixture(t, func(f *fixture) {
+		f.log.append = func(ctx context.Context, _ eventlog.Entry) (eventlog.Receipt, error) {
+			hangUp()
+			return eventlog.Receipt{Position: 1}, ctx.Err()
+		}
+	})
+	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/webhooks/fake", strings.NewReader("{}"))
+	recorder := httptest.NewRecorder()
+	f.handler.ServeHTTP(recorder, request)
+	if recorder.Code != http.StatusOK {
+		t.Errorf("code = %d", recorder.Code)
+	}
+}
+
+func TestReceiptsAreAnsweredAndCounted(t *testing.T) {
+	t.Parallel()
+	for outcome, receipt := range map[string]eventlog.Receipt{
+		"stored": {Position: 7}, "duplicate": {Position: 3, Duplicate: true}, "conflict": {Position: 7, Conflict: true},
+	} {
+		f := newFixture(t, func(f *fixture) {
+			f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) { return receipt, nil }
+		})
+		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+			t.Errorf("%s: answer = %+v", outcome, got)
+		}
+		f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="`+outcome+`",provider="fake"}`, 1)
+		f.wantMetric(t, "webhook_gateway_append_duration_seconds", 1)
+		if logged := strings.Contains(f.logged.String(), "another body"); logged != receipt.Conflict {
+			t.Errorf("%s: logged a conflict: %t", outcome, logged)
+		}
+	}
+}
+
+func TestReportModeAndDriftAreCounted(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) {
+		f.provider.verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
+		f.provider.decoded = func([]byte) (provider.Decoded, error) {
+			return provider.Decoded{Event: &webhookgatewayv1.Event{DecodeError: "unknown field"}}, nil
+		}
+	})
+	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+		t.Errorf("answer = %+v", got)
+	}
+	f.wantMetric(t, `webhook_gateway_verification_failures_accepted_total{provider="fake"}`, 1)
+	f.wantMetric(t, `webhook_gateway_decode_drift_total{provider="fake"}`, 1)
+}
+
+func TestRefusalsAreCountedWithBoundedLabels(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	for _, name := range []string{"a", "b", "c"} {
+		f.post(t, "/v1/webhooks/"+name, "{}", nil)
+		f.post(t, "/"+name, "{}", nil)
+	}
+	f.post(t, "/v1/webhooks/fake", "{}", http.Header{"Content-Encoding": {"gzip"}})
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="provider_unknown",provider="unknown"}`, 3)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="path_unknown",provider="unknown"}`, 3)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="content_encoding_unsupported",provider="unknown"}`, 1)
+}
+
+func TestRateLimitIsAnswered(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) { f.cfg.RateLimit = webhook.RateLimit{RequestsPerSecond: 0.001, Burst: 1} })
+	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+		t.Fatalf("answer = %+v", got)
+	}
+	got, response := f.post(t, "/v1/webhooks/fake", "{}", nil)
+	if got != (answer{429, "RATE_LIMITED"}) || response.Header.Get("Retry-After") == "" {
+		t.Errorf("answer = %+v, Retry-After %q", got, response.Header.Get("Retry-After"))
+	}
+	if got, _ := f.post(t, "/v1/webhooks/fake/another", "{}", nil); got.Code != http.StatusOK {
+		t.Errorf("answer to another client = %+v", got)
+	}
+	f.provider.decoded = probe
+	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+		t.Errorf("answer to a probe = %+v", got)
+	}
+}
+
+// Nothing that is sent comes back or is logged, but for the client id.
+func TestNothingSecretIsEchoedOrLogged(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2"
+	header := http.Header{"X-Finicity-Signature": {secret}, "Authorization": {secret}}
+	refused := newFixture(t, func(f *fixture) {
+		f.provider.refusal = &provider.Refusal{Reason: webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH, Message: "x"}
+	})
+	accepted := newFixture(t, nil)
+	for _, f := range []*fixture{refused, accepted} {
+		for _, target := range []string{"/v1/webhooks/fake?s=", "/v1/webhooks/x?s=", "/x?s=", "/", "/v1/webhooks/"} {
+			for _, contentType := range []string{"application/json", secret + "/x"} {
+				header.Set("Content-Type", contentType)
+				recorder := httptest.NewRecorder()
+				request := httptest.NewRequest(http.MethodPost, target+secret, strings.NewReader(`{"a":"`+secret+`"}`))
+				request.Header = header
+				f.handler.ServeHTTP(recorder, request)
+				if strings.Contains(recorder.Body.String(), secret) {
+					t.Errorf("%s: the answer has the secret: %s", target, recorder.Body)
+				}
+			}
+		}
+		if f.logged.String() == "" || strings.Contains(f.logged.String(), secret) {
+			t.Errorf("the log is empty or has the secret: %s", f.logged)
+		}
+	}
+}
+
+func TestRefusalsCannotFloodTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, nil)
+		for range 1000 {
+			f.post(t, "/x", "{}", nil)
+		}
+		if lines := strings.Count(f.logged.String(), "delivery refused"); lines != 10 {
+			t.Errorf("%d lines are logged", lines)
+		}
+		// Another reason is not hidden by the flood, and the flood is accounted for.
+		f.post(t, "/v1/webhooks/x", "{}", nil)
+		time.Sleep(time.Second) //nolint:forbidigo // the clock of the bubble
+		f.post(t, "/x", "{}", nil)
+		for _, want := range []string{"PROVIDER_UNKNOWN", "suppressed=990"} {
+			if !strings.Contains(f.logged.String(), want) {
+				t.Errorf("the log does not have %s", want)
+			}
+		}
+	})
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	providers := []provider.Provider{f.provider}
+	bad := webhook.DefaultConfig()
+	bad.TrustedProxies = []string{"x"}
+	_, configErr := newHandler(bad, providers, f)
+	_, registeredErr := newHandler(f.cfg, providers, f) // a second time in one registry
+	g := newFixture(t, nil)
+	g.registry = newRegistry()
+	_, twiceErr := newHandler(g.cfg, slices.Repeat(providers, 2), g)
+	for what, err := range map[string]error{"configuration": configErr, "registry": registeredErr, "providers": twiceErr} {
+		if err == nil {
+			t.Errorf("New took a bad %s", what)
+		}
+	}
+}
