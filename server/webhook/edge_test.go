@@ -33,13 +33,20 @@ type answer struct {
 	Reason string
 }
 
-// post delivers a body and returns the answer.
-func (f *fixture) post(t *testing.T, target, body string, header http.Header) (answer, *http.Response) {
+// reply is an answer with what goes along with it.
+type reply struct {
+	answer answer
+	header http.Header
+	close  bool
+}
+
+// post delivers a body.
+func (f *fixture) post(t *testing.T, target, body string, header http.Header) reply {
 	t.Helper()
 	return f.do(t, http.MethodPost, target, body, header)
 }
 
-func (f *fixture) do(t *testing.T, method, target, body string, header http.Header) (answer, *http.Response) {
+func (f *fixture) do(t *testing.T, method, target, body string, header http.Header) reply {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
@@ -47,13 +54,14 @@ func (f *fixture) do(t *testing.T, method, target, body string, header http.Head
 	recorder := httptest.NewRecorder()
 	f.handler.ServeHTTP(recorder, request)
 	response := recorder.Result()
-	return readAnswer(t, response), response
+	defer func() { _ = response.Body.Close() }()
+	return readReply(t, response)
 }
 
-// readAnswer checks the form of every answer: `{}`, or a reason and a message.
-func readAnswer(t *testing.T, response *http.Response) answer {
+// readReply checks the form of every answer: `{}`, or a reason and a message.
+func readReply(t *testing.T, response *http.Response) reply {
 	t.Helper()
-	defer func() { _ = response.Body.Close() }()
+	got := reply{answer: answer{Code: response.StatusCode}, header: response.Header, close: response.Close}
 	body := readAll(t, response.Body)
 	if got := response.Header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type = %q", got)
@@ -62,7 +70,7 @@ func readAnswer(t *testing.T, response *http.Response) answer {
 		if body != "{}" {
 			t.Errorf("body = %q, want {}", body)
 		}
-		return answer{Code: http.StatusOK}
+		return got
 	}
 	var refusal struct {
 		Error struct{ Reason, Message string }
@@ -73,7 +81,8 @@ func readAnswer(t *testing.T, response *http.Response) answer {
 	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
 	}
-	return answer{response.StatusCode, refusal.Error.Reason}
+	got.answer.Reason = refusal.Error.Reason
+	return got
 }
 
 func TestAnswers(t *testing.T) {
@@ -133,12 +142,13 @@ func TestAnswers(t *testing.T) {
 			if target == "" {
 				target = "/v1/webhooks/fake"
 			}
-			got, response := f.do(t, method, target, "{}", test.header)
+			replied := f.do(t, method, target, "{}", test.header)
+			got := replied.answer
 			if got != test.want {
 				t.Errorf("answer = %+v, want %+v", got, test.want)
 			}
-			if got.Code == http.StatusMethodNotAllowed && response.Header.Get("Allow") != http.MethodPost {
-				t.Errorf("Allow = %q", response.Header.Get("Allow"))
+			if got.Code == http.StatusMethodNotAllowed && replied.header.Get("Allow") != http.MethodPost {
+				t.Errorf("Allow = %q", replied.header.Get("Allow"))
 			}
 			if stored := len(f.events(t)); stored != 0 != (got.Code == http.StatusOK) {
 				t.Errorf("%d events are stored", stored)
@@ -178,7 +188,7 @@ func TestEveryProviderRefusalIsAnswered(t *testing.T) {
 		f := newFixture(t, func(f *fixture) {
 			f.provider.refusal = &provider.Refusal{Reason: reason, Message: "what to do"}
 		})
-		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != want {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != want {
 			t.Errorf("answer = %+v, want %+v", got, want)
 		}
 		f = newFixture(t, func(f *fixture) {
@@ -186,7 +196,7 @@ func TestEveryProviderRefusalIsAnswered(t *testing.T) {
 				return provider.Decoded{}, &provider.Refusal{Reason: reason, Message: "what to do"}
 			}
 		})
-		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != want {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != want {
 			t.Errorf("answer to a body that is refused = %+v, want %+v", got, want)
 		}
 	}
@@ -196,7 +206,7 @@ func TestEveryProviderRefusalIsAnswered(t *testing.T) {
 func TestUnexpectedErrorIs503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture) { f.provider.refusal = errors.New("internal detail") })
-	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != (answer{503, "LOG_UNAVAILABLE"}) {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != (answer{503, "LOG_UNAVAILABLE"}) {
 		t.Errorf("answer = %+v", got)
 	}
 	if !strings.Contains(f.logged.String(), "internal detail") {
@@ -212,7 +222,7 @@ func TestTheProviderSeesTheRequest(t *testing.T) {
 		"X-Client-Id": {"header-client"}, "X-Forwarded-For": {"1.1.1.1", "203.0.113.9"}, "Authorization": {"Bearer x"},
 	}
 	body := " {\"a\":\t12345678901234567890, \"b\" :\"\\u00e4\\ud83d\\ude00ä\",\r\n\"a\":1.0e+2}\n\n"
-	got, _ := f.post(t, "/v1/webhooks/fake/a%2Fb%20c%252Fd%3A+e?token=s%20x&client_id=q&body=eHg%3D", body, header)
+	got := f.post(t, "/v1/webhooks/fake/a%2Fb%20c%252Fd%3A+e?token=s%20x&client_id=q&body=eHg%3D", body, header).answer
 	if got.Code != http.StatusOK {
 		t.Fatalf("answer = %+v", got)
 	}
@@ -236,7 +246,7 @@ func TestTheProviderSeesTheRequest(t *testing.T) {
 func TestTheStoredEvent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	if got, _ := f.post(t, "/v1/webhooks/fake/client-1", `{"x":1}`, nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake/client-1", `{"x":1}`, nil).answer; got.Code != http.StatusOK {
 		t.Fatalf("answer = %+v", got)
 	}
 	want := []*webhookgatewayv1.Event{{
@@ -267,7 +277,7 @@ func TestUnencodablePayloadIsStoredRaw(t *testing.T) {
 			}}, nil
 		}
 	})
-	if got, _ := f.post(t, "/v1/webhooks/fake", `{"x":1}`, nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", `{"x":1}`, nil).answer; got.Code != http.StatusOK {
 		t.Fatalf("answer = %+v", got)
 	}
 	events := f.events(t)
@@ -282,7 +292,7 @@ func TestUnstorableClientIDIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, clientID := range []string{strings.Repeat("x", eventlog.MaxClientIDLen+1), "\xff"} {
 		f := newFixture(t, func(f *fixture) { f.provider.clientID = clientID })
-		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != (answer{403, "CLIENT_NOT_ALLOWED"}) {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != (answer{403, "CLIENT_NOT_ALLOWED"}) {
 			t.Errorf("answer = %+v", got)
 		}
 	}
@@ -294,9 +304,9 @@ func TestFailingLog(t *testing.T) {
 		f := newFixture(t, func(f *fixture) {
 			f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) { return eventlog.Receipt{}, failure }
 		})
-		got, response := f.post(t, "/v1/webhooks/fake", "{}", nil)
-		if got != (answer{503, "LOG_UNAVAILABLE"}) || response.Header.Get("Retry-After") != "5" {
-			t.Errorf("%v: answer = %+v, Retry-After %q", failure, got, response.Header.Get("Retry-After"))
+		got := f.post(t, "/v1/webhooks/fake", "{}", nil)
+		if got.answer != (answer{503, "LOG_UNAVAILABLE"}) || got.header.Get("Retry-After") != "5" {
+			t.Errorf("%v: reply = %+v", failure, got)
 		}
 		if !strings.Contains(f.logged.String(), failure.Error()) {
 			t.Errorf("%v: the log does not say so: %s", failure, f.logged)
@@ -316,7 +326,7 @@ func TestProbeIsAnsweredWhileTheLogFails(t *testing.T) {
 			return eventlog.Receipt{}, errors.New("disk full")
 		}
 	})
-	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer = %+v", got)
 	}
 	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="probe_not_stored",provider="fake"}`, 1)
@@ -325,7 +335,7 @@ func TestProbeIsAnsweredWhileTheLogFails(t *testing.T) {
 	}
 	// It is verified all the same.
 	f.provider.refusal = &provider.Refusal{Reason: webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH, Message: "x"}
-	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusUnauthorized {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusUnauthorized {
 		t.Errorf("answer = %+v", got)
 	}
 }
@@ -341,7 +351,7 @@ func TestAppendTimeout(t *testing.T) {
 			}
 		})
 		start := time.Now()
-		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got != (answer{503, "LOG_UNAVAILABLE"}) {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != (answer{503, "LOG_UNAVAILABLE"}) {
 			t.Errorf("answer = %+v", got)
 		}
 		if waited := time.Since(start); waited != f.cfg.AppendTimeout {
@@ -349,7 +359,7 @@ func TestAppendTimeout(t *testing.T) {
 		}
 		f.provider.decoded = probe
 		start = time.Now()
-		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 			t.Errorf("answer to a probe = %+v", got)
 		}
 		if waited := time.Since(start); waited != 2*time.Second {
@@ -384,7 +394,7 @@ func TestReceiptsAreAnsweredAndCounted(t *testing.T) {
 		f := newFixture(t, func(f *fixture) {
 			f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) { return receipt, nil }
 		})
-		if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 			t.Errorf("%s: answer = %+v", outcome, got)
 		}
 		f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="`+outcome+`",provider="fake"}`, 1)
@@ -403,7 +413,7 @@ func TestReportModeAndDriftAreCounted(t *testing.T) {
 			return provider.Decoded{Event: &webhookgatewayv1.Event{DecodeError: "unknown field"}}, nil
 		}
 	})
-	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer = %+v", got)
 	}
 	f.wantMetric(t, `webhook_gateway_verification_failures_accepted_total{provider="fake"}`, 1)
@@ -426,18 +436,18 @@ func TestRefusalsAreCountedWithBoundedLabels(t *testing.T) {
 func TestRateLimitIsAnswered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture) { f.cfg.RateLimit = webhook.RateLimit{RequestsPerSecond: 0.001, Burst: 1} })
-	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Fatalf("answer = %+v", got)
 	}
-	got, response := f.post(t, "/v1/webhooks/fake", "{}", nil)
-	if got != (answer{429, "RATE_LIMITED"}) || response.Header.Get("Retry-After") == "" {
-		t.Errorf("answer = %+v, Retry-After %q", got, response.Header.Get("Retry-After"))
+	got := f.post(t, "/v1/webhooks/fake", "{}", nil)
+	if got.answer != (answer{429, "RATE_LIMITED"}) || got.header.Get("Retry-After") == "" {
+		t.Errorf("reply = %+v", got)
 	}
-	if got, _ := f.post(t, "/v1/webhooks/fake/another", "{}", nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake/another", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer to another client = %+v", got)
 	}
 	f.provider.decoded = probe
-	if got, _ := f.post(t, "/v1/webhooks/fake", "{}", nil); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer to a probe = %+v", got)
 	}
 }

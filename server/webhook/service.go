@@ -96,7 +96,10 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 			return nil, notStored()
 		}
 		ep.probeNotStored.Inc()
-		s.warn(ctx, s.samples.probeNotStored, "a probe was answered OK although it could not be stored", d, slog.Any("error", err))
+		if suppressed, ok := s.samples.probeNotStored.sample(); ok {
+			s.logger.LogAttrs(ctx, slog.LevelError, "a probe was answered OK although it could not be stored",
+				d.describe(suppressed, slog.Any("error", err))...)
+		}
 		return s.success, nil
 	}
 	s.record(ctx, d, event, receipt)
@@ -180,15 +183,19 @@ func (s *service) record(ctx context.Context, d *delivery, event *webhookgateway
 		ep.duplicate.Inc()
 	case receipt.Conflict:
 		ep.conflict.Inc()
-		s.warn(ctx, s.samples.conflict, "another body with the event id of this delivery was stored before: both are kept", d,
-			slog.Uint64("position", uint64(receipt.Position)))
+		if suppressed, ok := s.samples.conflict.sample(); ok {
+			s.logger.LogAttrs(ctx, slog.LevelWarn, "another body with the event id of this delivery was stored before: both are kept",
+				d.describe(suppressed, slog.Uint64("position", uint64(receipt.Position)))...)
+		}
 	default:
 		ep.stored.Inc()
 	}
 	if event.GetVerification().GetVerdict() == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
 		ep.unverified.Inc()
-		s.warn(ctx, s.samples.unverified, "a delivery that failed verification was accepted in report mode", d,
-			slog.String("failure", event.GetVerification().GetFailure()))
+		if suppressed, ok := s.samples.unverified.sample(); ok {
+			s.logger.LogAttrs(ctx, slog.LevelWarn, "a delivery that failed verification was accepted in report mode",
+				d.describe(suppressed, slog.String("failure", event.GetVerification().GetFailure()))...)
+		}
 	}
 	if event.GetDecodeError() != "" {
 		ep.drifted.Inc()
@@ -202,14 +209,12 @@ func (s *service) record(ctx context.Context, d *delivery, event *webhookgateway
 	}
 }
 
-func (s *service) warn(ctx context.Context, sampler *sampler, message string, d *delivery, attr slog.Attr) {
-	suppressed, ok := sampler.sample()
-	if !ok {
-		return
-	}
-	s.logger.LogAttrs(ctx, slog.LevelWarn, message,
+// describe returns what a warning about a delivery says.
+func (d *delivery) describe(suppressed int64, attr slog.Attr) []slog.Attr {
+	return []slog.Attr{
 		slog.String("provider", d.provider.Name()), slog.String("client_id", clip(d.clientID)),
-		slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr)
+		slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr,
+	}
 }
 
 // refusalOf turns the error of a provider into a status. An error that is no

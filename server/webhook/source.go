@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -31,7 +32,7 @@ func parseProxy(value string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(value)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("give an address such as 10.0.0.7 or a network such as 10.0.0.0/8")
+		return netip.Prefix{}, errors.New("give an address such as 10.0.0.7 or a network such as 10.0.0.0/8")
 	}
 	addr, bits := prefix.Addr(), prefix.Bits()
 	if addr.Is4In6() {
@@ -40,7 +41,7 @@ func parseProxy(value string) (netip.Prefix, error) {
 	// NOTE: a network of everybody would let everybody choose their own source
 	// address, which is what the source check of a provider rests on.
 	if bits <= 0 {
-		return netip.Prefix{}, fmt.Errorf("this trusts everybody: name the networks of your proxies")
+		return netip.Prefix{}, errors.New("this trusts everybody: name the networks of your proxies")
 	}
 	return netip.PrefixFrom(addr, bits).Masked(), nil
 }

@@ -2,12 +2,13 @@ package webhook_test
 
 import (
 	"bufio"
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -18,12 +19,10 @@ import (
 
 // exchange sends raw bytes over a new connection and returns the answers to
 // them. hangUp closes the sending side after them.
-func exchange(t *testing.T, addr, request string, hangUp bool) (answer, *http.Response) {
+func exchange(t *testing.T, addr, request string, hangUp bool) reply {
 	t.Helper()
 	conn := dial(t, addr)
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
+	write(t, conn, request)
 	if hangUp {
 		if err := conn.CloseWrite(); err != nil {
 			t.Fatal(err)
@@ -42,13 +41,21 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-func readResponse(t *testing.T, r *bufio.Reader, method string) (answer, *http.Response) {
+func write(t *testing.T, w io.Writer, s string) {
+	t.Helper()
+	if _, err := io.WriteString(w, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readResponse(t *testing.T, r *bufio.Reader, method string) reply {
 	t.Helper()
 	response, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return readAnswer(t, response), response
+	defer func() { _ = response.Body.Close() }()
+	return readReply(t, response)
 }
 
 const head = "POST /v1/webhooks/fake HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -99,7 +106,7 @@ func TestBodiesOnTheWire(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			before := f.provider.count()
-			got, _ := exchange(t, addr, test.request, test.hangUp)
+			got := exchange(t, addr, test.request, test.hangUp).answer
 			if got != test.want {
 				t.Errorf("answer = %+v, want %+v", got, test.want)
 			}
@@ -123,13 +130,13 @@ func TestMethodsOnTheWire(t *testing.T) {
 	r := bufio.NewReader(conn)
 	// All on one connection: a refusal without a body does not cost it.
 	for _, method := range []string{"GET", "PUT", "DELETE", "PATCH"} {
-		fmt.Fprintf(conn, "%s /v1/webhooks/fake HTTP/1.1\r\nHost: x\r\n\r\n", method)
-		got, response := readResponse(t, r, method)
-		if got != (answer{405, "METHOD_NOT_ALLOWED"}) || response.Header.Get("Allow") != "POST" {
-			t.Errorf("%s: answer = %+v, Allow %q", method, got, response.Header.Get("Allow"))
+		write(t, conn, method+" /v1/webhooks/fake HTTP/1.1\r\nHost: x\r\n\r\n")
+		got := readResponse(t, r, method)
+		if got.answer != (answer{405, "METHOD_NOT_ALLOWED"}) || got.header.Get("Allow") != "POST" {
+			t.Errorf("%s: reply = %+v", method, got)
 		}
 	}
-	fmt.Fprint(conn, "HEAD /v1/webhooks/fake HTTP/1.1\r\nHost: x\r\n\r\n")
+	write(t, conn, "HEAD /v1/webhooks/fake HTTP/1.1\r\nHost: x\r\n\r\n")
 	response, err := http.ReadResponse(r, &http.Request{Method: http.MethodHead})
 	if err != nil {
 		t.Fatal(err)
@@ -138,8 +145,8 @@ func TestMethodsOnTheWire(t *testing.T) {
 	if response.StatusCode != http.StatusMethodNotAllowed || response.Header.Get("Allow") != "POST" {
 		t.Errorf("HEAD: %s, Allow %q", response.Status, response.Header.Get("Allow"))
 	}
-	fmt.Fprint(conn, head+"Content-Length: 2\r\n\r\n{}")
-	if got, _ := readResponse(t, r, http.MethodPost); got.Code != http.StatusOK {
+	write(t, conn, head+"Content-Length: 2\r\n\r\n{}")
+	if got := readResponse(t, r, http.MethodPost); got.answer.Code != http.StatusOK {
 		t.Errorf("POST: answer = %+v", got)
 	}
 }
@@ -149,14 +156,12 @@ func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
 	addr := f.listen(t)
-	for length, want := range map[int64]answer{17 << 20: {413, "BODY_TOO_LARGE"}} {
-		got, _ := exchange(t, addr, fmt.Sprintf("%sExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", head, length), false)
-		if got != want {
-			t.Errorf("answer = %+v, want %+v", got, want)
-		}
+	got := exchange(t, addr, fmt.Sprintf("%sExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", head, 17<<20), false)
+	if got.answer != (answer{413, "BODY_TOO_LARGE"}) {
+		t.Errorf("answer = %+v", got.answer)
 	}
 	conn := dial(t, addr)
-	fmt.Fprint(conn, head+"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	write(t, conn, head+"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
 	r := bufio.NewReader(conn)
 	if line, err := r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
 		t.Fatalf("got %q, %v", line, err)
@@ -164,47 +169,50 @@ func TestExpectContinue(t *testing.T) {
 	if _, err := r.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(conn, "{}")
-	if got, _ := readResponse(t, r, http.MethodPost); got.Code != http.StatusOK {
+	write(t, conn, "{}")
+	if got := readResponse(t, r, http.MethodPost); got.answer.Code != http.StatusOK {
 		t.Errorf("answer = %+v", got)
 	}
 }
 
-// The memory of large bodies is bounded over all connections; it is given back,
+// The memory of large bodies is bounded over all deliveries; it is given back,
 // and small bodies need none of it.
 func TestBufferedBodiesAreBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 300_000
 	f := newFixture(t, func(f *fixture) { f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = limit, limit })
-	addr := f.listen(t)
-	body := bytes.Repeat([]byte("x"), limit)
-	request := fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, limit, body)
+	large := strings.Repeat("x", limit)
 
-	// The first sender holds all but its last byte back: its buffer is at its full
-	// size once the second is refused.
-	holder := dial(t, addr)
-	if _, err := io.WriteString(holder, request[:len(request)-1]); err != nil {
+	// The first sender holds back its last byte.
+	body, send := io.Pipe()
+	request := httptest.NewRequest(http.MethodPost, "/v1/webhooks/fake", body)
+	request.ContentLength = limit
+	recorder := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.handler.ServeHTTP(recorder, request)
+	}()
+	if _, err := io.WriteString(send, large[1:]); err != nil { // returns when it was read
 		t.Fatal(err)
 	}
-	refused := false
-	for !refused { // the holder's bytes may still be on their way
-		got, _ := exchange(t, addr, request, false)
-		refused = got == answer{503, "LOG_UNAVAILABLE"}
-		if !refused && got.Code != http.StatusOK {
-			t.Fatalf("answer = %+v", got)
-		}
+	if got := f.post(t, "/v1/webhooks/fake", large, nil).answer; got != (answer{503, "LOG_UNAVAILABLE"}) {
+		t.Errorf("answer to a second large body = %+v", got)
 	}
-	if got, _ := exchange(t, addr, head+"Content-Length: 2\r\n\r\n{}", false); got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer to a small body = %+v", got)
 	}
-	if _, err := holder.Write([]byte("x")); err != nil {
+	if _, err := io.WriteString(send, large[:1]); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := readResponse(t, bufio.NewReader(holder), http.MethodPost); got.Code != http.StatusOK {
-		t.Errorf("answer to the first body = %+v", got)
+	<-done
+	if recorder.Code != http.StatusOK {
+		t.Errorf("code of the first body = %d", recorder.Code)
 	}
-	if got, _ := exchange(t, addr, request, false); got.Code != http.StatusOK {
-		t.Errorf("answer after that = %+v", got)
+	for range 3 {
+		if got := f.post(t, "/v1/webhooks/fake", large, nil).answer; got.Code != http.StatusOK {
+			t.Errorf("answer after that = %+v", got)
+		}
 	}
 }
 
@@ -249,19 +257,19 @@ func TestSlowBody(t *testing.T) {
 				client, accepted := net.Pipe()
 				listener.conns <- accepted
 
-				if _, err := io.WriteString(client, request); err != nil {
-					t.Fatal(err)
-				}
-				got, response := readResponse(t, bufio.NewReader(client), http.MethodPost)
-				if got != (answer{408, "BODY_TIMEOUT"}) || !response.Close {
-					t.Errorf("answer = %+v, close %t", got, response.Close)
+				write(t, client, request)
+				got := readResponse(t, bufio.NewReader(client), http.MethodPost)
+				if got.answer != (answer{408, "BODY_TIMEOUT"}) || !got.close {
+					t.Errorf("reply = %+v", got)
 				}
 				if f.provider.count() != 0 {
 					t.Error("a refused body reached the provider")
 				}
 				_ = client.Close()
 				_ = server.Close()
-				<-served
+				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
 			})
 		})
 	}
