@@ -25,59 +25,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// StartPosition is an end of the log.
-type StartPosition int32
-
-const (
-	// START_POSITION_LATEST.
-	StartPosition_START_POSITION_UNSPECIFIED StartPosition = 0
-	// At the earliest event that is retained.
-	StartPosition_START_POSITION_EARLIEST StartPosition = 1
-	// After the newest event.
-	StartPosition_START_POSITION_LATEST StartPosition = 2
-)
-
-// Enum value maps for StartPosition.
-var (
-	StartPosition_name = map[int32]string{
-		0: "START_POSITION_UNSPECIFIED",
-		1: "START_POSITION_EARLIEST",
-		2: "START_POSITION_LATEST",
-	}
-	StartPosition_value = map[string]int32{
-		"START_POSITION_UNSPECIFIED": 0,
-		"START_POSITION_EARLIEST":    1,
-		"START_POSITION_LATEST":      2,
-	}
-)
-
-func (x StartPosition) Enum() *StartPosition {
-	p := new(StartPosition)
-	*p = x
-	return p
-}
-
-func (x StartPosition) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (StartPosition) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_service_proto_enumTypes[0].Descriptor()
-}
-
-func (StartPosition) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_service_proto_enumTypes[0]
-}
-
-func (x StartPosition) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use StartPosition.Descriptor instead.
-func (StartPosition) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{0}
-}
-
 // ExpiredPolicy says what to do about events that are no longer retained.
 type ExpiredPolicy int32
 
@@ -115,11 +62,11 @@ func (x ExpiredPolicy) String() string {
 }
 
 func (ExpiredPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_service_proto_enumTypes[1].Descriptor()
+	return file_webhookgateway_v1_event_service_proto_enumTypes[0].Descriptor()
 }
 
 func (ExpiredPolicy) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_service_proto_enumTypes[1]
+	return &file_webhookgateway_v1_event_service_proto_enumTypes[0]
 }
 
 func (x ExpiredPolicy) Number() protoreflect.EnumNumber {
@@ -128,7 +75,7 @@ func (x ExpiredPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExpiredPolicy.Descriptor instead.
 func (ExpiredPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{1}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{0}
 }
 
 // GapReason says why events are missing.
@@ -164,11 +111,11 @@ func (x GapReason) String() string {
 }
 
 func (GapReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_service_proto_enumTypes[2].Descriptor()
+	return file_webhookgateway_v1_event_service_proto_enumTypes[1].Descriptor()
 }
 
 func (GapReason) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_service_proto_enumTypes[2]
+	return &file_webhookgateway_v1_event_service_proto_enumTypes[1]
 }
 
 func (x GapReason) Number() protoreflect.EnumNumber {
@@ -177,7 +124,7 @@ func (x GapReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GapReason.Descriptor instead.
 func (GapReason) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{2}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{1}
 }
 
 // GoodbyeReason says why the gateway ends a stream.
@@ -213,11 +160,11 @@ func (x GoodbyeReason) String() string {
 }
 
 func (GoodbyeReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_service_proto_enumTypes[3].Descriptor()
+	return file_webhookgateway_v1_event_service_proto_enumTypes[2].Descriptor()
 }
 
 func (GoodbyeReason) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_service_proto_enumTypes[3]
+	return &file_webhookgateway_v1_event_service_proto_enumTypes[2]
 }
 
 func (x GoodbyeReason) Number() protoreflect.EnumNumber {
@@ -226,7 +173,7 @@ func (x GoodbyeReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GoodbyeReason.Descriptor instead.
 func (GoodbyeReason) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{3}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{2}
 }
 
 // SubscribeRequest says which events to stream, from where to where, and how.
@@ -1097,72 +1044,6 @@ func (x *Goodbye) GetRetryAfter() *durationpb.Duration {
 	return nil
 }
 
-// EventFilter matches an event that meets all of its conditions. An empty list
-// is no condition.
-type EventFilter struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The event is of one of these providers.
-	Providers []Provider `protobuf:"varint,1,rep,packed,name=providers,proto3,enum=webhookgateway.v1.Provider" json:"providers,omitempty"`
-	// The event is of one of these types. EVENT_TYPE_UNRECOGNIZED selects the
-	// events of types that the gateway does not know.
-	EventTypes []EventType `protobuf:"varint,2,rep,packed,name=event_types,json=eventTypes,proto3,enum=webhookgateway.v1.EventType" json:"event_types,omitempty"`
-	// The event belongs to one of these clients. Exact; at most 1,000.
-	ClientIds     []string `protobuf:"bytes,3,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *EventFilter) Reset() {
-	*x = EventFilter{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *EventFilter) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*EventFilter) ProtoMessage() {}
-
-func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
-func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *EventFilter) GetProviders() []Provider {
-	if x != nil {
-		return x.Providers
-	}
-	return nil
-}
-
-func (x *EventFilter) GetEventTypes() []EventType {
-	if x != nil {
-		return x.EventTypes
-	}
-	return nil
-}
-
-func (x *EventFilter) GetClientIds() []string {
-	if x != nil {
-		return x.ClientIds
-	}
-	return nil
-}
-
 // ListEventsRequest says which events to list.
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1189,7 +1070,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[10]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1082,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[10]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1095,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{10}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListEventsRequest) GetFilters() []*EventFilter {
@@ -1279,7 +1160,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[11]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1172,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[11]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1185,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{11}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1334,7 +1215,7 @@ type GetEventRequest struct {
 
 func (x *GetEventRequest) Reset() {
 	*x = GetEventRequest{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[12]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1227,7 @@ func (x *GetEventRequest) String() string {
 func (*GetEventRequest) ProtoMessage() {}
 
 func (x *GetEventRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[12]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1240,7 @@ func (x *GetEventRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventRequest.ProtoReflect.Descriptor instead.
 func (*GetEventRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{12}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetEventRequest) GetId() string {
@@ -1387,7 +1268,7 @@ type GetEventResponse struct {
 
 func (x *GetEventResponse) Reset() {
 	*x = GetEventResponse{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[13]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1280,7 @@ func (x *GetEventResponse) String() string {
 func (*GetEventResponse) ProtoMessage() {}
 
 func (x *GetEventResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[13]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1293,7 @@ func (x *GetEventResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventResponse.ProtoReflect.Descriptor instead.
 func (*GetEventResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{13}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetEventResponse) GetEvent() *Event {
@@ -1431,7 +1312,7 @@ type GetLogInfoRequest struct {
 
 func (x *GetLogInfoRequest) Reset() {
 	*x = GetLogInfoRequest{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[14]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1324,7 @@ func (x *GetLogInfoRequest) String() string {
 func (*GetLogInfoRequest) ProtoMessage() {}
 
 func (x *GetLogInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[14]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1337,7 @@ func (x *GetLogInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetLogInfoRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{14}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{13}
 }
 
 // GetLogInfoResponse says where the log begins and ends.
@@ -1484,7 +1365,7 @@ type GetLogInfoResponse struct {
 
 func (x *GetLogInfoResponse) Reset() {
 	*x = GetLogInfoResponse{}
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[15]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1377,7 @@ func (x *GetLogInfoResponse) String() string {
 func (*GetLogInfoResponse) ProtoMessage() {}
 
 func (x *GetLogInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[15]
+	mi := &file_webhookgateway_v1_event_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1390,7 @@ func (x *GetLogInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetLogInfoResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{15}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetLogInfoResponse) GetLogId() string {
@@ -1643,13 +1524,7 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x128\n" +
 	"\x06reason\x18\x02 \x01(\x0e2 .webhookgateway.v1.GoodbyeReasonR\x06reason\x12:\n" +
 	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\xa6\x01\n" +
-	"\vEventFilter\x129\n" +
-	"\tproviders\x18\x01 \x03(\x0e2\x1b.webhookgateway.v1.ProviderR\tproviders\x12=\n" +
-	"\vevent_types\x18\x02 \x03(\x0e2\x1c.webhookgateway.v1.EventTypeR\n" +
-	"eventTypes\x12\x1d\n" +
-	"\n" +
-	"client_ids\x18\x03 \x03(\tR\tclientIds\"\xd0\x02\n" +
+	"retryAfter\"\xd0\x02\n" +
 	"\x11ListEventsRequest\x128\n" +
 	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters\x129\n" +
 	"\n" +
@@ -1681,11 +1556,7 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\vevent_bytes\x18\a \x01(\x03R\n" +
 	"eventBytes\x12;\n" +
 	"\vserver_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"serverTime*g\n" +
-	"\rStartPosition\x12\x1e\n" +
-	"\x1aSTART_POSITION_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17START_POSITION_EARLIEST\x10\x01\x12\x19\n" +
-	"\x15START_POSITION_LATEST\x10\x02*e\n" +
+	"serverTime*e\n" +
 	"\rExpiredPolicy\x12\x1e\n" +
 	"\x1aEXPIRED_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EXPIRED_POLICY_FAIL\x10\x01\x12\x1b\n" +
@@ -1716,85 +1587,81 @@ func file_webhookgateway_v1_event_service_proto_rawDescGZIP() []byte {
 	return file_webhookgateway_v1_event_service_proto_rawDescData
 }
 
-var file_webhookgateway_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_webhookgateway_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_webhookgateway_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_webhookgateway_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_webhookgateway_v1_event_service_proto_goTypes = []any{
-	(StartPosition)(0),            // 0: webhookgateway.v1.StartPosition
-	(ExpiredPolicy)(0),            // 1: webhookgateway.v1.ExpiredPolicy
-	(GapReason)(0),                // 2: webhookgateway.v1.GapReason
-	(GoodbyeReason)(0),            // 3: webhookgateway.v1.GoodbyeReason
-	(*SubscribeRequest)(nil),      // 4: webhookgateway.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 5: webhookgateway.v1.SubscribeResponse
-	(*Subscribed)(nil),            // 6: webhookgateway.v1.Subscribed
-	(*EventBatch)(nil),            // 7: webhookgateway.v1.EventBatch
-	(*Heartbeat)(nil),             // 8: webhookgateway.v1.Heartbeat
-	(*CaughtUp)(nil),              // 9: webhookgateway.v1.CaughtUp
-	(*FellBehind)(nil),            // 10: webhookgateway.v1.FellBehind
-	(*Gap)(nil),                   // 11: webhookgateway.v1.Gap
-	(*Goodbye)(nil),               // 12: webhookgateway.v1.Goodbye
-	(*EventFilter)(nil),           // 13: webhookgateway.v1.EventFilter
-	(*ListEventsRequest)(nil),     // 14: webhookgateway.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 15: webhookgateway.v1.ListEventsResponse
-	(*GetEventRequest)(nil),       // 16: webhookgateway.v1.GetEventRequest
-	(*GetEventResponse)(nil),      // 17: webhookgateway.v1.GetEventResponse
-	(*GetLogInfoRequest)(nil),     // 18: webhookgateway.v1.GetLogInfoRequest
-	(*GetLogInfoResponse)(nil),    // 19: webhookgateway.v1.GetLogInfoResponse
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(ExpiredPolicy)(0),            // 0: webhookgateway.v1.ExpiredPolicy
+	(GapReason)(0),                // 1: webhookgateway.v1.GapReason
+	(GoodbyeReason)(0),            // 2: webhookgateway.v1.GoodbyeReason
+	(*SubscribeRequest)(nil),      // 3: webhookgateway.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 4: webhookgateway.v1.SubscribeResponse
+	(*Subscribed)(nil),            // 5: webhookgateway.v1.Subscribed
+	(*EventBatch)(nil),            // 6: webhookgateway.v1.EventBatch
+	(*Heartbeat)(nil),             // 7: webhookgateway.v1.Heartbeat
+	(*CaughtUp)(nil),              // 8: webhookgateway.v1.CaughtUp
+	(*FellBehind)(nil),            // 9: webhookgateway.v1.FellBehind
+	(*Gap)(nil),                   // 10: webhookgateway.v1.Gap
+	(*Goodbye)(nil),               // 11: webhookgateway.v1.Goodbye
+	(*ListEventsRequest)(nil),     // 12: webhookgateway.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 13: webhookgateway.v1.ListEventsResponse
+	(*GetEventRequest)(nil),       // 14: webhookgateway.v1.GetEventRequest
+	(*GetEventResponse)(nil),      // 15: webhookgateway.v1.GetEventResponse
+	(*GetLogInfoRequest)(nil),     // 16: webhookgateway.v1.GetLogInfoRequest
+	(*GetLogInfoResponse)(nil),    // 17: webhookgateway.v1.GetLogInfoResponse
+	(*EventFilter)(nil),           // 18: webhookgateway.v1.EventFilter
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(StartPosition)(0),            // 21: webhookgateway.v1.StartPosition
 	(EventView)(0),                // 22: webhookgateway.v1.EventView
 	(*Event)(nil),                 // 23: webhookgateway.v1.Event
-	(Provider)(0),                 // 24: webhookgateway.v1.Provider
-	(EventType)(0),                // 25: webhookgateway.v1.EventType
 }
 var file_webhookgateway_v1_event_service_proto_depIdxs = []int32{
-	13, // 0: webhookgateway.v1.SubscribeRequest.filters:type_name -> webhookgateway.v1.EventFilter
-	20, // 1: webhookgateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
-	21, // 2: webhookgateway.v1.SubscribeRequest.start_ago:type_name -> google.protobuf.Duration
-	0,  // 3: webhookgateway.v1.SubscribeRequest.start_position:type_name -> webhookgateway.v1.StartPosition
-	20, // 4: webhookgateway.v1.SubscribeRequest.stop_time:type_name -> google.protobuf.Timestamp
-	1,  // 5: webhookgateway.v1.SubscribeRequest.on_expired:type_name -> webhookgateway.v1.ExpiredPolicy
+	18, // 0: webhookgateway.v1.SubscribeRequest.filters:type_name -> webhookgateway.v1.EventFilter
+	19, // 1: webhookgateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
+	20, // 2: webhookgateway.v1.SubscribeRequest.start_ago:type_name -> google.protobuf.Duration
+	21, // 3: webhookgateway.v1.SubscribeRequest.start_position:type_name -> webhookgateway.v1.StartPosition
+	19, // 4: webhookgateway.v1.SubscribeRequest.stop_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: webhookgateway.v1.SubscribeRequest.on_expired:type_name -> webhookgateway.v1.ExpiredPolicy
 	22, // 6: webhookgateway.v1.SubscribeRequest.view:type_name -> webhookgateway.v1.EventView
-	21, // 7: webhookgateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	6,  // 8: webhookgateway.v1.SubscribeResponse.subscribed:type_name -> webhookgateway.v1.Subscribed
-	7,  // 9: webhookgateway.v1.SubscribeResponse.events:type_name -> webhookgateway.v1.EventBatch
-	8,  // 10: webhookgateway.v1.SubscribeResponse.heartbeat:type_name -> webhookgateway.v1.Heartbeat
-	9,  // 11: webhookgateway.v1.SubscribeResponse.caught_up:type_name -> webhookgateway.v1.CaughtUp
-	10, // 12: webhookgateway.v1.SubscribeResponse.fell_behind:type_name -> webhookgateway.v1.FellBehind
-	11, // 13: webhookgateway.v1.SubscribeResponse.gap:type_name -> webhookgateway.v1.Gap
-	12, // 14: webhookgateway.v1.SubscribeResponse.goodbye:type_name -> webhookgateway.v1.Goodbye
-	13, // 15: webhookgateway.v1.Subscribed.filters:type_name -> webhookgateway.v1.EventFilter
-	21, // 16: webhookgateway.v1.Subscribed.heartbeat_interval:type_name -> google.protobuf.Duration
+	20, // 7: webhookgateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	5,  // 8: webhookgateway.v1.SubscribeResponse.subscribed:type_name -> webhookgateway.v1.Subscribed
+	6,  // 9: webhookgateway.v1.SubscribeResponse.events:type_name -> webhookgateway.v1.EventBatch
+	7,  // 10: webhookgateway.v1.SubscribeResponse.heartbeat:type_name -> webhookgateway.v1.Heartbeat
+	8,  // 11: webhookgateway.v1.SubscribeResponse.caught_up:type_name -> webhookgateway.v1.CaughtUp
+	9,  // 12: webhookgateway.v1.SubscribeResponse.fell_behind:type_name -> webhookgateway.v1.FellBehind
+	10, // 13: webhookgateway.v1.SubscribeResponse.gap:type_name -> webhookgateway.v1.Gap
+	11, // 14: webhookgateway.v1.SubscribeResponse.goodbye:type_name -> webhookgateway.v1.Goodbye
+	18, // 15: webhookgateway.v1.Subscribed.filters:type_name -> webhookgateway.v1.EventFilter
+	20, // 16: webhookgateway.v1.Subscribed.heartbeat_interval:type_name -> google.protobuf.Duration
 	22, // 17: webhookgateway.v1.Subscribed.view:type_name -> webhookgateway.v1.EventView
 	23, // 18: webhookgateway.v1.EventBatch.events:type_name -> webhookgateway.v1.Event
-	20, // 19: webhookgateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
-	2,  // 20: webhookgateway.v1.Gap.reason:type_name -> webhookgateway.v1.GapReason
-	3,  // 21: webhookgateway.v1.Goodbye.reason:type_name -> webhookgateway.v1.GoodbyeReason
-	21, // 22: webhookgateway.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
-	24, // 23: webhookgateway.v1.EventFilter.providers:type_name -> webhookgateway.v1.Provider
-	25, // 24: webhookgateway.v1.EventFilter.event_types:type_name -> webhookgateway.v1.EventType
-	13, // 25: webhookgateway.v1.ListEventsRequest.filters:type_name -> webhookgateway.v1.EventFilter
-	20, // 26: webhookgateway.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	20, // 27: webhookgateway.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	22, // 28: webhookgateway.v1.ListEventsRequest.view:type_name -> webhookgateway.v1.EventView
-	23, // 29: webhookgateway.v1.ListEventsResponse.events:type_name -> webhookgateway.v1.Event
-	22, // 30: webhookgateway.v1.GetEventRequest.view:type_name -> webhookgateway.v1.EventView
-	23, // 31: webhookgateway.v1.GetEventResponse.event:type_name -> webhookgateway.v1.Event
-	20, // 32: webhookgateway.v1.GetLogInfoResponse.earliest_time:type_name -> google.protobuf.Timestamp
-	20, // 33: webhookgateway.v1.GetLogInfoResponse.head_time:type_name -> google.protobuf.Timestamp
-	20, // 34: webhookgateway.v1.GetLogInfoResponse.server_time:type_name -> google.protobuf.Timestamp
-	4,  // 35: webhookgateway.v1.EventService.Subscribe:input_type -> webhookgateway.v1.SubscribeRequest
-	14, // 36: webhookgateway.v1.EventService.ListEvents:input_type -> webhookgateway.v1.ListEventsRequest
-	16, // 37: webhookgateway.v1.EventService.GetEvent:input_type -> webhookgateway.v1.GetEventRequest
-	18, // 38: webhookgateway.v1.EventService.GetLogInfo:input_type -> webhookgateway.v1.GetLogInfoRequest
-	5,  // 39: webhookgateway.v1.EventService.Subscribe:output_type -> webhookgateway.v1.SubscribeResponse
-	15, // 40: webhookgateway.v1.EventService.ListEvents:output_type -> webhookgateway.v1.ListEventsResponse
-	17, // 41: webhookgateway.v1.EventService.GetEvent:output_type -> webhookgateway.v1.GetEventResponse
-	19, // 42: webhookgateway.v1.EventService.GetLogInfo:output_type -> webhookgateway.v1.GetLogInfoResponse
-	39, // [39:43] is the sub-list for method output_type
-	35, // [35:39] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	19, // 19: webhookgateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
+	1,  // 20: webhookgateway.v1.Gap.reason:type_name -> webhookgateway.v1.GapReason
+	2,  // 21: webhookgateway.v1.Goodbye.reason:type_name -> webhookgateway.v1.GoodbyeReason
+	20, // 22: webhookgateway.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	18, // 23: webhookgateway.v1.ListEventsRequest.filters:type_name -> webhookgateway.v1.EventFilter
+	19, // 24: webhookgateway.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	19, // 25: webhookgateway.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	22, // 26: webhookgateway.v1.ListEventsRequest.view:type_name -> webhookgateway.v1.EventView
+	23, // 27: webhookgateway.v1.ListEventsResponse.events:type_name -> webhookgateway.v1.Event
+	22, // 28: webhookgateway.v1.GetEventRequest.view:type_name -> webhookgateway.v1.EventView
+	23, // 29: webhookgateway.v1.GetEventResponse.event:type_name -> webhookgateway.v1.Event
+	19, // 30: webhookgateway.v1.GetLogInfoResponse.earliest_time:type_name -> google.protobuf.Timestamp
+	19, // 31: webhookgateway.v1.GetLogInfoResponse.head_time:type_name -> google.protobuf.Timestamp
+	19, // 32: webhookgateway.v1.GetLogInfoResponse.server_time:type_name -> google.protobuf.Timestamp
+	3,  // 33: webhookgateway.v1.EventService.Subscribe:input_type -> webhookgateway.v1.SubscribeRequest
+	12, // 34: webhookgateway.v1.EventService.ListEvents:input_type -> webhookgateway.v1.ListEventsRequest
+	14, // 35: webhookgateway.v1.EventService.GetEvent:input_type -> webhookgateway.v1.GetEventRequest
+	16, // 36: webhookgateway.v1.EventService.GetLogInfo:input_type -> webhookgateway.v1.GetLogInfoRequest
+	4,  // 37: webhookgateway.v1.EventService.Subscribe:output_type -> webhookgateway.v1.SubscribeResponse
+	13, // 38: webhookgateway.v1.EventService.ListEvents:output_type -> webhookgateway.v1.ListEventsResponse
+	15, // 39: webhookgateway.v1.EventService.GetEvent:output_type -> webhookgateway.v1.GetEventResponse
+	17, // 40: webhookgateway.v1.EventService.GetLogInfo:output_type -> webhookgateway.v1.GetLogInfoResponse
+	37, // [37:41] is the sub-list for method output_type
+	33, // [33:37] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_webhookgateway_v1_event_service_proto_init() }
@@ -1826,8 +1693,8 @@ func file_webhookgateway_v1_event_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhookgateway_v1_event_service_proto_rawDesc), len(file_webhookgateway_v1_event_service_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   16,
+			NumEnums:      3,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
