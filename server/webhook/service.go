@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -123,10 +122,9 @@ func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhoo
 		return provider.Identity{}, d.refused(err)
 	}
 	d.clientID = identity.ClientID
-	// NOTE: such an id could never be stored, and a 503 would be retried for ever.
-	if len(identity.ClientID) > eventlog.MaxClientIDLen || !utf8.ValidString(identity.ClientID) {
-		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
-			fmt.Sprintf("the client id is not UTF-8 text of at most %d bytes", eventlog.MaxClientIDLen))
+	// NOTE: an id that cannot be stored would be answered 503 and retried for ever.
+	if err := provider.CheckClientID(identity.ClientID); err != nil {
+		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED, err.Error())
 	}
 	if d.source.IsValid() {
 		identity.Verification.SourceAddress = d.source.String()
