@@ -78,8 +78,9 @@ func readReply(t *testing.T, response *http.Response) reply {
 	if err := json.Unmarshal([]byte(body), &refusal); err != nil || refusal.Error.Message == "" {
 		t.Errorf("body = %q (%v), want a reason and a message", body, err)
 	}
-	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
-		t.Error("503 without Retry-After")
+	retry := response.StatusCode == http.StatusServiceUnavailable || response.StatusCode == http.StatusTooManyRequests
+	if after := response.Header.Get("Retry-After"); retry != (after != "") {
+		t.Errorf("%d with Retry-After %q", response.StatusCode, after)
 	}
 	got.answer.Reason = refusal.Error.Reason
 	return got

@@ -190,6 +190,16 @@ func serve(t *testing.T, cfg webhook.Config, handler http.Handler) string {
 		t.Fatal(err)
 	}
 	server := webhook.NewServer(cfg, handler, slog.New(slog.DiscardHandler))
+	var conns sync.WaitGroup // a connection that is refused in the middle of a body lingers
+	server.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			conns.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			conns.Done()
+		case http.StateActive, http.StateIdle:
+		}
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -197,6 +207,7 @@ func serve(t *testing.T, cfg webhook.Config, handler http.Handler) string {
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
+		conns.Wait()
 	})
 	return listener.Addr().String()
 }

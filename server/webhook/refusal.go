@@ -144,15 +144,13 @@ func (r *refuser) refuse(
 // log writes one line. Never the query, which may hold a secret, nor the body,
 // nor the path, of which only the client id is of use.
 func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int64, attrs ...slog.Attr) {
-	level := slog.LevelWarn
-	if code >= http.StatusInternalServerError {
-		level = slog.LevelError
-	}
 	attrs = append(attrs, slog.Int("status", code), slog.Any("source", d.source))
 	if d.clientID != "" {
 		attrs = append(attrs, slog.String("client_id", clip(d.clientID)))
 	}
-	if d.cause != nil {
+	level := slog.LevelWarn
+	if code >= http.StatusInternalServerError {
+		level = slog.LevelError
 		attrs = append(attrs, slog.Any("error", d.cause))
 	}
 	if suppressed > 0 {

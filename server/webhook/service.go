@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -76,7 +75,7 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	}
 	decoded, err := ep.Decode(req.GetBody())
 	if err != nil {
-		return nil, refusalOf(err)
+		return nil, d.refused(err)
 	}
 	if !decoded.Probe {
 		if delay := s.limits.delay(clientKey{ep.ID(), identity.ClientID}, time.Now()); delay > 0 {
@@ -120,13 +119,12 @@ func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhoo
 	}
 	identity, err := ep.Authenticate(&request)
 	if err != nil {
-		return provider.Identity{}, refusalOf(err)
+		return provider.Identity{}, d.refused(err)
 	}
 	d.clientID = identity.ClientID
-	// NOTE: such an id could never be stored, and a 503 would be retried for ever.
-	if len(identity.ClientID) > eventlog.MaxClientIDLen || !utf8.ValidString(identity.ClientID) {
-		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
-			fmt.Sprintf("the client id is not UTF-8 text of at most %d bytes", eventlog.MaxClientIDLen))
+	// NOTE: an id that cannot be stored would be answered 503 and retried for ever.
+	if err := provider.CheckClientID(identity.ClientID); err != nil {
+		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED, err.Error())
 	}
 	if d.source.IsValid() {
 		identity.Verification.SourceAddress = d.source.String()
@@ -217,14 +215,12 @@ func (d *delivery) describe(suppressed int64, attr slog.Attr) []slog.Attr {
 	}
 }
 
-// refusalOf turns the error of a provider into a status. An error that is no
-// refusal is a fault of ours: the delivery is not refused for it, only not stored.
-func refusalOf(err error) error {
-	var refusal *provider.Refusal
-	if errors.As(err, &refusal) {
-		return rpcerr.Error(refusal.Reason, refusal.Message)
-	}
-	return err
+// refused returns the status of an error of a provider. An error that is no
+// refusal is a fault of ours: the delivery is not refused for it, only not
+// stored.
+func (d *delivery) refused(err error) error {
+	d.cause = err
+	return rpcerr.From(err)
 }
 
 // clip keeps a client id that came from outside short enough for the log.

@@ -1,0 +1,477 @@
+// Package eventlogtest is the conformance suite of the event log: every engine
+// passes it.
+package eventlogtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	vezgov1 "github.com/webhook-gateway/webhook-gateway/gen/vezgo/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// Harness gives the suite a log of the engine under test on storage of its own.
+type Harness struct {
+	// Open opens the log; the first time it creates it. The suite has at most one
+	// open at a time, and closes it.
+	Open func(t *testing.T) eventlog.Log
+	// Crash ends the log that is open as a failure of the machine does: only what
+	// was durable is there at the next Open.
+	Crash func(t *testing.T)
+}
+
+// Run runs the suite. newHarness is called for each test.
+func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, h Harness)
+	}{
+		{"an empty log", testEmpty},
+		{"append and read", testAppendRead},
+		{"concurrent appends have unbroken positions", testConcurrentAppends},
+		{"a read ends at the head of its start", testReadEndsAtHead},
+		{"a read stops when its context ends", testReadContext},
+		{"live records never change", testLiveRecords},
+		{"receive times never decrease", testReceiveTimes},
+		{"duplicates are stored once", testDuplicates},
+		{"event ids are unique within provider and client", testEventIDScope},
+		{"concurrent duplicates are stored once", testConcurrentDuplicates},
+		{"another body with the same event id is a conflict", testConflict},
+		{"concurrent conflicts are all stored", testConcurrentConflicts},
+		{"event ids are remembered across a restart", testDuplicatesAcrossRestart},
+		{"event ids are remembered after a trim", testDuplicatesAfterTrim},
+		{"everything is there after a restart", testRestart},
+		{"everything acknowledged is there after a crash", testCrash},
+		{"seek", testSeek},
+		{"stats", testStats},
+		{"trim", testTrim},
+		{"trim everything", testTrimAll},
+		{"reads during trims skip nothing silently", testReadDuringTrim},
+		{"changed", testChanged},
+		{"a cancelled append is not lost half", testCancelledAppend},
+		{"closed", testClosed},
+		{"close waits for appends", testCloseWaits},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, newHarness(t))
+		})
+	}
+}
+
+// open opens the log and closes it at the end of the test.
+func open(t *testing.T, h Harness) eventlog.Log {
+	t.Helper()
+	log := h.Open(t)
+	t.Cleanup(func() { mustClose(t, log) })
+	return log
+}
+
+func mustClose(t *testing.T, log eventlog.Log) {
+	t.Helper()
+	if err := log.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+}
+
+// Entry returns an entry of a Vezgo event of a client. Its raw body is unique to
+// the body.
+func Entry(t testing.TB, clientID, eventID, body string) eventlog.Entry {
+	t.Helper()
+	entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
+		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
+		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
+		TypeName: "SyncAccount",
+		ClientId: clientID,
+		Payload:  &webhookgatewayv1.Event_Vezgo{Vezgo: &vezgov1.SyncEvent{}},
+	}, eventID, []byte(body))
+	if err != nil {
+		t.Fatalf("NewEntry() = %v", err)
+	}
+	return entry
+}
+
+func mustAppend(t testing.TB, log eventlog.Log, entry eventlog.Entry) eventlog.Receipt {
+	t.Helper()
+	receipt, err := log.Append(t.Context(), entry)
+	if err != nil {
+		t.Fatalf("Append() = %v", err)
+	}
+	return receipt
+}
+
+// appendBodies appends events whose bodies are the numbers from first to last.
+func appendBodies(t testing.TB, log eventlog.Log, first, last int) {
+	t.Helper()
+	for i := first; i <= last; i++ {
+		mustAppend(t, log, Entry(t, "client", "", fmt.Sprint(i)))
+	}
+}
+
+// An event is what the suite compares.
+type event struct {
+	Position eventlog.Position
+	Body     string
+	Conflict bool
+}
+
+// read returns all events after a position, and how the read ended.
+func read(ctx context.Context, log eventlog.Log, after eventlog.Position) ([]event, error) {
+	var events []event
+	for record, err := range log.Read(ctx, after) {
+		if err != nil {
+			return events, err
+		}
+		e, err := eventOf(log, record)
+		if err != nil {
+			return events, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+func eventOf(log eventlog.Log, record eventlog.Record) (event, error) {
+	e, err := record.Event(log.ID(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+	if err != nil {
+		return event{}, err
+	}
+	return event{Position: record.Position, Body: string(e.GetRawBody()), Conflict: e.GetEventIdConflict()}, nil
+}
+
+func mustRead(t testing.TB, log eventlog.Log, after eventlog.Position) []event {
+	t.Helper()
+	events, err := read(t.Context(), log, after)
+	if err != nil {
+		t.Fatalf("Read(%d) = %v", after, err)
+	}
+	return events
+}
+
+// bodies returns the events that appendBodies makes in an empty log.
+func bodies(first, last int) []event {
+	var events []event
+	for i := first; i <= last; i++ {
+		events = append(events, event{Position: eventlog.Position(i), Body: fmt.Sprint(i)})
+	}
+	return events
+}
+
+func wantEvents(t testing.TB, got, want []event) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func wantBounds(t testing.TB, log eventlog.Log, trimmed, head eventlog.Position) {
+	t.Helper()
+	if diff := cmp.Diff(eventlog.Bounds{Trimmed: trimmed, Head: head}, log.Bounds()); diff != "" {
+		t.Errorf("Bounds() (-want +got):\n%s", diff)
+	}
+}
+
+func testEmpty(t *testing.T, h Harness) {
+	log := open(t, h)
+	wantBounds(t, log, 0, 0)
+	wantEvents(t, mustRead(t, log, 0), nil)
+	if position, err := log.Seek(t.Context(), time.Unix(0, 0)); err != nil || position != 0 {
+		t.Errorf("Seek() = %d, %v, want 0", position, err)
+	}
+	if stats, err := log.Stats(t.Context()); err != nil || stats != (eventlog.Stats{}) {
+		t.Errorf("Stats() = %+v, %v, want none", stats, err)
+	}
+	if err := log.Trim(t.Context(), 10); err != nil {
+		t.Errorf("Trim() = %v", err)
+	}
+	wantBounds(t, log, 0, 0)
+	if err := log.Err(); err != nil {
+		t.Errorf("Err() = %v", err)
+	}
+	if _, err := log.Append(t.Context(), eventlog.Entry{}); err == nil {
+		t.Error("Append() of an empty entry succeeded")
+	}
+}
+
+func testAppendRead(t *testing.T, h Harness) {
+	log := open(t, h)
+	for i := 1; i <= 300; i++ {
+		want := eventlog.Receipt{Position: eventlog.Position(i)}
+		if got := mustAppend(t, log, Entry(t, "client", "", fmt.Sprint(i))); got != want {
+			t.Fatalf("Append() = %+v, want %+v", got, want)
+		}
+	}
+	wantBounds(t, log, 0, 300)
+	for _, after := range []eventlog.Position{0, 1, 150, 299, 300, 301, 1 << 40} {
+		wantEvents(t, mustRead(t, log, after), bodies(int(after)+1, 300))
+	}
+	large := strings.Repeat("x", 3<<20)
+	mustAppend(t, log, Entry(t, "client", "", large))
+	wantEvents(t, mustRead(t, log, 300), []event{{Position: 301, Body: large}})
+}
+
+// appendConcurrently appends from many goroutines and returns the receipts.
+func appendConcurrently(t *testing.T, log eventlog.Log, entries []eventlog.Entry) []eventlog.Receipt {
+	t.Helper()
+	receipts := make([]eventlog.Receipt, len(entries))
+	var group sync.WaitGroup
+	for i, entry := range entries {
+		group.Go(func() {
+			receipt, err := log.Append(t.Context(), entry)
+			if err != nil {
+				t.Errorf("Append() = %v", err)
+			}
+			receipts[i] = receipt
+		})
+	}
+	group.Wait()
+	return receipts
+}
+
+func testConcurrentAppends(t *testing.T, h Harness) {
+	log := open(t, h)
+	var entries []eventlog.Entry
+	for i := range 500 {
+		entries = append(entries, Entry(t, "client", "", fmt.Sprint(i)))
+	}
+	want := make([]event, len(entries))
+	for i, receipt := range appendConcurrently(t, log, entries) {
+		if receipt.Position < 1 || int(receipt.Position) > len(want) {
+			t.Fatalf("position %d", receipt.Position)
+		}
+		want[receipt.Position-1] = event{Position: receipt.Position, Body: fmt.Sprint(i)}
+	}
+	wantEvents(t, mustRead(t, log, 0), want)
+}
+
+func testReadEndsAtHead(t *testing.T, h Harness) {
+	log := open(t, h)
+	appendBodies(t, log, 1, 5)
+	count := 0
+	for _, err := range log.Read(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		count++
+		appendBodies(t, log, 0, 0)
+	}
+	if count != 5 {
+		t.Errorf("read %d events, want the 5 that were there", count)
+	}
+	for range log.Read(t.Context(), 0) {
+		break // the rest need not be read
+	}
+}
+
+func testReadContext(t *testing.T, h Harness) {
+	log := open(t, h)
+	appendBodies(t, log, 1, 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := read(ctx, log, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("Read() = %v, want that it is cancelled", err)
+	}
+}
+
+func testLiveRecords(t *testing.T, h Harness) {
+	log := open(t, h)
+	appendBodies(t, log, 1, 50)
+	var live []eventlog.Record
+	for record, err := range log.Read(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if record.Live {
+			live = append(live, record)
+		}
+	}
+	appendBodies(t, log, 51, 100)
+	for _, record := range live {
+		got, err := eventOf(log, record)
+		if want := bodies(int(record.Position), int(record.Position))[0]; err != nil || got != want {
+			t.Errorf("record became %+v, %v, want %+v", got, err, want)
+		}
+	}
+}
+
+func testReceiveTimes(t *testing.T, h Harness) {
+	log := open(t, h)
+	start := time.Now()
+	appendBodies(t, log, 1, 50)
+	var previous eventlog.Record
+	for record, err := range log.Read(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if previous.Position != 0 && record.ReceiveTime().Before(previous.ReceiveTime()) {
+			t.Errorf("event %d was received before event %d", record.Position, previous.Position)
+		}
+		if at := record.ReceiveTime(); at.Before(start.Add(-time.Minute)) || at.After(time.Now().Add(time.Minute)) {
+			t.Errorf("event %d was received at %v", record.Position, at)
+		}
+		previous = record
+	}
+}
+
+func testRestart(t *testing.T, h Harness) {
+	log := h.Open(t)
+	id := log.ID()
+	appendBodies(t, log, 1, 100)
+	if err := log.Trim(t.Context(), 20); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, log)
+
+	log = open(t, h)
+	if log.ID() != id {
+		t.Errorf("ID() = %v, want %v", log.ID(), id)
+	}
+	wantBounds(t, log, 20, 100)
+	wantEvents(t, mustRead(t, log, 20), bodies(21, 100))
+	appendBodies(t, log, 101, 110)
+	wantEvents(t, mustRead(t, log, 20), bodies(21, 110))
+	if _, err := read(t.Context(), log, 19); err == nil {
+		t.Error("trimmed events are there again")
+	}
+}
+
+func testCrash(t *testing.T, h Harness) {
+	log := h.Open(t)
+	id := log.ID()
+	var entries []eventlog.Entry
+	for i := range 200 {
+		entries = append(entries, Entry(t, "client", fmt.Sprint("id", i), fmt.Sprint(i)))
+	}
+	receipts := appendConcurrently(t, log, entries)
+	h.Crash(t)
+
+	log = open(t, h)
+	if log.ID() != id {
+		t.Errorf("ID() = %v, want %v", log.ID(), id)
+	}
+	events := mustRead(t, log, 0)
+	if len(events) != len(entries) {
+		t.Fatalf("%d events, want %d", len(events), len(entries))
+	}
+	for i, receipt := range receipts {
+		if got := events[receipt.Position-1]; got.Body != fmt.Sprint(i) {
+			t.Errorf("event %d has body %s, want %d", receipt.Position, got.Body, i)
+		}
+		again := mustAppend(t, log, Entry(t, "client", fmt.Sprint("id", i), fmt.Sprint(i)))
+		if want := (eventlog.Receipt{Position: receipt.Position, Duplicate: true}); again != want {
+			t.Errorf("Append() again = %+v, want %+v", again, want)
+		}
+	}
+}
+
+func testChanged(t *testing.T, h Harness) {
+	log := open(t, h)
+	wait := func(change <-chan struct{}, done func() bool) {
+		for !done() {
+			<-change
+			change = log.Changed()
+		}
+	}
+	change := log.Changed()
+	select {
+	case <-change:
+		t.Error("changed without a change")
+	default:
+	}
+	appendBodies(t, log, 1, 1)
+	<-change
+
+	change = log.Changed()
+	if err := log.Trim(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	<-change
+
+	// Whoever takes the channel first and looks then misses nothing.
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			wait(log.Changed(), func() bool { return log.Bounds().Head == 50 })
+		})
+	}
+	appendBodies(t, log, 2, 50)
+	group.Wait()
+}
+
+func testCancelledAppend(t *testing.T, h Harness) {
+	log := open(t, h)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	receipt, err := log.Append(ctx, Entry(t, "client", "id", "1"))
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatalf("Append() = %v, want that it is cancelled", err)
+	}
+	// A retry is stored, or is a duplicate of what was stored.
+	again := mustAppend(t, log, Entry(t, "client", "id", "1"))
+	if err == nil && again != (eventlog.Receipt{Position: receipt.Position, Duplicate: true}) {
+		t.Errorf("Append() again = %+v, after %+v", again, receipt)
+	}
+	wantEvents(t, mustRead(t, log, 0), bodies(1, 1))
+}
+
+func testClosed(t *testing.T, h Harness) {
+	log := h.Open(t)
+	appendBodies(t, log, 1, 3)
+	mustClose(t, log)
+	mustClose(t, log)
+
+	_, appendErr := log.Append(t.Context(), Entry(t, "client", "", "4"))
+	_, readErr := read(t.Context(), log, 0)
+	_, seekErr := log.Seek(t.Context(), time.Now())
+	_, statsErr := log.Stats(t.Context())
+	for name, err := range map[string]error{
+		"Append": appendErr, "Read": readErr, "Seek": seekErr, "Stats": statsErr,
+		"Trim": log.Trim(t.Context(), 1), "Err": log.Err(),
+	} {
+		if !errors.Is(err, eventlog.ErrClosed) {
+			t.Errorf("%s after Close = %v, want ErrClosed", name, err)
+		}
+	}
+}
+
+func testCloseWaits(t *testing.T, h Harness) {
+	log := h.Open(t)
+	var stored []eventlog.Position
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for i := range 100 {
+		group.Go(func() {
+			receipt, err := log.Append(t.Context(), Entry(t, "client", "", fmt.Sprint(i)))
+			if errors.Is(err, eventlog.ErrClosed) {
+				return
+			}
+			if err != nil {
+				t.Errorf("Append() = %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			stored = append(stored, receipt.Position)
+		})
+	}
+	mustClose(t, log)
+	group.Wait()
+
+	log = open(t, h)
+	var got []eventlog.Position
+	for _, e := range mustRead(t, log, 0) {
+		got = append(got, e.Position)
+	}
+	slices.Sort(stored)
+	if diff := cmp.Diff(stored, got); diff != "" {
+		t.Errorf("stored events (-acknowledged +there):\n%s", diff)
+	}
+}

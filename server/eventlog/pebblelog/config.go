@@ -1,0 +1,58 @@
+package pebblelog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// minDedupWindow is how long providers may retry a delivery, and more.
+const minDedupWindow = 7 * 24 * time.Hour
+
+// Config configures a log.
+type Config struct {
+	// Path of the folder of the log. It is created if it does not exist.
+	Path string `yaml:"path"`
+	// Retention says how long events are kept.
+	Retention Retention `yaml:"retention"`
+	// DedupWindow is how long the event id of a stored event is remembered at
+	// least; at most twice as long. It does not depend on Retention. At least 168h.
+	DedupWindow time.Duration `yaml:"dedup_window"`
+}
+
+// Retention says how long events are kept. What comes first holds.
+type Retention struct {
+	// MaxAge of an event; 0 is without limit.
+	MaxAge time.Duration `yaml:"max_age"`
+	// MaxBytes of all events, before compression; 0 is without limit. The newest
+	// event is always kept.
+	MaxBytes uint64 `yaml:"max_bytes"`
+	// Interval between two checks.
+	Interval time.Duration `yaml:"interval"`
+}
+
+// DefaultConfig returns a configuration that lacks only the path.
+func DefaultConfig() Config {
+	return Config{
+		Retention:   Retention{MaxAge: 30 * 24 * time.Hour, Interval: time.Minute},
+		DedupWindow: minDedupWindow,
+	}
+}
+
+// Validate returns what is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Path == "" {
+		errs = append(errs, errors.New("path: give the folder that the event log is kept in"))
+	}
+	if c.Retention.MaxAge < 0 {
+		errs = append(errs, fmt.Errorf("retention.max_age: %v is negative: give a duration, or 0 to keep events of any age", c.Retention.MaxAge))
+	}
+	if c.Retention.Interval <= 0 {
+		errs = append(errs, fmt.Errorf("retention.interval: %v is not positive: give a duration such as 1m", c.Retention.Interval))
+	}
+	if c.DedupWindow < minDedupWindow {
+		errs = append(errs, fmt.Errorf("dedup_window: %v is too short: give at least %v, as long as providers may retry", c.DedupWindow, minDedupWindow))
+	}
+	return errors.Join(errs...)
+}

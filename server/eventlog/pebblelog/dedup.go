@@ -1,0 +1,137 @@
+package pebblelog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// dedup remembers the event ids of stored events.
+//
+// Entries are kept in buckets by time, so that forgetting is one range deletion
+// and needs no index. A bucket starts with the first entry that comes a window
+// after the start of the one before, and it goes when the one after it started a
+// window ago. Hence an entry lives between one and two windows, and a look-up
+// probes two buckets, nearly always through Bloom filters only. The newest entry
+// of an id is complete: it carries over what older buckets know.
+//
+// Only the committer uses it: an id is looked up and remembered in one step,
+// which is what makes it exact.
+type dedup struct {
+	window time.Duration
+	db     *pebble.DB
+	// Start times of the buckets, Unix nanoseconds, ascending.
+	buckets []int64
+	// Entries of the batch being built, by dedupID: the database does not have
+	// them yet.
+	batch map[string][]byte
+	key   []byte
+}
+
+// A dedup entry is a list of the bodies that were stored with an id.
+const (
+	bodyLen   = 16 + 8 // hash, position
+	maxBodies = 16
+)
+
+func openDedup(db *pebble.DB, window time.Duration) (*dedup, error) {
+	d := &dedup{window: window, db: db, batch: make(map[string][]byte)}
+	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
+	if err != nil {
+		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
+	}
+	for ok := iter.First(); ok; {
+		if len(iter.Key()) < 9 {
+			return nil, errors.Join(fmt.Errorf("key %x is not that of an event id", iter.Key()), iter.Close())
+		}
+		start := int64(binary.BigEndian.Uint64(iter.Key()[1:])) //nolint:gosec // written from an int64
+		d.buckets = append(d.buckets, start)
+		ok = iter.SeekGE(bucketPrefix(start + 1))
+	}
+	if err := iter.Close(); err != nil {
+		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
+	}
+	return d, nil
+}
+
+// remember returns a receipt that says Duplicate if the event id of the entry is
+// remembered with the same body. Otherwise it notes in the batch that the entry
+// is stored at a position, and says whether that is a conflict.
+func (d *dedup) remember(b *pebble.Batch, entry *eventlog.Entry, p eventlog.Position, now time.Time) (eventlog.Receipt, error) {
+	d.key = appendDedupID(d.key[:0], entry)
+	bodies, inBatch := d.batch[string(d.key)]
+	if !inBatch {
+		var err error
+		if bodies, err = d.lookup(d.key); err != nil {
+			return eventlog.Receipt{}, fmt.Errorf("look up the event id: %w", err)
+		}
+	}
+	for body := bodies; len(body) >= bodyLen; body = body[bodyLen:] {
+		if [16]byte(body[:16]) == entry.BodyHash {
+			return eventlog.Receipt{Position: eventlog.Position(binary.BigEndian.Uint64(body[16:])), Duplicate: true}, nil
+		}
+	}
+	conflict := len(bodies) > 0
+	if len(bodies) >= maxBodies*bodyLen {
+		bodies = bodies[bodyLen:]
+	}
+	bodies = binary.BigEndian.AppendUint64(append(bodies[:len(bodies):len(bodies)], entry.BodyHash[:]...), uint64(p))
+
+	key := append(bucketPrefix(d.bucket(now)), d.key...)
+	if err := b.Set(key, bodies, nil); err != nil {
+		return eventlog.Receipt{}, fmt.Errorf("remember the event id: %w", err)
+	}
+	d.batch[string(d.key)] = bodies
+	return eventlog.Receipt{Position: p, Conflict: conflict}, nil
+}
+
+// applied is called when the batch is visible in the database.
+func (d *dedup) applied() { clear(d.batch) }
+
+func (d *dedup) lookup(id []byte) ([]byte, error) {
+	var buf [9 + 2 + eventlog.MaxClientIDLen + 1 + maxPlainEventID]byte
+	for i := len(d.buckets) - 1; i >= 0; i-- {
+		key := append(buf[:0], prefixDedup)
+		key = binary.BigEndian.AppendUint64(key, uint64(d.buckets[i])) //nolint:gosec // after 1970
+		value, closer, err := d.db.Get(append(key, id...))
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		bodies := append([]byte(nil), value...)
+		return bodies, closer.Close()
+	}
+	return nil, nil
+}
+
+// bucket returns the bucket of an entry made now.
+func (d *dedup) bucket(now time.Time) int64 {
+	if n := len(d.buckets); n > 0 && now.UnixNano() < d.buckets[n-1]+int64(d.window) {
+		return d.buckets[n-1]
+	}
+	d.buckets = append(d.buckets, now.UnixNano())
+	return now.UnixNano()
+}
+
+// expire forgets what is older than the window.
+func (d *dedup) expire(b *pebble.Batch, now time.Time) error {
+	n := 0
+	for n+1 < len(d.buckets) && d.buckets[n+1] <= now.Add(-d.window).UnixNano() {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	if err := b.DeleteRange(bucketPrefix(d.buckets[0]), bucketPrefix(d.buckets[n]), nil); err != nil {
+		return fmt.Errorf("forget event ids: %w", err)
+	}
+	d.buckets = d.buckets[n:]
+	return nil
+}

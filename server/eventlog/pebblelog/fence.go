@@ -1,0 +1,268 @@
+package pebblelog
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A fence stands between one opening of the database and the file system.
+//
+// Pebble ends the process when it cannot write its write-ahead log or its
+// manifest: by Logger.Fatalf, or by a panic that leaves mutexes locked. This
+// process has subscribers to serve and a `ping` to answer while a disk is full,
+// so Pebble must never see such an error. The first write, sync, create or rename
+// that fails raises the fence. From then on nothing of this opening reaches the
+// disk any more, while Pebble is told that all went well: it stays consistent in
+// memory, can serve reads, and can be closed in good order. Whoever commits MUST
+// look at the fence after a sync and before believing it. The log then opens the
+// database anew from what is on the disk, which also means that after a failed
+// fsync nothing relies on the page cache.
+//
+// Tables (the output of flushes and compactions) are different, since they are
+// read again: while the opening serves reads, a failed write of a table is
+// reported, which Pebble takes well, and the creation of another one waits until
+// the opening is closed.
+type fence struct {
+	vfs.FS
+
+	// Operations on the disk hold it for reading.
+	operations sync.RWMutex
+
+	failure atomic.Pointer[error]
+	raised  chan struct{}
+	raise   sync.Once
+
+	// serving is set while reads are served.
+	serving  atomic.Bool
+	released chan struct{}
+}
+
+func newFence(disk vfs.FS) *fence {
+	return &fence{FS: disk, raised: make(chan struct{}), released: make(chan struct{})}
+}
+
+// fail raises the fence.
+func (f *fence) fail(err error) {
+	f.raise.Do(func() {
+		f.failure.Store(&err)
+		close(f.raised)
+	})
+}
+
+// err returns why the fence was raised, nil if it was not.
+func (f *fence) err() error {
+	if err := f.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// settle waits until no operation is under way. The fence must be raised.
+func (f *fence) settle() {
+	f.operations.Lock()
+	defer f.operations.Unlock()
+}
+
+// release lets the opening end. The fence must be raised.
+func (f *fence) release() {
+	f.serving.Store(false)
+	close(f.released)
+}
+
+// do performs an operation on the disk. It returns whether it was performed, and
+// the error that Pebble is to see.
+func (f *fence) do(table bool, op func() error) (bool, error) {
+	f.operations.RLock()
+	defer f.operations.RUnlock()
+	if f.err() == nil {
+		err := op()
+		if err == nil {
+			return true, nil
+		}
+		f.fail(err)
+	}
+	if table && f.serving.Load() {
+		return false, f.err()
+	}
+	return false, nil
+}
+
+func (f *fence) open(name string, open func() (vfs.File, error)) (vfs.File, error) {
+	var file vfs.File
+	done, err := f.do(false, func() (err error) {
+		file, err = open()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	table := isTable(name)
+	if done {
+		return &fencedFile{File: file, fence: f, table: table}, nil
+	}
+	if table && f.serving.Load() {
+		<-f.released
+	}
+	return nullFile{}, nil
+}
+
+func isTable(name string) bool {
+	switch filepath.Ext(name) {
+	case ".sst", ".blob":
+		return true
+	}
+	return false
+}
+
+func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.open(name, func() (vfs.File, error) { return f.FS.Create(name, category) })
+}
+
+func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return f.open(name, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, category, opts...) })
+}
+
+func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.open(newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, category) })
+}
+
+// OpenDir opens a folder: it is synced like a file that is written.
+func (f *fence) OpenDir(name string) (vfs.File, error) {
+	file, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &fencedFile{File: file, fence: f}, nil
+}
+
+func (f *fence) Link(oldname, newname string) error {
+	_, err := f.do(false, func() error { return f.FS.Link(oldname, newname) })
+	return err
+}
+
+func (f *fence) Rename(oldname, newname string) error {
+	_, err := f.do(false, func() error { return f.FS.Rename(oldname, newname) })
+	return err
+}
+
+// Remove removes a file. A file that cannot be removed is no reason to stop:
+// Pebble copes.
+func (f *fence) Remove(name string) error { return f.remove(name, f.FS.Remove) }
+
+func (f *fence) RemoveAll(name string) error { return f.remove(name, f.FS.RemoveAll) }
+
+func (f *fence) remove(name string, remove func(string) error) error {
+	var failure error
+	_, err := f.do(false, func() error {
+		failure = remove(name)
+		return nil
+	})
+	return errors.Join(failure, err)
+}
+
+// Lock does nothing: the log holds the lock, over all openings.
+func (f *fence) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
+func (f *fence) Unwrap() vfs.FS { return f.FS }
+
+// fencedFile is a file that is written, or a folder.
+type fencedFile struct {
+	vfs.File
+	fence *fence
+	table bool
+}
+
+func (f *fencedFile) Write(p []byte) (int, error) {
+	_, err := f.fence.do(f.table, func() error {
+		_, err := f.File.Write(p)
+		return err
+	})
+	return len(p), err
+}
+
+func (f *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
+	_, err := f.fence.do(f.table, func() error {
+		_, err := f.File.WriteAt(p, offset)
+		return err
+	})
+	return len(p), err
+}
+
+func (f *fencedFile) Sync() error {
+	_, err := f.fence.do(f.table, f.File.Sync)
+	return err
+}
+
+func (f *fencedFile) SyncData() error {
+	_, err := f.fence.do(f.table, f.File.SyncData)
+	return err
+}
+
+func (f *fencedFile) SyncTo(length int64) (bool, error) {
+	full := false
+	_, err := f.fence.do(f.table, func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// Preallocate is an optimisation: its failure is none, the write that follows
+// tells.
+func (f *fencedFile) Preallocate(offset, length int64) error {
+	var failure error
+	_, err := f.fence.do(f.table, func() error {
+		failure = f.File.Preallocate(offset, length)
+		return nil
+	})
+	return errors.Join(failure, err)
+}
+
+func (f *fencedFile) Stat() (vfs.FileInfo, error) {
+	var info vfs.FileInfo
+	done, err := f.fence.do(f.table, func() (err error) {
+		info, err = f.File.Stat()
+		return err
+	})
+	if !done && err == nil {
+		return nullFile{}.Stat()
+	}
+	return info, err
+}
+
+// Close always closes the file. What Close says after a sync does not matter.
+func (f *fencedFile) Close() error {
+	if err := f.File.Close(); err != nil {
+		f.fence.fail(err)
+	}
+	return nil
+}
+
+// nullFile takes everything and keeps nothing.
+type nullFile struct{}
+
+func (nullFile) Close() error                           { return nil }
+func (nullFile) Read([]byte) (int, error)               { return 0, io.EOF }
+func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
+func (nullFile) Write(p []byte) (int, error)            { return len(p), nil }
+func (nullFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (nullFile) Preallocate(int64, int64) error         { return nil }
+func (nullFile) Stat() (vfs.FileInfo, error)            { return nullInfo{}, nil }
+func (nullFile) Sync() error                            { return nil }
+func (nullFile) SyncTo(int64) (bool, error)             { return false, nil }
+func (nullFile) SyncData() error                        { return nil }
+func (nullFile) Prefetch(int64, int64) error            { return nil }
+func (nullFile) Fd() uintptr                            { return vfs.InvalidFd }
+
+// nullInfo describes a nullFile: an empty file without a name. Nobody asks for
+// more than its size.
+type nullInfo struct{ fs.FileInfo }
+
+func (nullInfo) Size() int64            { return 0 }
+func (nullInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }

@@ -1,0 +1,112 @@
+package pebblelog
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// The keyspace. The first byte of a key says what it is. Numbers in keys are
+// big-endian, so that they sort.
+//
+//	d <start of bucket, nanoseconds> <provider> <client> <event id>   dedup entry, see dedup.go
+//	e <position>                                                      event: see eventlog.Record
+//	m <name>                                                          facts about the log
+//	s                                                                 reserved for the state of subscriptions
+const (
+	prefixDedup = 'd'
+	prefixEvent = 'e'
+	prefixMeta  = 'm'
+)
+
+// layoutVersion is the version of the keyspace.
+const layoutVersion = 1
+
+// Names of the facts about the log.
+const (
+	metaLayout  = "layout"
+	metaLogID   = "log_id"
+	metaTrimmed = "trimmed"
+)
+
+func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }
+
+func appendEventKey(b []byte, p eventlog.Position) []byte {
+	return binary.BigEndian.AppendUint64(append(b, prefixEvent), uint64(p))
+}
+
+func eventKey(p eventlog.Position) []byte { return appendEventKey(make([]byte, 0, 9), p) }
+
+func parseEventKey(key []byte) (eventlog.Position, error) {
+	if len(key) != 9 || key[0] != prefixEvent {
+		return 0, fmt.Errorf("key %x is not that of an event", key)
+	}
+	return eventlog.Position(binary.BigEndian.Uint64(key[1:])), nil
+}
+
+// eventKeysAfter returns the bounds of the keys of the events strictly after a
+// position and up to another.
+func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
+	if upTo == math.MaxUint64 {
+		return eventKey(after + 1), []byte{prefixEvent + 1}
+	}
+	return eventKey(after + 1), eventKey(upTo + 1)
+}
+
+// mark is what is known of a position without reading events: when its event was
+// received and the sum of the sizes of all values up to and including it. The
+// zero mark is before all events.
+type mark struct {
+	position    eventlog.Position
+	receiveTime time.Time
+	totalBytes  uint64
+}
+
+func markOf(r eventlog.Record) mark {
+	return mark{position: r.Position, receiveTime: r.ReceiveTime(), totalBytes: r.TotalBytes()}
+}
+
+func (m mark) encode() []byte {
+	b := make([]byte, 0, 24)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.receiveTime.UnixNano())) //nolint:gosec // after 1970
+	return binary.BigEndian.AppendUint64(b, m.totalBytes)
+}
+
+func decodeMark(b []byte) (mark, error) {
+	if len(b) != 24 {
+		return mark{}, errors.New("malformed value")
+	}
+	return mark{
+		position:    eventlog.Position(binary.BigEndian.Uint64(b)),
+		receiveTime: time.Unix(0, int64(binary.BigEndian.Uint64(b[8:]))), //nolint:gosec // written from an int64
+		totalBytes:  binary.BigEndian.Uint64(b[16:]),
+	}, nil
+}
+
+// maxPlainEventID is the longest event id that is a part of a key as it is; of a
+// longer one the key has a hash.
+const maxPlainEventID = 128
+
+// appendDedupID appends the part of a dedup key after the bucket.
+func appendDedupID(b []byte, entry *eventlog.Entry) []byte {
+	b = append(b, byte(entry.Provider), byte(len(entry.ClientID))) //nolint:gosec // at most MaxClientIDLen
+	b = append(b, entry.ClientID...)
+	if len(entry.EventID) <= maxPlainEventID {
+		b = append(b, 0)
+		return append(b, entry.EventID...)
+	}
+	sum := sha256.Sum256([]byte(entry.EventID))
+	b = append(b, 1)
+	return append(b, sum[:]...)
+}
+
+// bucketPrefix returns what the dedup keys of a bucket begin with.
+func bucketPrefix(start int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixDedup}, uint64(start)) //nolint:gosec // after 1970
+}

@@ -1,0 +1,238 @@
+// Package pebblelog is the embedded engine of the event log: one folder, kept by
+// Pebble, and no server.
+//
+// One goroutine, the committer, decides everything: it takes what is waiting,
+// finds the duplicates, gives out positions and applies one batch. Another waits
+// for the fsync that the batch shares, publishes the events and acknowledges
+// them, while the committer builds the next batch.
+//
+// When the disk fails, the log refuses appends, goes on serving reads, and opens
+// its database again and again until that works: see fence.
+package pebblelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// windowBytes is the size of the window of the newest events.
+const windowBytes = 32 << 20
+
+// Log is an event log in a folder. It implements eventlog.Log.
+type Log struct {
+	config Config
+	logger *slog.Logger
+	disk   vfs.FS
+	now    func() time.Time
+
+	id     eventlog.ID
+	lock   io.Closer
+	window *eventlog.Window
+	queue  *queue
+	state  state
+
+	// store is nil once the log is closed. Whoever holds storeMu for reading may
+	// use it.
+	storeMu sync.RWMutex
+	store   *store
+
+	commits  chan *commit
+	free     chan *commit // for reuse
+	chunks   sync.Pool    // of *chunk
+	closing  chan struct{}
+	close    sync.Once
+	closed   chan struct{} // after closing has ended
+	closeErr error
+	tasks    sync.WaitGroup
+}
+
+var _ eventlog.Log = (*Log)(nil)
+
+// Option changes how a log is opened. For tests.
+type Option func(*Log)
+
+// WithFS keeps the log on a file system other than that of the machine.
+func WithFS(disk vfs.FS) Option { return func(l *Log) { l.disk = disk } }
+
+// WithClock gives the time of events and of retention.
+func WithClock(now func() time.Time) Option { return func(l *Log) { l.now = now } }
+
+// Open opens the log in a folder, or creates it. It fails if another process has
+// it open, and if it was written by a newer gateway. How long it takes does not
+// depend on the number of events.
+func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	l := &Log{
+		config:  config,
+		logger:  logger,
+		disk:    vfs.Default,
+		now:     time.Now,
+		window:  eventlog.NewWindow(windowBytes),
+		queue:   newQueue(),
+		commits: make(chan *commit, maxUnsynced),
+		free:    make(chan *commit, maxUnsynced),
+		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+	}
+	for _, option := range options {
+		option(l)
+	}
+	if err := l.acquire(); err != nil {
+		return nil, err
+	}
+	committer, err := l.open()
+	if err != nil {
+		return nil, errors.Join(err, l.lock.Close())
+	}
+	l.id = l.store.id
+	l.tasks.Go(committer.run)
+	l.tasks.Go(l.acknowledge)
+	l.tasks.Go(l.retain)
+	return l, nil
+}
+
+// acquire makes the folder and locks it against other processes.
+func (l *Log) acquire() error {
+	path := l.config.Path
+	if info, err := l.disk.Stat(path); err == nil && !info.IsDir() {
+		return fmt.Errorf("open the event log: %s is not a folder: give the path of a folder", path)
+	}
+	if err := l.disk.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("create the folder of the event log: %w", err)
+	}
+	lock, err := l.disk.Lock(l.disk.PathJoin(path, "LOCK"))
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("another process has the event log in %s open: stop it, or give another path: %w", path, err)
+	case err != nil:
+		return fmt.Errorf("lock the event log in %s: %w", path, err)
+	}
+	l.lock = lock
+	return nil
+}
+
+// open opens the database, and starts the state at what it holds.
+func (l *Log) open() (*committer, error) {
+	store, err := openStore(l.config.Path, l.disk, l.logger)
+	if err != nil {
+		return nil, fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
+	}
+	dedup, err := openDedup(store.db, l.config.DedupWindow)
+	if err != nil {
+		return nil, errors.Join(err, store.close())
+	}
+	l.store = store
+	l.state.publish(store.head)
+	l.state.trim(store.trimmed)
+	return &committer{log: l, store: store, dedup: dedup, head: store.head}, nil
+}
+
+// ID implements eventlog.Log.
+func (l *Log) ID() eventlog.ID { return l.id }
+
+// Bounds implements eventlog.Log.
+func (l *Log) Bounds() eventlog.Bounds {
+	head, trimmed := l.state.get()
+	return eventlog.Bounds{Trimmed: trimmed.position, Head: head.position}
+}
+
+// Changed implements eventlog.Log.
+func (l *Log) Changed() <-chan struct{} { return l.state.changed() }
+
+// Err implements eventlog.Log.
+func (l *Log) Err() error { return l.queue.err() }
+
+// Append implements eventlog.Log.
+func (l *Log) Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receipt, error) {
+	if entry.Size() == 0 {
+		return eventlog.Receipt{}, errors.New("append an entry that was not made by NewEntry")
+	}
+	r := l.queue.request()
+	r.entry = entry
+	return l.queue.do(ctx, r)
+}
+
+// Close implements eventlog.Log.
+func (l *Log) Close() error {
+	l.close.Do(func() {
+		defer close(l.closed)
+		l.queue.refuse(eventlog.ErrClosed)
+		close(l.closing)
+		l.tasks.Wait()
+		l.storeMu.Lock()
+		store := l.store
+		l.store = nil
+		l.storeMu.Unlock()
+		l.closeErr = errors.Join(store.close(), l.lock.Close())
+	})
+	<-l.closed
+	return l.closeErr
+}
+
+func (l *Log) isClosed() bool {
+	select {
+	case <-l.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// state is what readers may know of the log.
+type state struct {
+	mu            sync.Mutex
+	head, trimmed mark
+	change        chan struct{} // nil while nobody waits
+}
+
+func (s *state) get() (head, trimmed mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head, s.trimmed
+}
+
+func (s *state) publish(head mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if head.position > s.head.position {
+		s.head = head
+		s.signal()
+	}
+}
+
+func (s *state) trim(trimmed mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if trimmed.position > s.trimmed.position {
+		s.trimmed = trimmed
+		s.signal()
+	}
+}
+
+func (s *state) signal() {
+	if s.change != nil {
+		close(s.change)
+		s.change = nil
+	}
+}
+
+func (s *state) changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.change == nil {
+		s.change = make(chan struct{})
+	}
+	return s.change
+}

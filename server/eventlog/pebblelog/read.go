@@ -1,0 +1,249 @@
+package pebblelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sort"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+const (
+	// Events are read from the database in chunks. While a reader looks at one it
+	// holds no iterator, which would keep memory tables and files alive for as
+	// long as a slow subscriber takes.
+	minChunkBytes = 16 << 10
+	maxChunkBytes = 256 << 10
+	// liveRecords is how many records are taken from the window at a time.
+	liveRecords = 64
+)
+
+// Read implements eventlog.Log.
+func (l *Log) Read(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Record, error] {
+	return func(yield func(eventlog.Record, error) bool) {
+		if l.isClosed() {
+			yield(eventlog.Record{}, eventlog.ErrClosed)
+			return
+		}
+		r := reader{log: l, after: after, head: l.Bounds().Head, chunkBytes: minChunkBytes, chunk: l.chunk()}
+		defer r.close()
+		for r.after < r.head {
+			records, err := r.next(ctx)
+			if err != nil {
+				yield(eventlog.Record{}, err)
+				return
+			}
+			for _, record := range records {
+				if !yield(record, nil) {
+					return
+				}
+			}
+			r.after = records[len(records)-1].Position
+		}
+	}
+}
+
+// reader is one call of Read.
+type reader struct {
+	log         *Log
+	after, head eventlog.Position
+	chunk       *chunk
+	chunkBytes  int
+}
+
+// A chunk holds records that follow each other.
+type chunk struct {
+	records []eventlog.Record
+	buf     []byte // their values, unless they are live
+	ends    []int
+}
+
+func (l *Log) chunk() *chunk {
+	if c, ok := l.chunks.Get().(*chunk); ok {
+		return c
+	}
+	return &chunk{records: make([]eventlog.Record, 0, liveRecords)}
+}
+
+func (r *reader) close() {
+	clear(r.chunk.records[:cap(r.chunk.records)])
+	if cap(r.chunk.buf) <= 2*maxChunkBytes {
+		r.log.chunks.Put(r.chunk)
+	}
+}
+
+// next returns at least one record, valid until the next call.
+func (r *reader) next(ctx context.Context) ([]eventlog.Record, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if trimmed := r.log.Bounds().Trimmed; r.after < trimmed {
+		return nil, &eventlog.TrimmedError{After: r.after, Trimmed: trimmed}
+	}
+	if n := r.log.window.Read(r.after, r.head, maxChunkBytes, r.chunk.records[:liveRecords]); n > 0 {
+		return r.chunk.records[:n], nil
+	}
+	limit := r.chunkBytes
+	r.chunkBytes = min(2*r.chunkBytes, maxChunkBytes)
+	for {
+		opening, err := r.log.readChunk(r.chunk, r.after, r.head, limit)
+		if err == nil {
+			return r.chunk.records, nil
+		}
+		if trimmed := r.log.Bounds().Trimmed; r.after < trimmed {
+			return nil, &eventlog.TrimmedError{After: r.after, Trimmed: trimmed}
+		}
+		if !r.log.replaced(opening) {
+			return nil, fmt.Errorf("read events after %d: %w", r.after, err)
+		}
+	}
+}
+
+// replaced says whether a store has been replaced since: what it failed to read
+// may be readable now.
+func (l *Log) replaced(s *store) bool {
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	return s != nil && l.store != nil && s != l.store
+}
+
+// readChunk fills a chunk with at least the event after a position, and returns
+// the store that it read from.
+func (l *Log) readChunk(c *chunk, after, head eventlog.Position, limit int) (*store, error) {
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	if l.store == nil {
+		return nil, eventlog.ErrClosed
+	}
+	return l.store, c.fill(l.store.db, after, head, limit)
+}
+
+func (c *chunk) fill(db *pebble.DB, after, head eventlog.Position, limit int) (err error) {
+	c.buf, c.ends, c.records = c.buf[:0], c.ends[:0], c.records[:0]
+	lower, upper := eventKeysAfter(after, head)
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	next := after + 1
+	for ok := it.First(); ok; ok = it.Next() {
+		position, err := parseEventKey(it.Key())
+		if err != nil {
+			return err
+		}
+		if position != next {
+			break // a hole: the rest was trimmed meanwhile, or is lost
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if len(c.ends) > 0 && len(c.buf)+len(value) > limit {
+			break
+		}
+		c.buf = append(c.buf, value...)
+		c.ends = append(c.ends, len(c.buf))
+		next++
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if len(c.ends) == 0 {
+		return fmt.Errorf("event %d is missing", next)
+	}
+	start := 0
+	for i, end := range c.ends {
+		record, err := eventlog.ParseRecord(after+1+eventlog.Position(i), c.buf[start:end:end], false)
+		if err != nil {
+			return fmt.Errorf("event %d: %w", after+1+eventlog.Position(i), err)
+		}
+		c.records = append(c.records, record)
+		start = end
+	}
+	return nil
+}
+
+// Seek implements eventlog.Log.
+func (l *Log) Seek(ctx context.Context, t time.Time) (eventlog.Position, error) {
+	if l.isClosed() {
+		return 0, eventlog.ErrClosed
+	}
+	first, err := l.search(ctx, func(m mark) bool { return !m.receiveTime.Before(t) })
+	if err != nil {
+		return 0, fmt.Errorf("seek the first event received at %v: %w", t, err)
+	}
+	return max(first-1, l.Bounds().Trimmed), nil
+}
+
+// Stats implements eventlog.Log.
+func (l *Log) Stats(ctx context.Context) (eventlog.Stats, error) {
+	if l.isClosed() {
+		return eventlog.Stats{}, eventlog.ErrClosed
+	}
+	for {
+		head, trimmed := l.state.get()
+		stats := eventlog.Stats{
+			Bounds: eventlog.Bounds{Trimmed: trimmed.position, Head: head.position},
+			Bytes:  head.totalBytes - trimmed.totalBytes,
+		}
+		if stats.Bounds.Len() == 0 {
+			return stats, nil
+		}
+		stats.HeadTime = head.receiveTime
+		earliest, err := l.markAt(ctx, trimmed.position+1)
+		if err == nil {
+			stats.EarliestTime = earliest.receiveTime
+			return stats, nil
+		}
+		if l.Bounds().Trimmed == trimmed.position {
+			return eventlog.Stats{}, fmt.Errorf("read the earliest event: %w", err)
+		}
+	}
+}
+
+// search returns the first retained position whose mark satisfies a condition
+// that, once true, stays true in later positions; the position after the head if
+// none does.
+func (l *Log) search(ctx context.Context, condition func(mark) bool) (eventlog.Position, error) {
+	for {
+		bounds := l.Bounds()
+		var failure error
+		n := sort.Search(int(bounds.Len()), func(i int) bool { //nolint:gosec // fits
+			if failure != nil {
+				return true
+			}
+			m, err := l.markAt(ctx, bounds.Trimmed+1+eventlog.Position(i)) //nolint:gosec // not negative
+			failure = err
+			return err == nil && condition(m)
+		})
+		if failure == nil {
+			return bounds.Trimmed + 1 + eventlog.Position(n), nil //nolint:gosec // not negative
+		}
+		if l.Bounds().Trimmed == bounds.Trimmed {
+			return 0, failure
+		}
+	}
+}
+
+// markAt returns the mark of a retained event.
+func (l *Log) markAt(ctx context.Context, p eventlog.Position) (mark, error) {
+	if ctx.Err() != nil {
+		return mark{}, context.Cause(ctx)
+	}
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	if l.store == nil {
+		return mark{}, eventlog.ErrClosed
+	}
+	record, err := l.store.event(p)
+	if err != nil {
+		return mark{}, fmt.Errorf("event %d: %w", p, err)
+	}
+	return markOf(record), nil
+}

@@ -1,0 +1,246 @@
+package pebblelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+const (
+	memTableBytes = 64 << 20
+	cacheBytes    = 64 << 20
+
+	// The committer waits while more than this has not been flushed or compacted.
+	// Pebble's own limits are out of reach: it would wait inside of a commit,
+	// without an end if the disk has failed.
+	maxMemTables   = 5
+	maxL0Sublevels = 24
+	stopMemTables  = 16
+	stopL0         = 1000
+)
+
+// A store is one opening of the database.
+type store struct {
+	fence *fence
+	db    *pebble.DB
+	// progress gets a token when a flush or a compaction ends.
+	progress chan struct{}
+
+	// What was found at the opening.
+	id            eventlog.ID
+	head, trimmed mark
+}
+
+// openStore opens the database in a folder, or creates it.
+func openStore(path string, disk vfs.FS, logger *slog.Logger) (*store, error) {
+	s := &store{fence: newFence(disk), progress: make(chan struct{}, 1)}
+	var err error
+	if s.db, err = pebble.Open(path, s.options(logger)); err != nil {
+		// NOTE Behind a raised fence Pebble fails on what the fence hid from it.
+		if cause := s.fence.err(); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	err = s.load()
+	if cause := s.fence.err(); cause != nil {
+		err = cause
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.fence.serving.Store(true)
+	return s, nil
+}
+
+func (s *store) options(logger *slog.Logger) *pebble.Options {
+	notify := func() {
+		select {
+		case s.progress <- struct{}{}:
+		default:
+		}
+	}
+	o := &pebble.Options{
+		FS:                          s.fence,
+		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
+		FormatMajorVersion:          pebble.FormatTableFormatV6,
+		CacheSize:                   cacheBytes,
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: stopMemTables,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       stopL0,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) {
+				if s.fence.err() == nil {
+					logger.Warn("background work of the event log failed", "error", err)
+				}
+			},
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				logger.Error("the event log is corrupt", "details", info.String())
+			},
+			FlushEnd:      func(pebble.FlushInfo) { notify() },
+			CompactionEnd: func(pebble.CompactionInfo) { notify() },
+		},
+	}
+	for i := range o.Levels {
+		level := &o.Levels[i]
+		level.BlockSize = 32 << 10
+		level.IndexBlockSize = 256 << 10
+		level.FilterPolicy = bloom.FilterPolicy(10)
+		level.Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	}
+	return o
+}
+
+// load reads the facts about the log, and writes those of a new one.
+func (s *store) load() error {
+	layout, err := s.meta(metaLayout)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return s.create()
+	}
+	if err != nil {
+		return err
+	}
+	if len(layout) != 1 || layout[0] != layoutVersion {
+		return fmt.Errorf("the event log has layout version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", layout, layoutVersion)
+	}
+	id, err := s.meta(metaLogID)
+	if err != nil {
+		return err
+	}
+	if len(id) != len(s.id) {
+		return errors.New("the id of the event log is malformed")
+	}
+	s.id = eventlog.ID(id)
+
+	trimmed, err := s.meta(metaTrimmed)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		if s.trimmed, err = decodeMark(trimmed); err != nil {
+			return fmt.Errorf("read %s: %w", metaTrimmed, err)
+		}
+	}
+	s.head = s.trimmed
+	return s.loadHead()
+}
+
+func (s *store) loadHead() error {
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEvent}, UpperBound: []byte{prefixEvent + 1}})
+	if err != nil {
+		return fmt.Errorf("find the newest event: %w", err)
+	}
+	if iter.Last() {
+		var record eventlog.Record
+		if record, err = recordAt(iter); err == nil {
+			s.head = markOf(record)
+		}
+	}
+	if err := errors.Join(err, iter.Close()); err != nil {
+		return fmt.Errorf("find the newest event: %w", err)
+	}
+	return nil
+}
+
+func (s *store) create() error {
+	s.id = eventlog.NewID()
+	b := s.db.NewBatch()
+	err := errors.Join(
+		b.Set(metaKey(metaLayout), []byte{layoutVersion}, nil),
+		b.Set(metaKey(metaLogID), s.id[:], nil),
+		b.Commit(pebble.Sync),
+		b.Close(),
+	)
+	if err != nil {
+		return fmt.Errorf("create the event log: %w", err)
+	}
+	return nil
+}
+
+func (s *store) meta(name string) ([]byte, error) {
+	value, closer, err := s.db.Get(metaKey(name))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	value = append([]byte(nil), value...)
+	return value, closer.Close()
+}
+
+// event reads one event.
+func (s *store) event(p eventlog.Position) (eventlog.Record, error) {
+	value, closer, err := s.db.Get(eventKey(p))
+	if err != nil {
+		return eventlog.Record{}, err
+	}
+	value = append([]byte(nil), value...)
+	if err := closer.Close(); err != nil {
+		return eventlog.Record{}, err
+	}
+	return eventlog.ParseRecord(p, value, true)
+}
+
+// recordAt returns the record that an iterator stands on, valid until it moves.
+func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
+	p, err := parseEventKey(iter.Key())
+	if err != nil {
+		return eventlog.Record{}, err
+	}
+	value, err := iter.ValueAndErr()
+	if err != nil {
+		return eventlog.Record{}, err
+	}
+	return eventlog.ParseRecord(p, value, false)
+}
+
+// overloaded says whether the background work is too far behind.
+func (s *store) overloaded() bool {
+	m := s.db.Metrics()
+	return m.MemTable.Count > maxMemTables || m.Levels[0].Sublevels > maxL0Sublevels
+}
+
+// close ends the opening. No iterator may be open.
+func (s *store) close() error {
+	if s.fence.err() != nil {
+		s.fence.release()
+	}
+	if err := s.db.Close(); err != nil && s.fence.err() == nil {
+		return fmt.Errorf("close the event log: %w", err)
+	}
+	return nil
+}
+
+// pebbleLogger passes on what Pebble logs.
+type pebbleLogger struct {
+	logger *slog.Logger
+	fence  *fence
+}
+
+func (l pebbleLogger) Infof(format string, args ...any)  { l.log(slog.LevelDebug, format, args) }
+func (l pebbleLogger) Errorf(format string, args ...any) { l.log(slog.LevelError, format, args) }
+
+// Fatalf is called on failures that Pebble does not go on after. This opening is
+// not trusted any further, and the process lives.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.log(slog.LevelError, format, args)
+	l.fence.fail(fmt.Errorf(format, args...))
+}
+
+func (l pebbleLogger) log(level slog.Level, format string, args []any) {
+	if l.fence.err() != nil {
+		level = slog.LevelDebug
+	}
+	ctx := context.Background()
+	if l.logger.Enabled(ctx, level) {
+		l.logger.Log(ctx, level, "pebble", "details", fmt.Sprintf(format, args...))
+	}
+}

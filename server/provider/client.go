@@ -1,0 +1,29 @@
+package provider
+
+import (
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+const maxClientIDBytes = 255
+
+// CheckClientID says what is wrong with a client id: it is 1 to 255 bytes of
+// printable UTF-8.
+func CheckClientID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("the client id is empty")
+	case len(id) > maxClientIDBytes:
+		return fmt.Errorf("the client id has %d bytes, at most %d are allowed", len(id), maxClientIDBytes)
+	case !utf8.ValidString(id):
+		return errors.New("the client id is not valid UTF-8")
+	}
+	for _, r := range id {
+		if !unicode.IsPrint(r) {
+			return errors.New("the client id holds a character that is not printable")
+		}
+	}
+	return nil
+}

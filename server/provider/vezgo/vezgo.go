@@ -1,0 +1,120 @@
+// Package vezgo is the provider Vezgo.
+//
+// Vezgo signs nothing and sends no event id. A delivery is authentic when it
+// comes from one of the provider's four addresses, and names its client in the
+// header x-client-id.
+package vezgo
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+)
+
+// Name is the segment of the webhook path.
+const Name = "vezgo"
+
+// Config says who sends what.
+type Config struct {
+	// Enabled says whether deliveries of Vezgo are received.
+	Enabled bool `yaml:"enabled"`
+	// Verification says what is done with a delivery that is not authentic.
+	Verification provider.Mode `yaml:"verification"`
+	// Clients are the client ids that are accepted; empty for any.
+	Clients []string `yaml:"clients"`
+	// SourceAddresses are the addresses, or networks in CIDR notation, that Vezgo
+	// sends from.
+	SourceAddresses []string `yaml:"source_addresses"`
+	// URLSecret is the value of `?secret=` that the webhook URL must have. None is
+	// asked for if it is not set.
+	URLSecret secret.Secret `yaml:"url_secret"`
+}
+
+// DefaultConfig enforces the four addresses that the provider documents, and is
+// not enabled.
+func DefaultConfig() Config {
+	return Config{SourceAddresses: []string{"52.60.234.183", "52.60.240.87", "52.60.241.79", "52.60.242.161"}}
+}
+
+// Validate names the first key that has to change.
+func (c Config) Validate() error {
+	if !c.Enabled {
+		return nil
+	}
+	for i, id := range c.Clients {
+		if err := provider.CheckClientID(id); err != nil {
+			return fmt.Errorf("clients[%d]: %w", i, err)
+		}
+	}
+	if len(c.SourceAddresses) == 0 && c.Verification != provider.ModeOff {
+		return errors.New("source_addresses: give the addresses that Vezgo sends from, or leave out the key for the documented ones")
+	}
+	_, err := c.sources()
+	return err
+}
+
+func (c Config) sources() ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, len(c.SourceAddresses))
+	for i, text := range c.SourceAddresses {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, addressErr := netip.ParseAddr(text)
+			if addressErr != nil {
+				return nil, fmt.Errorf("source_addresses[%d]: %q is neither an address nor a network such as 192.0.2.0/24", i, text)
+			}
+			address = address.Unmap()
+			prefix = netip.PrefixFrom(address, address.BitLen())
+		}
+		if prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("source_addresses[%d]: write the IPv4-mapped network %q as IPv4", i, text)
+		}
+		prefixes[i] = prefix
+	}
+	return prefixes, nil
+}
+
+// Provider receives the deliveries of Vezgo.
+type Provider struct {
+	mode      provider.Mode
+	clients   map[string]bool
+	sources   []netip.Prefix
+	urlSecret secret.Secret
+	decoder   *decoder
+}
+
+var _ provider.Provider = (*Provider)(nil)
+
+// New returns the provider, or an error if the configuration is not valid.
+func New(config Config) (*Provider, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	sources, err := config.sources()
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{
+		mode:      config.Verification,
+		clients:   make(map[string]bool, len(config.Clients)),
+		sources:   sources,
+		urlSecret: config.URLSecret,
+		decoder:   newDecoder(),
+	}
+	for _, id := range config.Clients {
+		p.clients[id] = true
+	}
+	return p, nil
+}
+
+// Name implements provider.Provider.
+func (*Provider) Name() string { return Name }
+
+// ID implements provider.Provider.
+func (*Provider) ID() webhookgatewayv1.Provider { return webhookgatewayv1.Provider_PROVIDER_VEZGO }
+
+// Decode implements provider.Provider.
+func (p *Provider) Decode(body []byte) (provider.Decoded, error) { return p.decoder.decode(body) }
