@@ -1,0 +1,408 @@
+package subscription
+
+import (
+	"slices"
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// A machine is the state of one subscription and its rules. It does no I/O, has
+// no goroutine and is told the time; it is not safe for concurrent use.
+//
+// An event of the log is offered to it in order of positions, held by a stream
+// from its delivery on, and at last settled: acknowledged, skipped or parked.
+// Every event up to the cursor that matched is settled; of those after it the
+// settled ones are in a bitmap. The only events at or before the cursor that are
+// not settled are those replayed after they were parked.
+//
+// Order is by groups of events. An event is delivered only when every earlier
+// event of its group is settled, or held by the same stream. So the events of a
+// group that are held are its earliest, and held by one stream. When one of them
+// is given back, those after it are revoked.
+type machine struct {
+	settings settings
+	start    time.Time
+
+	cursor eventlog.Position
+	// read is the position up to which the log was offered.
+	read eventlog.Position
+	// trimmed is the position up to which the log is known to be trimmed.
+	trimmed eventlog.Position
+	gap     Gap
+	// lease is the number of the newest delivery.
+	lease uint64
+
+	arena       arena
+	first, last slot
+	// offered is the entry at or before the newest event offered.
+	offered slot
+	replays map[eventlog.Position]slot
+	// tails has the last entry of each group.
+	tails map[uint64]slot
+
+	ready   heap
+	timers  heap // waiting and held entries
+	streams map[uint32]*stream
+	held    int
+	waiting int
+
+	settled map[uint64]*[blockBytes]byte
+	// attempts of events that were given back. Also of events that were not read
+	// again since the state was loaded.
+	attempts map[eventlog.Position]uint16
+	parked   []parked // by position
+	changed  map[change]struct{}
+}
+
+// stream is what a stream holds.
+type stream struct {
+	held     int
+	reserved heap
+}
+
+// epochShift leaves room for a trillion deliveries per epoch.
+const epochShift = 40
+
+// newMachine returns the machine of a subscription that begins after a position.
+// Of two machines of a subscription the later has the larger epoch: it never
+// gives out a lease that the other did.
+func newMachine(settings settings, after eventlog.Position, epoch uint64, now time.Time) *machine {
+	m := &machine{
+		settings: settings,
+		start:    now,
+		cursor:   after,
+		read:     after,
+		lease:    epoch << epochShift,
+		streams:  make(map[uint32]*stream),
+		attempts: make(map[eventlog.Position]uint16),
+		changed:  make(map[change]struct{}),
+	}
+	m.clear()
+	m.settled = make(map[uint64]*[blockBytes]byte)
+	return m
+}
+
+// clear forgets all entries.
+func (m *machine) clear() {
+	m.arena = newArena()
+	m.first, m.last, m.offered = 0, 0, 0
+	m.replays = make(map[eventlog.Position]slot)
+	m.tails = make(map[uint64]slot)
+	m.ready = heap{arena: &m.arena, less: byPosition}
+	m.timers = heap{arena: &m.arena, less: byDue}
+	m.held, m.waiting = 0, 0
+	for _, st := range m.streams {
+		*st = stream{reserved: heap{arena: &m.arena, less: byPosition}}
+	}
+}
+
+func (m *machine) at(s slot) *entry { return m.arena.at(s) }
+
+func (m *machine) clock(now time.Time) int64 { return int64(now.Sub(m.start)) }
+
+// offer is an event of the log that matches the filters.
+type offer struct {
+	position eventlog.Position
+	hash     uint64
+}
+
+// offer takes the matching events between the position read up to and another.
+// Those that are known already, or settled, are passed over.
+func (m *machine) offer(offers []offer, upTo eventlog.Position) {
+	for _, o := range offers {
+		if o.position <= m.read || m.isSettled(o.position) {
+			continue
+		}
+		for n := m.following(m.offered); n != 0 && m.at(n).position <= o.position; n = m.following(n) {
+			m.offered = n
+		}
+		if m.offered != 0 && m.at(m.offered).position == o.position {
+			continue
+		}
+		s := m.newEntry(o)
+		m.link(s, m.offered)
+		m.offered = s
+		m.enter(s)
+	}
+	m.read = max(m.read, upTo)
+	m.advance()
+}
+
+// room returns how many events may be offered.
+func (m *machine) room() int {
+	return max(0, m.settings.readAhead()-(m.arena.live-m.held))
+}
+
+func (m *machine) newEntry(o offer) slot {
+	s := m.arena.alloc()
+	e := m.at(s)
+	e.position, e.hash, e.state = o.position, o.hash, blocked
+	e.attempts = m.attempts[o.position]
+	return s
+}
+
+// following returns the entry after another; 0 is before the first.
+func (m *machine) following(s slot) slot {
+	if s == 0 {
+		return m.first
+	}
+	return m.at(s).next
+}
+
+// link puts an entry into the list after another.
+func (m *machine) link(s, prev slot) {
+	next := m.following(prev)
+	e := m.at(s)
+	e.prev, e.next = prev, next
+	if prev == 0 {
+		m.first = s
+	} else {
+		m.at(prev).next = s
+	}
+	if next == 0 {
+		m.last = s
+	} else {
+		m.at(next).prev = s
+	}
+}
+
+func (m *machine) unlink(s slot) {
+	e := m.at(s)
+	if m.offered == s {
+		m.offered = e.prev
+	}
+	if e.prev == 0 {
+		m.first = e.next
+	} else {
+		m.at(e.prev).next = e.next
+	}
+	if e.next == 0 {
+		m.last = e.prev
+	} else {
+		m.at(e.next).prev = e.prev
+	}
+}
+
+// remove ends an entry. The next of its group moves up.
+func (m *machine) remove(s slot) {
+	e := m.at(s)
+	m.leaveHeap(s)
+	after := m.leaveGroup(s)
+	if e.replayed {
+		delete(m.replays, e.position)
+		m.touch(changeReplay, e.position)
+	} else {
+		m.unlink(s)
+	}
+	if _, kept := m.attempts[e.position]; kept {
+		delete(m.attempts, e.position)
+		m.touch(changeAttempts, e.position)
+	}
+	m.arena.release(s)
+	m.promote(after)
+}
+
+// settle ends an entry that will not be delivered any more.
+func (m *machine) settle(s slot) {
+	e := m.at(s)
+	position := e.position
+	switch {
+	case e.replayed:
+	case s == m.first && position <= m.read:
+		// The cursor passes it.
+	default:
+		m.markSettled(position)
+	}
+	m.remove(s)
+	m.advance()
+}
+
+// advance moves the cursor as far as everything is settled.
+func (m *machine) advance() {
+	to := m.read
+	if m.first != 0 {
+		to = min(to, m.at(m.first).position-1)
+	}
+	if to <= m.cursor {
+		return
+	}
+	m.dropBlocks(m.cursor, to)
+	m.cursor = to
+	m.touch(changeState, 0)
+}
+
+// isSettled says whether an event up to the position read to is settled.
+func (m *machine) isSettled(p eventlog.Position) bool {
+	if _, replayed := m.replays[p]; replayed {
+		return false
+	}
+	return p <= m.cursor || m.markedSettled(p)
+}
+
+// nextDue returns when expire has something to do.
+func (m *machine) nextDue() (time.Time, bool) {
+	s := m.timers.first()
+	if s == 0 {
+		return time.Time{}, false
+	}
+	return m.start.Add(time.Duration(m.at(s).due)), true
+}
+
+// delivered returns the position up to which nothing is left to deliver, other
+// than again.
+func (m *machine) delivered() eventlog.Position {
+	for s := m.first; s != 0; s = m.at(s).next {
+		if e := m.at(s); e.state != held {
+			return min(m.read, e.position-1)
+		}
+	}
+	return m.read
+}
+
+// idle says whether everything up to the head is settled or held.
+func (m *machine) idle(head eventlog.Position) bool {
+	return m.read >= head && m.arena.live == m.held
+}
+
+// seek moves the subscription to after a position. Everything held is fenced, and
+// replays end.
+func (m *machine) seek(after eventlog.Position) {
+	for p := range m.replays {
+		m.touch(changeReplay, p)
+	}
+	for p := range m.attempts {
+		m.touch(changeAttempts, p)
+	}
+	for b := range m.settled {
+		m.touch(changeBlock, eventlog.Position(b))
+	}
+	m.clear()
+	clear(m.attempts)
+	clear(m.settled)
+	m.cursor, m.read, m.trimmed, m.gap = after, after, 0, Gap{}
+	m.touch(changeState, 0)
+}
+
+// configure changes the settings. What is held stays so, unless the ordering
+// changes.
+func (m *machine) configure(to settings) {
+	reorder := to.ordering != m.settings.ordering
+	m.settings = to
+	if reorder {
+		m.reorder()
+	}
+}
+
+// refilter forgets the events that were not delivered and has the log offered
+// again from the cursor on.
+func (m *machine) refilter() {
+	// Of what is trimmed nothing was left but what is held.
+	m.read = max(m.cursor, min(m.read, m.trimmed))
+	for s := m.first; s != 0; {
+		next := m.at(s).next
+		if e := m.at(s); e.state != held && e.attempts == 0 {
+			m.remove(s)
+		}
+		s = next
+	}
+	m.offered = 0
+}
+
+// reorder puts the entries into the groups of another ordering, and revokes what
+// is held.
+func (m *machine) reorder() {
+	var all []slot
+	for s := m.first; s != 0; s = m.at(s).next {
+		all = append(all, s)
+	}
+	for _, s := range m.replays {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b slot) int { return int(m.at(a).position) - int(m.at(b).position) }) //nolint:gosec // positions are far from 2^63
+	for _, s := range all {
+		m.revoke(s)
+	}
+	m.tails = make(map[uint64]slot)
+	for _, s := range all {
+		e := m.at(s)
+		e.before, e.after = 0, 0
+		if e.state == waiting {
+			m.joinGroup(s)
+			continue
+		}
+		m.enter(s)
+	}
+	for _, s := range all {
+		if m.at(s).position <= m.trimmed { // it was held
+			m.lose(s)
+		}
+	}
+}
+
+// trim takes note that the log is trimmed up to a position. Events that are held
+// may still be acknowledged; of the others there is a gap.
+func (m *machine) trim(upTo eventlog.Position) {
+	if upTo <= m.trimmed {
+		return
+	}
+	m.trimmed = upTo
+	from, lost := m.cursor, m.read < upTo
+	for s := m.first; s != 0 && m.at(s).position <= upTo; {
+		next := m.at(s).next
+		if m.at(s).state != held {
+			m.remove(s)
+			lost = true
+		}
+		s = next
+	}
+	for p, s := range m.replays {
+		if p <= upTo && m.at(s).state != held {
+			m.remove(s)
+			m.widenGap(p-1, p)
+		}
+	}
+	for p := range m.attempts {
+		if p <= upTo {
+			delete(m.attempts, p)
+			m.touch(changeAttempts, p)
+		}
+	}
+	if lost {
+		m.widenGap(from, upTo)
+	}
+	m.read = max(m.read, upTo)
+	m.advance()
+}
+
+func (m *machine) widenGap(from, to eventlog.Position) {
+	if m.gap == (Gap{}) {
+		m.gap = Gap{From: from, To: to}
+	} else {
+		m.gap = Gap{From: min(m.gap.From, from), To: max(m.gap.To, to)}
+	}
+	m.touch(changeState, 0)
+}
+
+// takeGap returns the gap that no stream was told of, if any, and forgets it.
+func (m *machine) takeGap() Gap {
+	gap := m.gap
+	if gap != (Gap{}) {
+		m.gap = Gap{}
+		m.touch(changeState, 0)
+	}
+	return gap
+}
+
+// groupOf returns the group of an entry, 0 for none.
+func (m *machine) groupOf(e *entry) uint64 {
+	switch m.settings.ordering {
+	case webhookgatewayv1.Ordering_ORDERING_STRICT:
+		return 1
+	case webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER:
+		return e.hash
+	default:
+		return 0
+	}
+}
