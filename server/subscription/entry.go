@@ -44,6 +44,8 @@ type entry struct {
 	attempts uint16
 	state    entryState
 	replayed bool
+	// ahead: replayed, and waits until the log is read up to it.
+	ahead bool
 }
 
 const (

@@ -58,7 +58,7 @@ func (m *machine) promote(s slot) {
 		return
 	}
 	e := m.at(s)
-	if e.state != blocked {
+	if e.state != blocked || e.position > m.read && m.groupOf(e) != 0 {
 		return
 	}
 	if e.before == 0 {

@@ -18,7 +18,7 @@ import (
 // not settled are those replayed after they were parked.
 //
 // Order is by groups of events. An event is delivered only when every earlier
-// event of its group is settled, or held by the same stream. So the events of a
+// event of its group is read, and settled or held by the same stream. So the events of a
 // group that are held are its earliest, and held by one stream. When one of them
 // is given back, those after it are revoked.
 type machine struct {
@@ -39,6 +39,9 @@ type machine struct {
 	// offered is the entry at or before the newest event offered.
 	offered slot
 	replays map[eventlog.Position]slot
+	// ahead is the number of replayed entries that wait until the log is read up
+	// to them.
+	ahead int
 	// tails has the last entry of each group.
 	tails map[uint64]slot
 
@@ -88,7 +91,7 @@ func newMachine(settings settings, after eventlog.Position, epoch uint64, now ti
 func (m *machine) clear() {
 	m.arena = newArena()
 	m.first, m.last, m.offered = 0, 0, 0
-	m.replays = make(map[eventlog.Position]slot)
+	m.replays, m.ahead = make(map[eventlog.Position]slot), 0
 	m.tails = make(map[uint64]slot)
 	m.ready = heap{arena: &m.arena, less: byPosition}
 	m.timers = heap{arena: &m.arena, less: byDue}
@@ -112,12 +115,10 @@ type offer struct {
 // Those that are known already, or settled, are passed over.
 func (m *machine) offer(offers []offer, upTo eventlog.Position) {
 	for _, o := range offers {
-		if o.position <= m.read || m.isSettled(o.position) {
+		if o.position <= m.read || m.passed(o.position) {
 			continue
 		}
-		for n := m.following(m.offered); n != 0 && m.at(n).position <= o.position; n = m.following(n) {
-			m.offered = n
-		}
+		m.readTo(o.position)
 		if m.offered != 0 && m.at(m.offered).position == o.position {
 			continue
 		}
@@ -126,8 +127,28 @@ func (m *machine) offer(offers []offer, upTo eventlog.Position) {
 		m.offered = s
 		m.enter(s)
 	}
-	m.read = max(m.read, upTo)
+	m.readTo(max(m.read, upTo))
+	for p, s := range m.replays {
+		if m.ahead == 0 {
+			break
+		}
+		if m.at(s).ahead && p <= m.read {
+			m.at(s).ahead = false
+			m.ahead--
+			m.promote(s)
+		}
+	}
 	m.advance()
+}
+
+// readTo takes note that everything before a position was offered. What is known
+// up to there from before waited for that.
+func (m *machine) readTo(p eventlog.Position) {
+	m.read = p
+	for n := m.following(m.offered); n != 0 && m.at(n).position <= p; n = m.following(n) {
+		m.offered = n
+		m.promote(n)
+	}
 }
 
 // room returns how many events may be offered.
@@ -192,6 +213,9 @@ func (m *machine) remove(s slot) {
 	after := m.leaveGroup(s)
 	if e.replayed {
 		delete(m.replays, e.position)
+		if e.ahead {
+			m.ahead--
+		}
 		m.touch(changeReplay, e.position)
 	} else {
 		m.unlink(s)
@@ -235,11 +259,12 @@ func (m *machine) advance() {
 
 // isSettled says whether an event up to the position read to is settled.
 func (m *machine) isSettled(p eventlog.Position) bool {
-	if _, replayed := m.replays[p]; replayed {
-		return false
-	}
-	return p <= m.cursor || m.markedSettled(p)
+	_, replayed := m.replays[p]
+	return !replayed && m.passed(p)
 }
+
+// passed says whether an event was settled, though it may be replayed now.
+func (m *machine) passed(p eventlog.Position) bool { return p <= m.cursor || m.markedSettled(p) }
 
 // nextDue returns when expire has something to do.
 func (m *machine) nextDue() (time.Time, bool) {
@@ -308,6 +333,26 @@ func (m *machine) refilter() {
 		s = next
 	}
 	m.offered = 0
+	for s := m.first; s != 0; s = m.at(s).next {
+		m.blockAhead(s)
+	}
+	for _, s := range m.replays {
+		m.blockAhead(s)
+	}
+}
+
+// blockAhead blocks what is ahead of the position read to: earlier events of its
+// group may be offered yet.
+func (m *machine) blockAhead(s slot) {
+	e := m.at(s)
+	if e.position <= m.read || m.groupOf(e) == 0 {
+		return
+	}
+	m.block(s)
+	if e.replayed && !e.ahead {
+		e.ahead = true
+		m.ahead++
+	}
 }
 
 // reorder puts the entries into the groups of another ordering, and revokes what
@@ -335,6 +380,7 @@ func (m *machine) reorder() {
 		m.enter(s)
 	}
 	for _, s := range all {
+		m.blockAhead(s)
 		if m.at(s).position <= m.trimmed { // it was held
 			m.lose(s)
 		}

@@ -68,6 +68,7 @@ func (m *machine) addReplay(o offer) {
 	m.at(s).replayed = true
 	m.replays[o.position] = s
 	m.enter(s)
+	m.blockAhead(s)
 }
 
 // oldestParked returns when the event that is parked for longest was parked.
