@@ -2,6 +2,7 @@ package drift_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -124,7 +125,7 @@ func TestNotesAreBounded(t *testing.T) {
 	var body strings.Builder
 	body.WriteString(`{`)
 	for i := range 1000 {
-		fmt.Fprintf(&body, "%q:1,", strings.Repeat("ü\x01", 500)+fmt.Sprint(i))
+		fmt.Fprintf(&body, "%q:1,", strings.Repeat("ü\x01", 500)+strconv.Itoa(i))
 	}
 	body.WriteString(`"id":"1"}`)
 	valid := strings.ReplaceAll(body.String(), `\x01`, `\u0001`)

@@ -109,7 +109,8 @@ func (c *client) verify(d *provider.Delivery) (keyID string, failure *provider.R
 }
 
 // match returns the id of the key that signed body, or nothing. It tries all keys
-// whichever matches, so that its time does not tell.
+// whichever matches, so that its time does not tell. Finicity writes the
+// signature in lower case; upper case is the same signature.
 func (c *client) match(signature string, body []byte) (keyID string) {
 	var given [sha256.Size]byte
 	if len(signature) != hex.EncodedLen(len(given)) {
