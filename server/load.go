@@ -26,12 +26,8 @@ const EnvConfig = EnvPrefix + "CONFIG"
 // line, and an unknown variable with EnvPrefix is one too. All problems are
 // reported at once. The configuration returned is valid.
 func Load(path string, environ []string) (Config, error) {
-	return LoadOver(DefaultConfig(), path, environ)
-}
-
-// LoadOver is Load with other defaults.
-func LoadOver(config Config, path string, environ []string) (Config, error) {
-	if err := load(&config, path, environ); err != nil {
+	config := DefaultConfig()
+	if err := config.Override(path, environ); err != nil {
 		return Config{}, err
 	}
 	if err := config.Validate(); err != nil {
@@ -39,6 +35,9 @@ func LoadOver(config Config, path string, environ []string) (Config, error) {
 	}
 	return config, nil
 }
+
+// Override changes a configuration as Load does. It does not validate it.
+func (c *Config) Override(path string, environ []string) error { return load(c, path, environ) }
 
 // load sets the keys of a configuration struct.
 func load(config any, path string, environ []string) error {

@@ -30,8 +30,8 @@ type development struct {
 // configured, changed by the environment. The Finicity secret is kept beside the
 // events, so that it survives a restart and `trigger` finds it.
 func developmentConfig(environ []string) (server.Config, *development, error) {
-	config, err := server.LoadOver(localConfig(), "", environ)
-	if err != nil {
+	config := localConfig()
+	if err := config.Override("", environ); err != nil {
 		return server.Config{}, nil, usageError{err}
 	}
 	dev := &development{secretPath: filepath.Join(config.Store.Path, devSecretFile)}
@@ -40,6 +40,9 @@ func developmentConfig(environ []string) (server.Config, *development, error) {
 		return server.Config{}, nil, fmt.Errorf("keep a Finicity secret for development: %w", err)
 	}
 	acceptDevelopment(&config, s)
+	if err := config.Validate(); err != nil {
+		return server.Config{}, nil, usageError{err}
+	}
 	return config, dev, nil
 }
 

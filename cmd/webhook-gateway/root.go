@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	root.SetErr(std.err)
 
 	started := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	onRun(root, func() { started = true })
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -53,6 +53,20 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// onRun calls a function when a command begins to run: its command line is right
+// then. Hooks of cobra run before the last checks.
+func onRun(command *cobra.Command, hook func()) {
+	if runE := command.RunE; runE != nil {
+		command.RunE = func(c *cobra.Command, args []string) error {
+			hook()
+			return runE(c, args)
+		}
+	}
+	for _, child := range command.Commands() {
+		onRun(child, hook)
+	}
 }
 
 func newRoot(std streams) *cobra.Command {

@@ -30,9 +30,9 @@ type tailer struct {
 	// Request of the next connection. It starts after what was seen.
 	request *webhookgatewayv1.SubscribeRequest
 	// Left is how many more events are wanted, 0 for no limit.
-	left  int
-	show  func(event *webhookgatewayv1.Event) error
-	note  func(format string, args ...any)
+	left int
+	show func(event *webhookgatewayv1.Event) error
+	note func(format string, args ...any)
 
 	connected bool          // ever
 	backoff   time.Duration // before the next connection
