@@ -176,22 +176,28 @@ func TestPprofIsOptIn(t *testing.T) {
 	}
 }
 
-func TestHealthAndReflection(t *testing.T) {
-	g := start(t, testConfig(t))
-	for _, service := range []string{"", "webhookgateway.v1.EventService"} {
-		watch, err := healthpb.NewHealthClient(g.conn).Watch(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+// waitForHealth waits until the gRPC health of a service is as wanted.
+func waitForHealth(t *testing.T, g *gateway, service string, want healthpb.HealthCheckResponse_ServingStatus) {
+	t.Helper()
+	watch, err := healthpb.NewHealthClient(g.conn).Watch(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		response, err := watch.Recv()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for {
-			response, err := watch.Recv()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if response.GetStatus() == healthpb.HealthCheckResponse_SERVING {
-				break
-			}
+		if response.GetStatus() == want {
+			return
 		}
+	}
+}
+
+func TestHealthAndReflection(t *testing.T) {
+	g := start(t, testConfig(t))
+	for _, service := range []string{"", "webhookgateway.v1.EventService"} {
+		waitForHealth(t, g, service, healthpb.HealthCheckResponse_SERVING)
 	}
 	stream, err := reflectionpb.NewServerReflectionClient(g.conn).ServerReflectionInfo(t.Context())
 	if err != nil {
@@ -312,6 +318,23 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	}
 	if code, _ := g.internal(t, "/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz while draining: %d", code)
+	}
+}
+
+// A log that takes no events makes the gateway not ready, in both health checks.
+func TestNotReadyWhileTheLogFails(t *testing.T) {
+	g := start(t, testConfig(t))
+	waitForHealth(t, g, "", healthpb.HealthCheckResponse_SERVING)
+	if err := g.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	waitForHealth(t, g, "", healthpb.HealthCheckResponse_NOT_SERVING)
+	if code, body := g.internal(t, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "event log") {
+		t.Errorf("/readyz: %d %s", code, body)
+	}
+	if code, body := g.do(t, http.MethodPost, "http://"+g.Addrs().Webhooks.String()+"/v1/webhooks/vezgo", vezgoBody,
+		"Content-Type", "application/json", "X-Client-Id", "app"); code != http.StatusServiceUnavailable {
+		t.Errorf("a delivery that cannot be stored was answered %d %s", code, body)
 	}
 }
 

@@ -17,13 +17,13 @@ import (
 
 // printer prints an event.
 type printer interface {
-	print(w io.Writer, event *webhookgatewayv1.Event) error
+	write(w io.Writer, event *webhookgatewayv1.Event) error
 }
 
 // jsonPrinter prints one line of JSON, as the REST mirror has it.
 type jsonPrinter struct{}
 
-func (jsonPrinter) print(w io.Writer, event *webhookgatewayv1.Event) error {
+func (jsonPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
 	text, err := protojson.Marshal(event)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ type humanPrinter struct {
 	raw bool
 }
 
-func (p humanPrinter) print(w io.Writer, event *webhookgatewayv1.Event) error {
+func (p humanPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
 	line := fmt.Sprintf("%s  %-8s  %-23s  %-12s  %s",
 		event.GetReceiveTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
 		providerName(event), typeName(event), visible(event.GetClientId()), summary(event))

@@ -20,15 +20,15 @@ type served struct {
 
 var serving = regexp.MustCompile(`msg="the gateway is serving" webhooks=(\S+) grpc=(\S+) internal_http=(\S+)`)
 
-// serve runs `serve` on free ports unless the arguments say otherwise.
-func serve(t *testing.T, environ []string, args ...string) served {
+// serve runs `serve` on free ports unless the environment says otherwise.
+func serve(t *testing.T, environ ...string) served {
 	t.Helper()
 	environ = append([]string{
 		"WEBHOOK_GATEWAY_LISTEN_WEBHOOKS=127.0.0.1:0",
 		"WEBHOOK_GATEWAY_LISTEN_GRPC=127.0.0.1:0",
 		"WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=127.0.0.1:0",
 	}, environ...)
-	c := begin(t, environ, append([]string{"serve"}, args...)...)
+	c := begin(t, environ, "serve")
 	m := serving.FindStringSubmatch(c.err.waitFor(t, serving.MatchString))
 	return served{command: c, webhooks: m[1], grpc: m[2], internal: m[3]}
 }
@@ -59,7 +59,7 @@ func typesOf(events []map[string]any) []string {
 
 func TestServeForDevelopment(t *testing.T) {
 	t.Chdir(t.TempDir())
-	gateway := serve(t, nil)
+	gateway := serve(t)
 	gateway.err.waitFor(t, has("THIS GATEWAY RUNS FOR DEVELOPMENT"))
 
 	info, err := os.Stat("data/dev-finicity-secret")
@@ -94,7 +94,7 @@ func TestServeForDevelopment(t *testing.T) {
 		t.Errorf("serve ended with %d:\n%s", code, gateway.err)
 	}
 
-	again := serve(t, nil)
+	again := serve(t)
 	if now, err := os.ReadFile("data/dev-finicity-secret"); err != nil || string(now) != string(kept) {
 		t.Errorf("a restart changed the secret: %v", err)
 	}
@@ -128,7 +128,7 @@ providers:
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	gateway := serve(t, []string{"WEBHOOK_GATEWAY_CONFIG=" + path})
+	gateway := serve(t, "WEBHOOK_GATEWAY_CONFIG="+path)
 	if strings.Contains(gateway.err.String(), "DEVELOPMENT") {
 		t.Error("a configured gateway runs for development")
 	}
@@ -173,7 +173,7 @@ providers:
 
 func TestServeWithoutFileButConfigured(t *testing.T) {
 	t.Chdir(t.TempDir())
-	gateway := serve(t, []string{"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true"})
+	gateway := serve(t, "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true")
 	if strings.Contains(gateway.err.String(), "DEVELOPMENT") {
 		t.Error("a gateway configured by the environment runs for development")
 	}

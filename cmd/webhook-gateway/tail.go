@@ -65,7 +65,7 @@ print everything that the event has.`,
 				addr:    o.addr,
 				request: request,
 				left:    o.max,
-				show:    func(event *webhookgatewayv1.Event) error { return out.print(std.out, event) },
+				show:    func(event *webhookgatewayv1.Event) error { return out.write(std.out, event) },
 				note:    noteTo(std.err),
 			}
 			return t.run(cmd.Context())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,14 +19,13 @@ var privateFields = regexp.MustCompile(`"(?:number|loginName|realAccountNumberLa
 // A tail goes on over a restart of the gateway: every event once, in order.
 func TestTailReconnects(t *testing.T) {
 	t.Chdir(t.TempDir())
-	gateway := serve(t, nil)
+	gateway := serve(t)
 	_, port, err := net.SplitHostPort(gateway.grpc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same := []string{"WEBHOOK_GATEWAY_LISTEN_GRPC=127.0.0.1:" + port}
 	const each, restarts = 5, 2
-	tail := begin(t, nil, "tail", "--addr", gateway.grpc, "--json", "--client", "dev", "--max", fmt.Sprint(each*(restarts+1)))
+	tail := begin(t, nil, "tail", "--addr", gateway.grpc, "--json", "--client", "dev", "--max", strconv.Itoa(each*(restarts+1)))
 	tail.err.waitFor(t, has("caught up"))
 	for i := range restarts + 1 {
 		if i > 0 {
@@ -33,10 +33,10 @@ func TestTailReconnects(t *testing.T) {
 			if code := gateway.wait(); code != exitOK {
 				t.Fatalf("serve ended with %d:\n%s", code, gateway.err)
 			}
-			gateway = serve(t, same)
+			gateway = serve(t, "WEBHOOK_GATEWAY_LISTEN_GRPC=127.0.0.1:"+port)
 		}
 		// The tail may not be connected again: what is sent meanwhile must reach it.
-		mustExecute(t, "trigger", "added", "--count", fmt.Sprint(each), "--url", "http://"+gateway.webhooks)
+		mustExecute(t, "trigger", "added", "--count", strconv.Itoa(each), "--url", "http://"+gateway.webhooks)
 		tail.out.waitFor(t, lines(each*(i+1)))
 	}
 	if code := tail.wait(); code != exitOK {
@@ -54,7 +54,7 @@ func TestTailReconnects(t *testing.T) {
 
 func TestTailStarts(t *testing.T) {
 	t.Chdir(t.TempDir())
-	gateway := serve(t, nil)
+	gateway := serve(t)
 	mustExecute(t, "trigger", "--all", "--url", "http://"+gateway.webhooks)
 	events := gateway.events(t)
 	middle, _ := events[8]["cursor"].(string)
@@ -111,7 +111,7 @@ func TestHumanLines(t *testing.T) {
 		decoded.TypeName = et.sample.TypeName
 		decoded.Provider = et.sender.ID()
 		var line bytes.Buffer
-		if err := (humanPrinter{}).print(&line, decoded); err != nil {
+		if err := (humanPrinter{}).write(&line, decoded); err != nil {
 			t.Fatal(err)
 		}
 		for _, private := range privateFields.FindAllSubmatch(et.sample.Body, -1) {
@@ -129,7 +129,7 @@ func TestHumanLines(t *testing.T) {
 		},
 		RawBody: []byte("{\"a\":\"\x1b[31m\"}"),
 	}
-	if err := (humanPrinter{raw: true}).print(&line, hostile); err != nil {
+	if err := (humanPrinter{raw: true}).write(&line, hostile); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`"\x1b[2Jgone"`, `"a b"`, "[DRIFT: drift·]", "[CONFLICT", "[UNVERIFIED: why]", `{"a":"·[31m"}`} {
