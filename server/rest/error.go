@@ -73,16 +73,33 @@ func handleRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marsha
 		"there is nothing at this path: see /openapi.json"))
 }
 
+// headerKey is the key of the response header in the context of a request, for
+// handleStreamError, which is given no other way to it.
+type headerKey struct{}
+
+// handleStreamError sets the header of a stream that ends before its first frame.
+// Later it is too late for a header, and setting one does nothing.
+func handleStreamError(ctx context.Context, err error) *status.Status {
+	if header, ok := ctx.Value(headerKey{}).(http.Header); ok {
+		setRetryAfter(header, err)
+	}
+	return status.Convert(err)
+}
+
+func setRetryAfter(header http.Header, err error) {
+	if delay := rpcerr.RetryDelay(err); delay > 0 {
+		seconds := (delay + time.Second - 1) / time.Second
+		header.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+}
+
 func writeError(w http.ResponseWriter, code int, err error) {
 	body, encodeErr := json.Marshal(bodyOf(err))
 	if encodeErr != nil {
 		body = nil // strings always encode
 	}
 	w.Header().Set("Content-Type", contentTypeJSON)
-	if delay := rpcerr.RetryDelay(err); delay > 0 {
-		seconds := (delay + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
-	}
+	setRetryAfter(w.Header(), err)
 	w.WriteHeader(code)
 	_, _ = w.Write(body) // the client may be gone
 }
