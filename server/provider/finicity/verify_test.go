@@ -65,9 +65,9 @@ func TestAuthenticate(t *testing.T) {
 		{name: "required header twice", client: "strict", header: http.Header{signatureHeader: {strict}, headerName: {headerSecret, headerSecret}}, reason: "SHARED_SECRET_MISMATCH"},
 		{name: "required header alone", client: "strict", header: http.Header{headerName: {headerSecret}}, reason: "SIGNATURE_MISSING"},
 		{name: "reported, right", client: "reports", header: http.Header{signatureHeader: {reports}, headerName: {headerSecret}}, keyID: "only", report: true},
-		{name: "reported, unsigned", client: "reports", reason: "SIGNATURE_MISSING", report: true},
-		{name: "reported, wrong", client: "reports", header: http.Header{signatureHeader: {current}}, reason: "SIGNATURE_MISMATCH", report: true},
-		{name: "reported, without required header", client: "reports", header: http.Header{signatureHeader: {reports}}, reason: "SHARED_SECRET_MISMATCH", keyID: "only", report: true},
+		{name: "reported, unsigned", client: "reports", header: http.Header{headerName: {headerSecret}}, reason: "SIGNATURE_MISSING", report: true},
+		{name: "reported, wrong", client: "reports", header: http.Header{signatureHeader: {current}, headerName: {headerSecret}}, reason: "SIGNATURE_MISMATCH", report: true},
+		{name: "reported, without required header", client: "reports", header: http.Header{signatureHeader: {reports}}, reason: "SHARED_SECRET_MISMATCH"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			identity, err := newProvider(t).Authenticate(&provider.Delivery{ClientID: test.client, Header: test.header, Body: []byte(body)})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,8 +86,8 @@ func TestAuthenticate(t *testing.T) {
 				delivery.Source = netip.MustParseAddr(test.source)
 			}
 			identity, err := newProvider(t, config).Authenticate(delivery)
-			attributable := test.reason != "CLIENT_NOT_ALLOWED" && test.reason != "CLIENT_ID_MISMATCH"
-			if test.reason != "" && (test.mode != provider.ModeReport || !attributable) {
+			always := slices.Contains([]string{"CLIENT_NOT_ALLOWED", "CLIENT_ID_MISMATCH", "SHARED_SECRET_MISMATCH"}, test.reason)
+			if test.reason != "" && (test.mode != provider.ModeReport || always) {
 				checkRefusal(t, err, test.reason)
 				return
 			}
