@@ -86,6 +86,7 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
+		newLogMetrics(log),
 	)
 	providers, err := all.New(s.config.Providers)
 	if err != nil {

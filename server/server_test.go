@@ -144,7 +144,7 @@ func TestDeliveryReachesEveryListener(t *testing.T) {
 		"/v1/events/" + event.GetId():                                      "EVENT_TYPE_VEZGO_SYNC_ACCOUNT",
 		"/v1/events:subscribe?stopAtHead=true&startCursor=" + cursor(t, g): event.GetId(),
 		"/openapi.json": "swagger",
-		"/metrics":      "go_goroutines",
+		"/metrics":      "webhook_gateway_log_events 1\n",
 		"/healthz":      `"status":"ok"`,
 		"/readyz":       `"status":"ok"`,
 	} {
