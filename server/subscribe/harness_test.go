@@ -43,6 +43,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type gateway struct {
 	log     eventlog.Log
 	service *subscribe.Service
+	conn    *grpc.ClientConn
 	client  webhookgatewayv1.EventServiceClient
 	metrics *prometheus.Registry
 	// now is the clock of the log, in Unix nanoseconds; 0: the machine's.
@@ -114,7 +115,7 @@ func serveOn(
 			tb.Error(err)
 		}
 	})
-	return &gateway{log: log, service: service, client: webhookgatewayv1.NewEventServiceClient(conn), metrics: registry}
+	return &gateway{log: log, service: service, conn: conn, client: webhookgatewayv1.NewEventServiceClient(conn), metrics: registry}
 }
 
 // add stores an event and returns its position.

@@ -92,11 +92,15 @@ func TestSlowSubscriber(t *testing.T) {
 			slow := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{OnExpired: tc.policy, View: webhookgatewayv1.EventView_EVENT_VIEW_RAW})
 			slow.expect("subscribed 0", "caught_up 0")
 			// Nobody waits for it: neither who stores, nor another subscriber.
-			fast := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{})
+			fast := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{View: webhookgatewayv1.EventView_EVENT_VIEW_METADATA})
 			g.addMany(t, events, body)
 			for last := ""; last != strconv.Itoa(events); {
 				frames := fast.describe(fast.next())
 				last = frames[len(frames)-1]
+			}
+			// What was sent to a subscriber and not read is bounded: it is in memory.
+			if sent := counter(t, g, "webhook_gateway_stream_event_bytes_total"); sent > events*512+1<<20 {
+				t.Errorf("%v bytes were sent to a subscriber that does not read, and one that reads metadata", sent)
 			}
 			if tc.trim > 0 {
 				if err := g.log.Trim(t.Context(), tc.trim); err != nil {
