@@ -6,6 +6,7 @@ package rest
 
 import (
 	"context"
+	_ "embed" // for the OpenAPI document
 	"fmt"
 	"io"
 	"mime"
@@ -16,7 +17,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	webhookgateway "github.com/webhook-gateway/webhook-gateway"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
@@ -29,6 +29,9 @@ const (
 	// ids.
 	maxRequestBytes = 32 << 20
 )
+
+//go:embed openapi/webhookgateway.swagger.json
+var openAPI []byte
 
 // New returns the handler of the REST API, which calls EventService through a
 // connection. The connection should take messages of any size. ctx ends nothing:
@@ -50,7 +53,7 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentTypeJSON)
-		_, _ = w.Write(webhookgateway.OpenAPI()) // the client may be gone
+		_, _ = w.Write(openAPI) // the client may be gone
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if err := checkContentType(r); err != nil {
