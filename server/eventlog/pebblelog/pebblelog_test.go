@@ -48,7 +48,7 @@ func TestConformance(t *testing.T) {
 				open = mustOpen(t, testConfig("log"), WithFS(disk))
 				return open
 			},
-			Crash: func(t *testing.T) {
+			Crash: func(*testing.T) {
 				disk = disk.CrashClone(vfs.CrashCloneCfg{})
 			},
 		}
