@@ -62,8 +62,7 @@ func (l *Log) write(ctx context.Context, add func(*committer, *pebble.Batch) err
 
 // retain enforces the retention, now and then.
 func (l *Log) retain() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := context.Background() // closing answers what it waits for
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
 	for {
