@@ -62,6 +62,14 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s).
 			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 		done; done
 
+.PHONY: bench
+bench: ## Measure the gateway as a whole: ingest (needs wrk), latency, catch-up, memory. Flags: BENCH='-run ingest'.
+	$(GO) run ./server/bench $(BENCH)
+
+.PHONY: bench-packages
+bench-packages: ## Run the benchmarks beside the code.
+	$(GO) test -run '^$$' -bench . -benchmem ./server/...
+
 .PHONY: ci
 ci: ## What CI runs.
 	.ci/run

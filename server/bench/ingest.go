@@ -69,14 +69,14 @@ func measureIngest(ctx context.Context, s *settings) error {
 		return fmt.Errorf("the load generator wrk is needed (on Debian: apt-get install wrk): %w", err)
 	}
 	fmt.Fprintf(s.out, "wrk, %d keep-alive connections, on the same cores; %d rounds of %v, medians.\n\n", connections, s.rounds, s.duration)
-	fmt.Fprintln(s.out, "| load | bare net/http, req/s | gateway, req/s | ratio | gateway p50 | p99 |")
-	fmt.Fprintln(s.out, "|---|---|---|---|---|---|")
+	fmt.Fprintln(s.out, "| load | bare net/http, req/s | gateway, req/s | ratio | gateway p50 | p99 | CPU per request, bare | gateway |")
+	fmt.Fprintln(s.out, "|---|---|---|---|---|---|---|---|")
 	for _, l := range loads() {
 		script, err := writeLoad(s, l)
 		if err != nil {
 			return err
 		}
-		var bare, gateway, ratios []float64
+		var bare, gateway, ratios, bareCPU, gatewayCPU []float64
 		var last wrkResult
 		for round := range s.rounds {
 			b, err := startBare(ctx)
@@ -104,9 +104,11 @@ func measureIngest(ctx context.Context, s *settings) error {
 			}
 			bare, gateway = append(bare, bareResult.rate), append(gateway, last.rate)
 			ratios = append(ratios, last.rate/bareResult.rate)
+			bareCPU = append(bareCPU, microsPerRequest(b, bareResult))
+			gatewayCPU = append(gatewayCPU, microsPerRequest(g, last))
 		}
-		fmt.Fprintf(s.out, "| %s | %.0f | %.0f | **%.2f** | %s | %s |\n",
-			l.name, median(bare), median(gateway), median(ratios), last.p50, last.p99)
+		fmt.Fprintf(s.out, "| %s | %.0f | %.0f | **%.2f** | %s | %s | %.1f µs | %.1f µs |\n",
+			l.name, median(bare), median(gateway), median(ratios), last.p50, last.p99, median(bareCPU), median(gatewayCPU))
 	}
 	return nil
 }
@@ -148,12 +150,18 @@ function init(args) file = io.open(%q .. id, "rb") end
 `, size, filepath.Join(s.dir, "requests-"), read), 0o600)
 }
 
+func microsPerRequest(p *process, r wrkResult) float64 {
+	return float64(p.cpu().Microseconds()) / r.requests
+}
+
 type wrkResult struct {
 	rate     float64
+	requests float64
 	p50, p99 string
 }
 
 var (
+	wrkCount   = regexp.MustCompile(`(\d+) requests in`)
 	wrkRate    = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
 	wrkPercent = regexp.MustCompile(`(?m)^\s+(50|99)%\s+(\S+)`)
 	wrkErrors  = regexp.MustCompile(`(?m)^\s+(Socket errors|Non-2xx).*$`)
@@ -169,12 +177,15 @@ func runWrk(ctx context.Context, s *settings, script, addr string) (wrkResult, e
 	if bad := wrkErrors.Find(out); bad != nil {
 		return wrkResult{}, fmt.Errorf("requests failed: %s", strings.TrimSpace(string(bad)))
 	}
-	rate := wrkRate.FindSubmatch(out)
-	if rate == nil {
+	rate, count := wrkRate.FindSubmatch(out), wrkCount.FindSubmatch(out)
+	if rate == nil || count == nil {
 		return wrkResult{}, fmt.Errorf("wrk printed no rate:\n%s", out)
 	}
 	result := wrkResult{}
 	if result.rate, err = strconv.ParseFloat(string(rate[1]), 64); err != nil {
+		return wrkResult{}, err
+	}
+	if result.requests, err = strconv.ParseFloat(string(count[1]), 64); err != nil {
 		return wrkResult{}, err
 	}
 	for _, m := range wrkPercent.FindAllSubmatch(out, -1) {

@@ -121,6 +121,11 @@ func (p *process) stop() {
 	<-p.ended
 }
 
+// cpu returns the processor time that the process took. It must have been stopped.
+func (p *process) cpu() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
 // residentBytes returns the resident set size of the process.
 func (p *process) residentBytes() (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

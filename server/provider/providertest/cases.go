@@ -59,11 +59,11 @@ func caseNames(t *testing.T) []string {
 // readDelivery reads the headers and the body of a case.
 func readDelivery(t *testing.T, dir string) *provider.Delivery {
 	t.Helper()
-	body, err := os.ReadFile(filepath.Join(dir, "body.json")) //nolint:gosec // a folder of the test
+	body, err := os.ReadFile(filepath.Join(dir, "body.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	headers, err := os.ReadFile(filepath.Join(dir, "headers")) //nolint:gosec // a folder of the test
+	headers, err := os.ReadFile(filepath.Join(dir, "headers"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func (o outcome) text() []byte {
 
 func readOutcome(t *testing.T, file string) outcome {
 	t.Helper()
-	text, err := os.ReadFile(file) //nolint:gosec // a file of the test
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
