@@ -23,15 +23,15 @@ build: ## Build bin/webhook-gateway.
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/webhook-gateway ./cmd/webhook-gateway
 
 .PHONY: generate
-generate: ## Generate gen/ from proto/.
+generate: ## Generate gen/ and server/rest/openapi/ from proto/.
 	$(BUF) generate
 
 .PHONY: generate-check
-generate-check: ## Fail if gen/ is not what proto/ generates.
+generate-check: ## Fail if what is generated is not what proto/ generates.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(BUF) generate --output "$$dir" && \
-	diff -r gen "$$dir/gen" && echo "gen/ is what proto/ generates" || \
-	{ echo "gen/ differs from what proto/ generates: run make generate and commit"; exit 1; }
+	diff -r gen "$$dir/gen" && diff -r server/rest/openapi "$$dir/server/rest/openapi" && echo "generated code is up to date" || \
+	{ echo "generated code differs from what proto/ generates: run make generate and commit"; exit 1; }
 
 .PHONY: lint
 lint: ## Lint the Go code and the protos.
@@ -61,6 +61,14 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s).
 		for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
 			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 		done; done
+
+.PHONY: bench
+bench: ## Measure the gateway as a whole: ingest (needs wrk), latency, catch-up, memory. Flags: BENCH='-run ingest'.
+	$(GO) run ./server/bench $(BENCH)
+
+.PHONY: bench-packages
+bench-packages: ## Run the benchmarks beside the code.
+	$(GO) test -run '^$$' -bench . -benchmem ./server/...
 
 .PHONY: ci
 ci: ## What CI runs.

@@ -49,6 +49,9 @@ type Log interface {
 	// If the log is trimmed during the iteration, it either goes on or yields a
 	// *TrimmedError; it never skips an event silently. A position ahead of the
 	// head yields nothing.
+	//
+	// The consumer may take its time between two records: an engine MUST NOT hold
+	// anything of the disk or a lock meanwhile.
 	Read(ctx context.Context, after Position) iter.Seq2[Record, error]
 
 	// Bounds returns where the log begins and ends. It never blocks on a disk or a

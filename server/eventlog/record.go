@@ -113,9 +113,9 @@ func NewEntry(event *webhookgatewayv1.Event, eventID string, rawBody []byte) (En
 	v = protowire.AppendBytes(v, rawBody)
 
 	v[0] = layoutVersion
-	binary.LittleEndian.PutUint16(v[2:], uint16(event.GetType()))     //nolint:gosec // enum values are small
-	binary.LittleEndian.PutUint16(v[4:], uint16(len(entry.ClientID))) //nolint:gosec // bounded above
-	v[6] = byte(event.GetProvider())
+	binary.LittleEndian.PutUint16(v[2:], uint16(event.GetType()))         //nolint:gosec // enum values are small
+	binary.LittleEndian.PutUint16(v[4:], uint16(len(entry.ClientID)))     //nolint:gosec // bounded above
+	v[6] = byte(event.GetProvider())                                      //nolint:gosec // enum values are small
 	binary.LittleEndian.PutUint32(v[24:], uint32(metadataEnd-start))      //nolint:gosec // bounded above
 	binary.LittleEndian.PutUint32(v[28:], uint32(payloadEnd-metadataEnd)) //nolint:gosec // bounded above
 	entry.value = v
@@ -151,7 +151,7 @@ func (e Entry) Commit(receiveTime time.Time, totalBytes uint64, conflict bool) [
 	if conflict {
 		e.value[1] |= flagConflict
 	}
-	binary.LittleEndian.PutUint64(e.value[8:], uint64(receiveTime.UnixNano())) //nolint:gosec // after 1970
+	binary.LittleEndian.PutUint64(e.value[8:], uint64(receiveTime.UnixNano()))
 	binary.LittleEndian.PutUint64(e.value[16:], totalBytes)
 	return e.value
 }

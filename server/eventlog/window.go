@@ -34,7 +34,7 @@ func (w *Window) Append(records []Record) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if records[0].Position != w.first+Position(w.count) {
+	if records[0].Position != w.end() {
 		w.clear(records[0].Position)
 	}
 	for _, r := range records {
@@ -60,7 +60,7 @@ func (w *Window) Read(after, upTo Position, maxBytes int, dst []Record) int {
 		return 0
 	}
 	n := 0
-	last := min(upTo, w.first+Position(w.count)-1)
+	last := min(upTo, w.end()-1)
 	for p := after + 1; p <= last && n < len(dst); p++ {
 		record := *w.at(p)
 		if maxBytes -= record.Size(); maxBytes < 0 && n > 0 {
@@ -82,6 +82,9 @@ func (w *Window) Trim(upTo Position) {
 }
 
 func (w *Window) at(p Position) *Record { return &w.ring[int(p)&(len(w.ring)-1)] } //nolint:gosec // only the low bits matter
+
+// end returns the position after the newest record held.
+func (w *Window) end() Position { return w.first + Position(w.count) } //nolint:gosec // not negative
 
 func (w *Window) dropOldest() {
 	oldest := w.at(w.first)

@@ -35,8 +35,13 @@ func (s Secret) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte("[secret]")) // the printer keeps its own error
 }
 
-// MarshalText returns a placeholder, for encoders and slog.
-func (s Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+// MarshalText returns a placeholder, for encoders and slog; nothing for no secret.
+func (s Secret) MarshalText() ([]byte, error) {
+	if s.IsZero() {
+		return nil, nil
+	}
+	return []byte("[secret]"), nil
+}
 
 // UnmarshalYAML resolves a reference to a secret.
 func (s *Secret) UnmarshalYAML(node *yaml.Node) error {
@@ -66,7 +71,7 @@ func Resolve(ref string) (Secret, error) {
 		}
 		return New(value), nil
 	case kind == "file":
-		value, err := os.ReadFile(name)
+		value, err := os.ReadFile(name) //nolint:gosec // the operator names the file
 		if err != nil {
 			return Secret{}, fmt.Errorf("read a secret: %w", err)
 		}

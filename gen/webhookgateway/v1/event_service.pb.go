@@ -200,11 +200,13 @@ type SubscribeRequest struct {
 	//	*SubscribeRequest_StopAtHead
 	Stop isSubscribeRequest_Stop `protobuf_oneof:"stop"`
 	// What to do when events that the stream should deliver are no longer
-	// retained, at its start or, for a slow reader, later.
+	// retained: events after the start cursor or, for a slow reader, later ones.
 	OnExpired ExpiredPolicy `protobuf:"varint,9,opt,name=on_expired,json=onExpired,proto3,enum=webhookgateway.v1.ExpiredPolicy" json:"on_expired,omitempty"`
 	// The most events in one frame: 1 to 10,000. 0: the gateway's choice. Frames
 	// are also bounded to about 1 MiB, whatever is given here; a single larger
-	// event is sent alone.
+	// event is sent alone. NOTE: an event with a body of several MiB can exceed the
+	// 4 MiB that a gRPC client receives by default: raise that limit in the client
+	// to twice the largest body that the gateway accepts.
 	MaxBatchSize int32 `protobuf:"varint,10,opt,name=max_batch_size,json=maxBatchSize,proto3" json:"max_batch_size,omitempty"`
 	// How much of each event to send.
 	View EventView `protobuf:"varint,11,opt,name=view,proto3,enum=webhookgateway.v1.EventView" json:"view,omitempty"`
@@ -380,12 +382,14 @@ type SubscribeRequest_StartCursor struct {
 }
 
 type SubscribeRequest_StartTime struct {
-	// At the first event received at this time or later.
+	// At the first event received at this time or later. If that is the earliest
+	// event retained, and others were removed before it, a Gap comes first,
+	// whatever `on_expired` is.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3,oneof"`
 }
 
 type SubscribeRequest_StartAgo struct {
-	// At the first event received this long ago or later. Not negative.
+	// As start_time, this long ago. Not negative.
 	StartAgo *durationpb.Duration `protobuf:"bytes,4,opt,name=start_ago,json=startAgo,proto3,oneof"`
 }
 
@@ -413,7 +417,8 @@ type SubscribeRequest_StopCursor struct {
 
 type SubscribeRequest_StopTime struct {
 	// Before the first event received at this time or later. A time in the
-	// future ends the stream when it comes.
+	// future ends the stream when such an event comes, or one second after the
+	// time, which leaves room for events that are being stored.
 	StopTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=stop_time,json=stopTime,proto3,oneof"`
 }
 
@@ -928,10 +933,13 @@ func (x *FellBehind) GetLagEvents() int64 {
 	return 0
 }
 
-// Gap names events that the stream should have delivered and cannot.
+// Gap names events that the stream should have delivered and cannot. When the
+// stream starts at a time it names all events before the earliest one retained:
+// which of them were received at that time or later is no longer known.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The stream was complete up to here.
+	// The stream was complete up to here. The beginning of the log when the stream
+	// starts at a time.
 	FromCursor string `protobuf:"bytes,1,opt,name=from_cursor,json=fromCursor,proto3" json:"from_cursor,omitempty"`
 	// The stream goes on strictly after this.
 	ToCursor string `protobuf:"bytes,2,opt,name=to_cursor,json=toCursor,proto3" json:"to_cursor,omitempty"`

@@ -59,7 +59,8 @@ type EventServiceClient interface {
 	// The stream always says where it is: it opens with `subscribed`, marks
 	// `caught_up` and `fell_behind`, sends a `heartbeat` when it has been quiet,
 	// and names every `gap`. A slow reader is served at its own pace and slows
-	// nobody else.
+	// nobody else. When the gateway shuts down the stream says `goodbye` and ends
+	// with UNAVAILABLE.
 	//
 	// Errors: INVALID_ARGUMENT a field or the cursor is malformed;
 	// FAILED_PRECONDITION the cursor is of another log; OUT_OF_RANGE events after
@@ -71,8 +72,10 @@ type EventServiceClient interface {
 	// be shorter than asked for, even empty, while `next_page_token` is set: a
 	// filter that matches little is searched for a bounded time per page.
 	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed;
-	// PERMISSION_DENIED outside the grant; UNAVAILABLE as for Subscribe.
+	// Errors: INVALID_ARGUMENT a field or the page token is malformed; OUT_OF_RANGE
+	// the oldest event comes first and events that the next page begins with were
+	// removed since the previous one; PERMISSION_DENIED outside the grant;
+	// UNAVAILABLE as for Subscribe.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// GetEvent returns one event.
 	//
@@ -365,7 +368,8 @@ type EventServiceServer interface {
 	// The stream always says where it is: it opens with `subscribed`, marks
 	// `caught_up` and `fell_behind`, sends a `heartbeat` when it has been quiet,
 	// and names every `gap`. A slow reader is served at its own pace and slows
-	// nobody else.
+	// nobody else. When the gateway shuts down the stream says `goodbye` and ends
+	// with UNAVAILABLE.
 	//
 	// Errors: INVALID_ARGUMENT a field or the cursor is malformed;
 	// FAILED_PRECONDITION the cursor is of another log; OUT_OF_RANGE events after
@@ -377,8 +381,10 @@ type EventServiceServer interface {
 	// be shorter than asked for, even empty, while `next_page_token` is set: a
 	// filter that matches little is searched for a bounded time per page.
 	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed;
-	// PERMISSION_DENIED outside the grant; UNAVAILABLE as for Subscribe.
+	// Errors: INVALID_ARGUMENT a field or the page token is malformed; OUT_OF_RANGE
+	// the oldest event comes first and events that the next page begins with were
+	// removed since the previous one; PERMISSION_DENIED outside the grant;
+	// UNAVAILABLE as for Subscribe.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// GetEvent returns one event.
 	//

@@ -173,7 +173,7 @@ func testReadDuringTrim(t *testing.T, h Harness) {
 			}
 		})
 	}
-	for upTo := eventlog.Position(1); upTo <= events; upTo++ {
+	for upTo := eventlog.Position(10); upTo <= events; upTo += 10 {
 		if err := log.Trim(t.Context(), upTo); err != nil {
 			t.Errorf("Trim(%d) = %v", upTo, err)
 		}

@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,13 +11,13 @@ import (
 )
 
 const (
-	// maxUnsynced is how many batches may wait for their fsync.
-	maxUnsynced = 4
-	// loadCheckBytes is how often the background work is looked at.
-	loadCheckBytes = 8 << 20
+	// loadCheckBytes is how often the background work is looked at, and
+	// loadCheckInterval how often while it is too far behind.
+	loadCheckBytes    = 8 << 20
+	loadCheckInterval = 20 * time.Millisecond
 
 	minBackoff = 50 * time.Millisecond
-	maxBackoff = 5 * time.Second
+	maxBackoff = time.Second
 )
 
 // A commit is a batch on its way to the disk.
@@ -58,6 +59,8 @@ type committer struct {
 	dedup *dedup
 	// head is the newest event given a position, durable or not.
 	head mark
+	// deleted is the position up to which the database has no events.
+	deleted eventlog.Position
 	// unchecked counts bytes since the background work was looked at.
 	unchecked int
 	backoff   time.Duration
@@ -159,7 +162,7 @@ func (c *committer) throttle() {
 	c.unchecked = 0
 	for c.store.overloaded() {
 		select {
-		case <-c.store.progress:
+		case <-time.After(loadCheckInterval):
 		case <-c.store.fence.raised:
 			return
 		}
@@ -245,8 +248,7 @@ func (c *committer) reopen() error {
 			store.id, store.head.position, l.id, head.position, trimmed.position)
 	}
 	if err != nil {
-		store.close() //nolint:errcheck // the first error says more
-		return err
+		return errors.Join(err, store.close())
 	}
 	l.storeMu.Lock()
 	old := l.store
@@ -254,7 +256,7 @@ func (c *committer) reopen() error {
 	l.storeMu.Unlock()
 	_ = old.close() // its fence is raised: nothing it says matters
 
-	c.store, c.dedup, c.head = store, dedup, store.head
+	c.store, c.dedup, c.head, c.deleted = store, dedup, store.head, store.trimmed.position
 	l.state.publish(store.head)
 	l.state.trim(store.trimmed)
 	return nil

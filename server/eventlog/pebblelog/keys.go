@@ -74,7 +74,7 @@ func markOf(r eventlog.Record) mark {
 func (m mark) encode() []byte {
 	b := make([]byte, 0, 24)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
-	b = binary.BigEndian.AppendUint64(b, uint64(m.receiveTime.UnixNano())) //nolint:gosec // after 1970
+	b = binary.BigEndian.AppendUint64(b, uint64(m.receiveTime.UnixNano()))
 	return binary.BigEndian.AppendUint64(b, m.totalBytes)
 }
 

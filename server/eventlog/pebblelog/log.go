@@ -48,12 +48,14 @@ type Log struct {
 	storeMu sync.RWMutex
 	store   *store
 
+	// commits is not buffered: while one batch is synced the next is built and
+	// applied, and meanwhile those after it gather in the queue. More batches
+	// under way would be smaller ones.
 	commits  chan *commit
 	free     chan *commit // for reuse
 	chunks   sync.Pool    // of *chunk
 	closing  chan struct{}
 	close    sync.Once
-	closed   chan struct{} // after closing has ended
 	closeErr error
 	tasks    sync.WaitGroup
 }
@@ -83,10 +85,9 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		now:     time.Now,
 		window:  eventlog.NewWindow(windowBytes),
 		queue:   newQueue(),
-		commits: make(chan *commit, maxUnsynced),
-		free:    make(chan *commit, maxUnsynced),
+		commits: make(chan *commit),
+		free:    make(chan *commit, 2),
 		closing: make(chan struct{}),
-		closed:  make(chan struct{}),
 	}
 	for _, option := range options {
 		option(l)
@@ -138,7 +139,7 @@ func (l *Log) open() (*committer, error) {
 	l.store = store
 	l.state.publish(store.head)
 	l.state.trim(store.trimmed)
-	return &committer{log: l, store: store, dedup: dedup, head: store.head}, nil
+	return &committer{log: l, store: store, dedup: dedup, head: store.head, deleted: store.trimmed.position}, nil
 }
 
 // ID implements eventlog.Log.
@@ -169,7 +170,6 @@ func (l *Log) Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receip
 // Close implements eventlog.Log.
 func (l *Log) Close() error {
 	l.close.Do(func() {
-		defer close(l.closed)
 		l.queue.refuse(eventlog.ErrClosed)
 		close(l.closing)
 		l.tasks.Wait()
@@ -179,7 +179,6 @@ func (l *Log) Close() error {
 		l.storeMu.Unlock()
 		l.closeErr = errors.Join(store.close(), l.lock.Close())
 	})
-	<-l.closed
 	return l.closeErr
 }
 

@@ -27,16 +27,18 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 		}
 		return fmt.Errorf("trim the event log up to %d: %w", upTo, err)
 	}
-	err = l.write(ctx, func(_ *committer, b *pebble.Batch) error {
-		if m.position <= l.Bounds().Trimmed {
+	err = l.write(ctx, func(c *committer, b *pebble.Batch) error {
+		if m.position <= c.deleted {
 			return nil
 		}
 		if err := b.Set(metaKey(metaTrimmed), m.encode(), nil); err != nil {
 			return err
 		}
-		if err := b.DeleteRange([]byte{prefixEvent}, eventKey(m.position+1), nil); err != nil {
+		lower, upper := eventKeysAfter(c.deleted, m.position)
+		if err := b.DeleteRange(lower, upper, nil); err != nil {
 			return err
 		}
+		c.deleted = m.position
 		// NOTE Published before it is applied: a reader who misses an event must
 		// find out why.
 		l.state.trim(m)
@@ -60,8 +62,7 @@ func (l *Log) write(ctx context.Context, add func(*committer, *pebble.Batch) err
 
 // retain enforces the retention, now and then.
 func (l *Log) retain() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := context.Background() // closing answers what it waits for
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
 	for {

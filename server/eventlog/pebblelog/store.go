@@ -16,23 +16,22 @@ import (
 
 const (
 	memTableBytes = 64 << 20
-	cacheBytes    = 64 << 20
+	// Pebble counts memory tables as a part of the cache.
+	cacheBytes = 256 << 20
 
 	// The committer waits while more than this has not been flushed or compacted.
 	// Pebble's own limits are out of reach: it would wait inside of a commit,
 	// without an end if the disk has failed.
-	maxMemTables   = 5
-	maxL0Sublevels = 24
-	stopMemTables  = 16
-	stopL0         = 1000
+	maxMemTablesBytes = 5 * memTableBytes
+	maxL0Sublevels    = 24
+	stopMemTables     = 16
+	stopL0            = 1000
 )
 
 // A store is one opening of the database.
 type store struct {
 	fence *fence
 	db    *pebble.DB
-	// progress gets a token when a flush or a compaction ends.
-	progress chan struct{}
 
 	// What was found at the opening.
 	id            eventlog.ID
@@ -41,7 +40,7 @@ type store struct {
 
 // openStore opens the database in a folder, or creates it.
 func openStore(path string, disk vfs.FS, logger *slog.Logger) (*store, error) {
-	s := &store{fence: newFence(disk), progress: make(chan struct{}, 1)}
+	s := &store{fence: newFence(disk)}
 	var err error
 	if s.db, err = pebble.Open(path, s.options(logger)); err != nil {
 		// NOTE Behind a raised fence Pebble fails on what the fence hid from it.
@@ -62,12 +61,6 @@ func openStore(path string, disk vfs.FS, logger *slog.Logger) (*store, error) {
 }
 
 func (s *store) options(logger *slog.Logger) *pebble.Options {
-	notify := func() {
-		select {
-		case s.progress <- struct{}{}:
-		default:
-		}
-	}
 	o := &pebble.Options{
 		FS:                          s.fence,
 		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
@@ -86,8 +79,6 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				logger.Error("the event log is corrupt", "details", info.String())
 			},
-			FlushEnd:      func(pebble.FlushInfo) { notify() },
-			CompactionEnd: func(pebble.CompactionInfo) { notify() },
 		},
 	}
 	for i := range o.Levels {
@@ -109,8 +100,11 @@ func (s *store) load() error {
 	if err != nil {
 		return err
 	}
-	if len(layout) != 1 || layout[0] != layoutVersion {
-		return fmt.Errorf("the event log has layout version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", layout, layoutVersion)
+	if len(layout) != 1 {
+		return errors.New("the layout version of the event log is malformed")
+	}
+	if layout[0] != layoutVersion {
+		return fmt.Errorf("the event log has layout version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", layout[0], layoutVersion)
 	}
 	id, err := s.meta(metaLogID)
 	if err != nil {
@@ -205,7 +199,7 @@ func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
 // overloaded says whether the background work is too far behind.
 func (s *store) overloaded() bool {
 	m := s.db.Metrics()
-	return m.MemTable.Count > maxMemTables || m.Levels[0].Sublevels > maxL0Sublevels
+	return m.MemTable.Size > maxMemTablesBytes || m.Levels[0].Sublevels > maxL0Sublevels
 }
 
 // close ends the opening. No iterator may be open.

@@ -21,18 +21,19 @@ func DefaultConfig() Config {
 	return Config{Finicity: finicity.DefaultConfig(), Vezgo: vezgo.DefaultConfig()}
 }
 
-// Validate names the first key that has to change.
+// Validate names the first key of each provider that has to change.
 func (c Config) Validate() error {
+	var errs []error
 	if err := c.Finicity.Validate(); err != nil {
-		return fmt.Errorf("finicity.%w", err)
+		errs = append(errs, fmt.Errorf("finicity.%w", err))
 	}
 	if err := c.Vezgo.Validate(); err != nil {
-		return fmt.Errorf("vezgo.%w", err)
+		errs = append(errs, fmt.Errorf("vezgo.%w", err))
 	}
 	if !c.Finicity.Enabled && !c.Vezgo.Enabled {
-		return errors.New("no provider is enabled: set finicity.enabled or vezgo.enabled to true")
+		errs = append(errs, errors.New("no provider is enabled: set finicity.enabled or vezgo.enabled to true"))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // New returns the enabled providers, or an error if the configuration is not

@@ -27,9 +27,16 @@ type step struct {
 	index int
 }
 
-func (n *notes) enter(name []byte)      { n.path = append(n.path, step{name: name}) }
-func (n *notes) enterElement(index int) { n.path = append(n.path, step{index: index}) }
+func (n *notes) enter(name []byte)      { n.push(step{name: name}) }
+func (n *notes) enterElement(index int) { n.push(step{index: index}) }
 func (n *notes) leave()                 { n.path = n.path[:len(n.path)-1] }
+
+func (n *notes) push(s step) {
+	if n.path == nil {
+		n.path = make([]step, 0, maxPathSteps)
+	}
+	n.path = append(n.path, s)
+}
 
 func (n *notes) add(text string) {
 	if len(n.texts) == maxNotes {

@@ -69,7 +69,7 @@ func depthHint(decoder *jsontext.Decoder) string {
 // maxParsedDepth is the depth that jsontext stops at.
 const maxParsedDepth = 10_000
 
-// Members iterates over the names and values of an object in their order. Names
+// members iterates over the names and values of an object in their order. Names
 // are still quoted.
 func (v Value) members() iter.Seq2[Value, Value] {
 	return func(yield func(name, value Value) bool) {

@@ -39,7 +39,8 @@ type ClientConfig struct {
 	// what Finicity does not sign, such as report notifications.
 	Verification *provider.Mode `yaml:"verification"`
 	// RequiredHeader is a header that every delivery must carry, given to Finicity
-	// as `webhookHeaders`. The signature does not cover it.
+	// as `webhookHeaders`. The signature does not cover it. It is required unless
+	// Verification is off.
 	RequiredHeader *RequiredHeader `yaml:"required_header"`
 }
 

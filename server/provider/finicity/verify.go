@@ -76,6 +76,9 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	if err != nil {
 		return provider.Identity{}, err
 	}
+	if err := c.checkRequiredHeader(d); err != nil {
+		return provider.Identity{}, err
+	}
 	return provider.Identity{ClientID: d.ClientID, Verification: verification}, nil
 }
 
@@ -98,18 +101,27 @@ func (c *client) verify(d *provider.Delivery) (keyID string, failure *provider.R
 		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
 			"the signature matches none of the client's secrets: check that the secret is the Partner Secret and that nothing on the way changes the body")
 	}
-	if c.requiredHeader != "" {
-		values := d.Header[c.requiredHeader]
-		if len(values) != 1 || !c.requiredSecret.Equal(values[0]) {
-			return keyID, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH,
-				"the required header is missing, repeated or wrong: give it to Finicity as webhookHeaders")
-		}
-	}
 	return keyID, nil
 }
 
+// checkRequiredHeader refuses a delivery without the required header. Unlike the
+// signature, which Finicity leaves out of some deliveries, it is required in
+// ModeReport too.
+func (c *client) checkRequiredHeader(d *provider.Delivery) error {
+	if c.requiredHeader == "" || c.mode == provider.ModeOff {
+		return nil
+	}
+	values := d.Header[c.requiredHeader]
+	if len(values) != 1 || !c.requiredSecret.Equal(values[0]) {
+		return refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH,
+			"the required header is missing, repeated or wrong: give it to Finicity as webhookHeaders")
+	}
+	return nil
+}
+
 // match returns the id of the key that signed body, or nothing. It tries all keys
-// whichever matches, so that its time does not tell.
+// whichever matches, so that its time does not tell. Finicity writes the
+// signature in lower case; upper case is the same signature.
 func (c *client) match(signature string, body []byte) (keyID string) {
 	var given [sha256.Size]byte
 	if len(signature) != hex.EncodedLen(len(given)) {

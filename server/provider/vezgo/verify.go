@@ -26,6 +26,9 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	if err != nil {
 		return provider.Identity{}, err
 	}
+	if err := p.checkURLSecret(d); err != nil {
+		return provider.Identity{}, err
+	}
 	return provider.Identity{ClientID: clientID, Verification: verification}, nil
 }
 
@@ -72,7 +75,13 @@ func (p *Provider) verify(d *provider.Delivery) *provider.Refusal {
 		return refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
 			fmt.Sprintf("the delivery came from %s, which is none of vezgo.source_addresses: if that is your proxy, name it in trusted_proxies", from))
 	}
-	if p.urlSecret.IsZero() {
+	return nil
+}
+
+// checkURLSecret refuses a delivery without the secret in its URL, in ModeReport
+// too.
+func (p *Provider) checkURLSecret(d *provider.Delivery) error {
+	if p.urlSecret.IsZero() || p.mode == provider.ModeOff {
 		return nil
 	}
 	values := d.Query[secretQueryKey]

@@ -30,7 +30,7 @@ type Config struct {
 	// sends from.
 	SourceAddresses []string `yaml:"source_addresses"`
 	// URLSecret is the value of `?secret=` that the webhook URL must have. None is
-	// asked for if it is not set.
+	// asked for if it is not set, or if Verification is off.
 	URLSecret secret.Secret `yaml:"url_secret"`
 }
 

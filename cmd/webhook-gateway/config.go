@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+)
+
+func newConfig(std streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Check or print a configuration",
+		Args:  cobra.NoArgs,
+	}
+	var checked string
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Say what is wrong with a configuration",
+		Long:  "check reports every problem of a configuration at once, and ends with 2 if there is one.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := load(checked, std.environ); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(std.out, "the configuration is valid")
+			return err
+		},
+	}
+	configFlag(check, &checked)
+
+	var printed string
+	var env bool
+	show := &cobra.Command{
+		Use:   "print",
+		Short: "Print the configuration in force, without secrets",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			config, err := load(printed, std.environ)
+			if err != nil {
+				return err
+			}
+			if env {
+				for _, name := range server.EnvNames() {
+					if _, err := fmt.Fprintln(std.out, name); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			text, err := yaml.Dump(config)
+			if err != nil {
+				return fmt.Errorf("print the configuration: %w", err)
+			}
+			_, err = std.out.Write(text)
+			return err
+		},
+	}
+	configFlag(show, &printed)
+	show.Flags().BoolVar(&env, "env", false, "print the names of the environment variables that set keys instead")
+	c.AddCommand(check, show)
+	return c
+}
+
+// load returns the configuration of a file and the environment. Without a file
+// it is not the one for development.
+func load(path string, environ []string) (server.Config, error) {
+	if path == "" {
+		path = lookup(environ, server.EnvConfig)
+	}
+	config, err := server.Load(path, environ)
+	if err != nil {
+		return server.Config{}, usageError{err}
+	}
+	return config, nil
+}

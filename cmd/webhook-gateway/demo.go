@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+)
+
+// demoTimeout bounds the demo, which takes about a second.
+const demoTimeout = time.Minute
+
+func newDemo(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Show everything at once: every event type in by HTTP, out by gRPC",
+		Long: `demo starts a gateway on free ports with a store in a temporary folder, subscribes
+to it over gRPC, sends it one delivery of every event type over HTTP, and shows the
+events arriving. It also shows what a forged and a repeated delivery come to. It
+ends by itself and leaves nothing behind.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
+			defer cancel()
+			dir, err := os.MkdirTemp("", "webhook-gateway-demo-")
+			if err != nil {
+				return fmt.Errorf("make a folder for the store: %w", err)
+			}
+			return errors.Join(demo(ctx, std.out, dir), os.RemoveAll(dir))
+		},
+	}
+}
+
+func demo(ctx context.Context, w io.Writer, dir string) (err error) {
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+
+	config := server.DefaultConfig()
+	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
+	config.Log.Level = slog.LevelError // the refusals below are a part of the story
+	config.Store.Path = filepath.Join(dir, "data")
+	s := secret.New(rand.Text())
+	acceptDevelopment(&config, s)
+	config.Providers.Vezgo.Verification = provider.ModeEnforce
+	config.Providers.Vezgo.SourceAddresses = []string{"127.0.0.1"}
+	gateway, err := server.New(ctx, config, newLogger(config.Log, w))
+	if err != nil {
+		return err
+	}
+	runCtx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- gateway.Run(runCtx) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+		if err == nil {
+			say("\nThe gateway said goodbye and ended. Now `webhook-gateway serve`, and `webhook-gateway tail` in another shell.")
+		}
+	}()
+	addrs := gateway.Addrs()
+	say("A gateway runs: webhooks on %s, gRPC on %s, REST on %s.", addrs.Webhooks, addrs.GRPC, addrs.InternalHTTP)
+
+	conn, err := dial(addrs.GRPC.String())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // nothing is left to lose
+	stream, err := webhookgatewayv1.NewEventServiceClient(conn).Subscribe(runCtx, &webhookgatewayv1.SubscribeRequest{})
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	say("A subscriber is connected over gRPC, and starts at %s.\n", first.GetSubscribed().GetStartCursor())
+
+	arrived := make(chan received)
+	go receive(runCtx, stream.Recv, arrived)
+	t := &triggerer{
+		url:     "http://" + addrs.Webhooks.String(),
+		client:  devClient,
+		secrets: map[string]secret.Secret{"finicity": s},
+		http:    &http.Client{Timeout: demoTimeout},
+	}
+	defer t.http.CloseIdleConnections()
+	d := &demonstration{triggerer: t, arrived: arrived, w: w, say: say}
+	return d.run(ctx)
+}
+
+type received struct {
+	event *webhookgatewayv1.Event
+	err   error
+}
+
+// receive hands on the events of a stream until it ends.
+func receive(ctx context.Context, recv func() (*webhookgatewayv1.SubscribeResponse, error), arrived chan<- received) {
+	for {
+		response, err := recv()
+		list := []received{{err: err}}
+		if err == nil {
+			list = nil
+			for _, event := range response.GetEvents().GetEvents() {
+				list = append(list, received{event: event})
+			}
+		}
+		for _, r := range list {
+			select {
+			case arrived <- r:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+type demonstration struct {
+	*triggerer
+	arrived <-chan received
+	w       io.Writer
+	say     func(format string, args ...any)
+}
+
+func (d *demonstration) run(ctx context.Context) error {
+	types := eventTypes()
+	d.say("One delivery of each of the %d event types, in by HTTP and out by gRPC:\n", len(types))
+	var last, marker delivery
+	for _, t := range types {
+		sent := delivery{sender: t.sender, what: t.sample.TypeName, body: t.sender.Fresh(t.sample.Body)}
+		if bytes.Contains(sent.body, []byte(`"eventId"`)) {
+			last = sent
+			marker = delivery{sender: t.sender, what: t.sample.TypeName, body: t.sender.Fresh(t.sample.Body)}
+		}
+		start := time.Now()
+		if err := d.expect(ctx, sent, http.StatusOK); err != nil {
+			return err
+		}
+		event, err := d.next(ctx)
+		if err != nil {
+			return err
+		}
+		if event.GetType() != t.sample.Type {
+			return fmt.Errorf("sent %s, and %s arrived", t.sample.Type, event.GetType())
+		}
+		line := fmt.Sprintf("  %-8s  %-23s  in %-7s  %s", t.sender.Name(), t.sample.TypeName, elapsed(time.Since(start)), summary(event))
+		d.say("%s", strings.TrimRight(line, " "))
+	}
+
+	forged := *d.triggerer
+	forged.secrets = map[string]secret.Secret{last.sender.Name(): secret.New("a guess")}
+	a, err := forged.post(ctx, last)
+	if err != nil {
+		return err
+	}
+	if a.code != http.StatusUnauthorized {
+		return fmt.Errorf("a forged delivery was answered %d", a.code)
+	}
+	d.say("\nA forged delivery, signed with a guess, is refused: %d %s.", a.code, a.reason)
+
+	// The retry must not arrive: what arrives next is what is sent after it.
+	if err := d.expect(ctx, last, http.StatusOK); err != nil {
+		return err
+	}
+	if err := d.expect(ctx, marker, http.StatusOK); err != nil {
+		return err
+	}
+	event, err := d.next(ctx)
+	if err != nil {
+		return err
+	}
+	if id := event.GetFinicity().GetEventId(); !bytes.Contains(marker.body, []byte(id)) {
+		return errors.New("a repeated delivery was stored twice")
+	}
+	d.say("A retry of %s, with the same event id, is answered 200 and stored once.", last.what)
+	return nil
+}
+
+// expect sends a delivery that must be answered with a code.
+func (d *demonstration) expect(ctx context.Context, sent delivery, code int) error {
+	a, err := d.post(ctx, sent)
+	if err != nil {
+		return err
+	}
+	if a.code != code {
+		return fmt.Errorf("%s %s was answered %d %s: %s", sent.sender.Name(), sent.what, a.code, a.reason, a.message)
+	}
+	return nil
+}
+
+func (d *demonstration) next(ctx context.Context) (*webhookgatewayv1.Event, error) {
+	select {
+	case r := <-d.arrived:
+		return r.event, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

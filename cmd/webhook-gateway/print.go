@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+)
+
+// printer prints an event.
+type printer interface {
+	write(w io.Writer, event *webhookgatewayv1.Event) error
+}
+
+// jsonPrinter prints one line of JSON, as the REST mirror has it.
+type jsonPrinter struct{}
+
+func (jsonPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
+	text, err := protojson.Marshal(event)
+	if err != nil {
+		return err
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil { // protojson varies its spaces
+		return err
+	}
+	line.WriteByte('\n')
+	_, err = w.Write(line.Bytes())
+	return err
+}
+
+// humanPrinter prints one line for people.
+type humanPrinter struct {
+	// Raw: the body on a line of its own.
+	raw bool
+}
+
+func (p humanPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
+	line := fmt.Sprintf("%s  %-8s  %-23s  %-12s  %s",
+		event.GetReceiveTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
+		providerName(event), typeName(event), visible(event.GetClientId()), summary(event))
+	line = strings.TrimRight(line, " ") + "\n"
+	if p.raw {
+		line += "    " + strings.Map(printable, string(event.GetRawBody())) + "\n"
+	}
+	_, err := io.WriteString(w, line)
+	return err
+}
+
+func providerName(event *webhookgatewayv1.Event) string {
+	return strings.ToLower(strings.TrimPrefix(event.GetProvider().String(), "PROVIDER_"))
+}
+
+func typeName(event *webhookgatewayv1.Event) string {
+	if event.GetTypeName() == "" {
+		return "(no type)"
+	}
+	return visible(event.GetTypeName())
+}
+
+// summary says what is in the payload, without account numbers and login names,
+// and what is wrong with the event.
+func summary(event *webhookgatewayv1.Event) string {
+	var words []string
+	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	switch payload := event.GetPayload().(type) {
+	case *webhookgatewayv1.Event_Finicity:
+		if id := payload.Finicity.GetCustomerId(); id != "" {
+			add("customer_id=%s", visible(id))
+		}
+		words = append(words, scalars(payload.Finicity.ProtoReflect())...)
+	case *webhookgatewayv1.Event_Vezgo:
+		if name := payload.Vezgo.GetAccount().GetProvider(); name != "" {
+			add("account=%s", visible(name))
+		}
+		if id := payload.Vezgo.GetAccount().GetId(); id != "" {
+			add("account_id=%s", visible(id))
+		}
+		words = append(words, scalars(payload.Vezgo.ProtoReflect())...)
+	}
+	if v := event.GetVerification(); v.GetVerdict() != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED {
+		failure, _, _ := strings.Cut(v.GetFailure(), ": ") // without what to do about it
+		add("[UNVERIFIED: %s]", clean(failure))
+	}
+	if event.GetEventIdConflict() {
+		add("[CONFLICT: the event id was used before with another body]")
+	}
+	if drift := event.GetDecodeError(); drift != "" {
+		add("[DRIFT: %s]", clean(drift))
+	}
+	return strings.Join(words, " ")
+}
+
+// scalars returns the single values of the message that is set in the oneof
+// `event`, and how long its lists are. It does not look into nested messages,
+// which is where account numbers are.
+func scalars(payload protoreflect.Message) []string {
+	oneof := payload.Descriptor().Oneofs().ByName("event")
+	set := payload.WhichOneof(oneof)
+	if set == nil {
+		return nil
+	}
+	var words []string
+	event := payload.Get(set).Message()
+	fields := event.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if !event.Has(f) {
+			continue
+		}
+		switch {
+		case f.IsList():
+			words = append(words, fmt.Sprintf("%s=%d", f.Name(), event.Get(f).List().Len()))
+		case f.Message() != nil:
+			words = append(words, fmt.Sprintf("%s={…}", f.Name()))
+		case f.Kind() != protoreflect.EnumKind: // its name is beside it
+			words = append(words, fmt.Sprintf("%s=%s", f.Name(), visible(event.Get(f).String())))
+		}
+	}
+	return words
+}
+
+// visible quotes a text from outside that would not print as one word, so that
+// nothing in it reaches the terminal as a command.
+func visible(text string) string {
+	quoted := strconv.Quote(text)
+	if len(quoted) == len(text)+2 && !strings.ContainsAny(text, " =[]") {
+		return text
+	}
+	return quoted
+}
+
+func clean(text string) string { return strings.Map(printable, text) }
+
+func printable(r rune) rune {
+	if strconv.IsPrint(r) {
+		return r
+	}
+	return '·'
+}
+
+// elapsed is a duration as people read it.
+func elapsed(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+)
+
+func newServe(std streams) *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a gateway",
+		Long: `serve runs a gateway until SIGINT or SIGTERM. It then says goodbye to the
+subscribers, finishes what is in flight and ends within shutdown.timeout.
+
+The configuration is one YAML file; every key can also be set by the environment,
+such as WEBHOOK_GATEWAY_STORE_PATH for store.path.
+
+Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
+DEVELOPMENT: it listens on localhost only, keeps its store in ./data, takes both
+providers, makes a Finicity secret for the client "dev", and accepts Vezgo's
+deliveries from any address.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, dev, err := loadConfig(path, std.environ)
+			if err != nil {
+				return err
+			}
+			logger := newLogger(config.Log, std.err)
+			gateway, err := server.New(cmd.Context(), config, logger)
+			if err != nil {
+				return err
+			}
+			if dev != nil {
+				dev.explain(std.err, gateway.Addrs())
+			}
+			return gateway.Run(cmd.Context())
+		},
+	}
+	configFlag(c, &path)
+	return c
+}
+
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "config", "", "the YAML `file` with the configuration (default $"+server.EnvConfig+")")
+}
+
+// loadConfig returns the configuration in force, and how it was made one for
+// development if it was.
+func loadConfig(path string, environ []string) (server.Config, *development, error) {
+	if path == "" {
+		path = lookup(environ, server.EnvConfig)
+	}
+	if path == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_") {
+		return developmentConfig(environ)
+	}
+	config, err := server.Load(path, environ)
+	if err != nil {
+		return server.Config{}, nil, usageError{err}
+	}
+	return config, nil, nil
+}
+
+func lookup(environ []string, name string) string {
+	for _, variable := range environ {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func hasPrefix(environ []string, prefix string) bool {
+	for _, variable := range environ {
+		if strings.HasPrefix(variable, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func newLogger(config server.Log, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: config.Level}
+	if config.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// reachable is an address as a client on this machine dials it.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s:%s", host, port)
+}

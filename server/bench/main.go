@@ -1,0 +1,117 @@
+// Command bench measures the gateway as a whole: the real binary, its real HTTP
+// and gRPC ports, its real store. `make bench` runs it; docs/performance.md says
+// what came out on which machine.
+//
+// Only ratios measured in one run compare well: the load generator shares the
+// cores with the gateway, and machines differ.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"time"
+)
+
+type settings struct {
+	duration time.Duration
+	rounds   int
+	events   int
+	large    int
+	dir      string
+	out      io.Writer
+}
+
+type measurement struct {
+	name string
+	run  func(context.Context, *settings) error
+}
+
+func measurements() []measurement {
+	return []measurement{
+		{"ingest", measureIngest},
+		{"latency", measureLatency},
+		{"catchup", measureCatchUp},
+		{"fanout", measureFanOut},
+		{"memory", measureMemory},
+		{"start", measureStart},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		defer os.Exit(1) //nolint:forbidigo // main is where the process ends
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	s := &settings{out: out}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	only := flags.String("run", "ingest,latency,catchup,fanout,memory,start", "what to measure")
+	bare := flags.String("bare", "", "serve the bare net/http handler at this address (used by bench itself)")
+	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")
+	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest is measured; the median counts")
+	flags.IntVar(&s.events, "events", 1_000_000, "how many stored events a catch-up reads")
+	flags.IntVar(&s.large, "large", 10_000_000, "how many stored events the gateway is started on")
+	flags.StringVar(&s.dir, "dir", "", "where the store is kept; default: the folder for temporary files")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *bare != "" {
+		return serveBare(*bare)
+	}
+
+	dir, err := os.MkdirTemp(s.dir, "webhook-gateway-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s.dir = dir
+	if err := buildGateway(ctx, s); err != nil {
+		return err
+	}
+	fsync, err := fsyncTime(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s, %d cores, %s; one fsync of 4 KiB: %v (median)\n", runtime.Version(), runtime.NumCPU(), cpuModel(), fsync)
+
+	for _, m := range measurements() {
+		if !strings.Contains(","+*only+",", ","+m.name+",") {
+			continue
+		}
+		fmt.Fprintf(out, "\n## %s\n\n", m.name)
+		if err := m.run(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+// serveBare is what ingest is compared with: an HTTP handler that reads the body
+// and stores nothing.
+func serveBare(addr string) error {
+	server := &http.Server{
+		Addr:              addr,
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.ReadAll(r.Body); err != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, "{}") // a client that has gone
+		}),
+	}
+	return server.ListenAndServe()
+}

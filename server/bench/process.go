@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+const finicitySecret = "bench-secret"
+
+// process is a gateway, or the bare handler, under measurement.
+type process struct {
+	cmd    *exec.Cmd
+	output *bytes.Buffer
+	// Addresses of the three listeners; the bare handler has only the first.
+	webhooks, grpc, internal string
+	ended                    chan struct{}
+	// ready is how long the process took from its start until it was ready.
+	ready time.Duration
+}
+
+func buildGateway(ctx context.Context, s *settings) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.dir, "webhook-gateway"), "./cmd/webhook-gateway") //nolint:gosec // fixed
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the gateway: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// startGateway starts the gateway on free ports with a store in a folder of the
+// given name, enforcing both providers' verification.
+func startGateway(ctx context.Context, s *settings, store string) (*process, error) {
+	p := &process{webhooks: freeAddress(), grpc: freeAddress(), internal: freeAddress()}
+	config := filepath.Join(s.dir, store+".yaml")
+	text := fmt.Sprintf(`
+listen: {webhooks: %q, grpc: %q, internal_http: %q}
+log: {level: warn}
+store: {path: %q}
+providers:
+  finicity:
+    enabled: true
+    clients:
+      bench: {secrets: {bench: "env:BENCH_FINICITY_SECRET"}}
+  vezgo:
+    enabled: true
+    source_addresses: ["127.0.0.1"]
+`, p.webhooks, p.grpc, p.internal, filepath.Join(s.dir, store))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "webhook-gateway"), "serve", "--config", config) //nolint:gosec // our own binary
+	cmd.Env = append(os.Environ(), "BENCH_FINICITY_SECRET="+finicitySecret)
+	return p, p.start(ctx, cmd, "http://"+p.internal+"/readyz")
+}
+
+func startBare(ctx context.Context) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{webhooks: freeAddress()}
+	cmd := exec.CommandContext(ctx, self, "-bare", p.webhooks) //nolint:gosec // this very program
+	return p, p.start(ctx, cmd, "http://"+p.webhooks+"/")
+}
+
+func (p *process) start(ctx context.Context, cmd *exec.Cmd, readyURL string) error {
+	p.cmd, p.output = cmd, &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = p.output, p.output
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.ended = make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		_ = cmd.Wait() // how it ends does not matter: that it ends does
+	}()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for time.Since(started) < time.Minute {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.ended:
+			return fmt.Errorf("%s ended:\n%s", cmd.Path, p.output)
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, readyURL, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close() // nothing was read from it
+			if resp.StatusCode == http.StatusOK {
+				p.ready = time.Since(started)
+				return nil
+			}
+		}
+	}
+	p.stop()
+	return fmt.Errorf("%s was not ready within a minute:\n%s", cmd.Path, p.output)
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	<-p.ended
+}
+
+// cpu returns the processor time that the process took. It must have been stopped.
+func (p *process) cpu() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// residentBytes returns the resident set size of the process.
+func (p *process) residentBytes() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib * 1024, err
+		}
+	}
+	return 0, errors.New("no VmRSS in the process status")
+}
+
+func (p *process) dial(options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return grpc.NewClient(p.grpc, append(options,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))...)
+}
+
+func freeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	if err != nil {
+		panic(err) // no loopback, no measurement
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// fsyncTime returns the median time of an fsync of 4 KiB appended to a file.
+func fsyncTime(dir string) (time.Duration, error) {
+	f, err := os.CreateTemp(dir, "fsync-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	block := make([]byte, 4096)
+	times := make([]time.Duration, 200)
+	for i := range times {
+		if _, err := f.Write(block); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+		times[i] = time.Since(start)
+	}
+	slices.Sort(times)
+	return times[len(times)/2].Round(time.Microsecond), nil
+}
+
+func cpuModel() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown CPU"
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimSpace(strings.TrimLeft(name, "\t: "))
+		}
+	}
+	return "unknown CPU"
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+)
+
+const (
+	// A subscriber sends one small request: there is nothing to buffer.
+	grpcReadBuffer = 4 << 10
+	// Shared: an idle connection has none. A large frame is written in pieces.
+	grpcWriteBuffer = 32 << 10
+
+	loopbackBuffer = 256 << 10
+)
+
+// buildGRPC makes the gRPC server with EventService, health and reflection, and
+// the connection to it within the process.
+func (s *Server) buildGRPC() {
+	s.grpcServer = grpc.NewServer(
+		grpc.ForceServerCodecV2(subscribe.Codec{}),
+		// A connection refuses no stream: a caller would wait without a word. How many
+		// there may be is EventService's to say.
+		grpc.MaxConcurrentStreams(0),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.ReadBufferSize(grpcReadBuffer),
+		grpc.WriteBufferSize(grpcWriteBuffer),
+		grpc.WaitForHandlers(true), // nothing reads the log after Stop
+		grpc.ChainUnaryInterceptor(recoverUnary(s.logger)),
+		grpc.ChainStreamInterceptor(recoverStream(s.logger)),
+	)
+	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })
+
+	webhookgatewayv1.RegisterEventServiceServer(s.grpcServer, s.events)
+	s.health = health.NewServer()
+	healthpb.RegisterHealthServer(s.grpcServer, s.health)
+	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING) // until Run
+	reflection.Register(s.grpcServer)                     // v1 and v1alpha
+
+	s.loopback = bufconn.Listen(loopbackBuffer)
+	s.closeLater("close the loopback listener", s.loopback.Close)
+}
+
+func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
+	for _, service := range []string{"", webhookgatewayv1.EventService_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(service, status)
+	}
+}
+
+// dialLoopback connects to the gRPC server within the process.
+func (s *Server) dialLoopback() (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient("passthrough:///loopback",
+		grpc.WithContextDialer(s.dialContext),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // an event has no other bound here
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect the REST mirror: %w", err)
+	}
+	s.closeLater("close the connection of the REST mirror", conn.Close)
+	return conn, nil
+}
+
+// recoverUnary turns a panic of a handler into INTERNAL: a fault in one call does
+// not end the process and with it all others.
+func recoverUnary(logger *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = panicked(ctx, logger, info.FullMethod, r)
+			}
+		}()
+		return handler(ctx, req)
+	}
+}
+
+func recoverStream(logger *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = panicked(stream.Context(), logger, info.FullMethod, r)
+			}
+		}()
+		return handler(srv, stream)
+	}
+}
+
+func panicked(ctx context.Context, logger *slog.Logger, method string, value any) error {
+	logger.ErrorContext(ctx, "a call panicked", "method", method, "panic", value, "stack", string(debug.Stack()))
+	return status.Error(codes.Internal, "a fault in the gateway: its log says more")
+}

@@ -1,0 +1,310 @@
+package server
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+)
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const valid = `
+providers:
+  finicity:
+    enabled: true
+    clients:
+      acme: {secrets: {"2026": env:TEST_SECRET}}
+`
+
+func TestLoad(t *testing.T) {
+	t.Setenv("TEST_SECRET", "partner secret")
+	path := writeConfig(t, valid+`
+listen: {webhooks: "127.0.0.1:1"}
+log: {level: debug, format: json}
+store: {path: /from/file, retention: {max_age: 48h}}
+shutdown: {timeout: 5s}
+`)
+	got, err := Load(path, []string{
+		"WEBHOOK_GATEWAY_STORE_PATH=/from/env",
+		"WEBHOOK_GATEWAY_LISTEN_GRPC=[::1]:2",
+		"WEBHOOK_GATEWAY_WEBHOOKS_TRUSTED_PROXIES=[10.0.0.0/8, fd00::/8]",
+		"WEBHOOK_GATEWAY_DEBUG_PPROF=true",
+		"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true",
+		"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_VERIFICATION=report",
+		"WEBHOOK_GATEWAY_CONFIG=ignored, the path is given",
+		"UNRELATED=1",
+		// What Kubernetes and Docker set for a service named webhook-gateway.
+		"WEBHOOK_GATEWAY_SERVICE_HOST=10.1.2.3",
+		"WEBHOOK_GATEWAY_SERVICE_PORT=8080",
+		"WEBHOOK_GATEWAY_SERVICE_PORT_WEBHOOKS=8080",
+		"WEBHOOK_GATEWAY_PORT=tcp://10.1.2.3:8080",
+		"WEBHOOK_GATEWAY_PORT_8080_TCP=tcp://10.1.2.3:8080",
+		"WEBHOOK_GATEWAY_PORT_8080_TCP_ADDR=10.1.2.3",
+		"WEBHOOK_GATEWAY_INTERNAL_SERVICE_HOST=10.1.2.4",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Listen.Webhooks, want.Listen.GRPC = "127.0.0.1:1", "[::1]:2"
+	want.Log.Level, want.Log.Format = -4, "json"
+	want.Store.Path, want.Store.Retention.MaxAge = "/from/env", 48*time.Hour
+	want.Webhooks.TrustedProxies = []string{"10.0.0.0/8", "fd00::/8"}
+	want.Shutdown.Timeout = 5 * time.Second
+	want.Debug.Pprof = true
+	want.Providers.Finicity.Enabled = true
+	want.Providers.Finicity.Clients = map[string]finicity.ClientConfig{
+		"acme": {Secrets: map[string]secret.Secret{"2026": secret.New("partner secret")}},
+	}
+	want.Providers.Vezgo.Enabled = true
+	want.Providers.Vezgo.Verification = provider.ModeReport
+	same := cmp.Comparer(func(a, b secret.Secret) bool { return a.Equal(b.Reveal()) })
+	if diff := cmp.Diff(want, got, same); diff != "" {
+		t.Errorf("the configuration differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	t.Setenv("TEST_SECRET", "partner secret")
+	for name, test := range map[string]struct {
+		yaml    string
+		environ []string
+		want    []string // each is in the error; FILE stands for the path
+	}{
+		"unknown key": {
+			yaml: valid + "listn: {}\n",
+			want: []string{"FILE:7: unknown key listn: did you mean listen?"},
+		},
+		"unknown inner key": {
+			yaml: valid + "store:\n  retention:\n    max_agee: 1h\n",
+			want: []string{"FILE:9: unknown key store.retention.max_agee: did you mean store.retention.max_age?"},
+		},
+		"unknown key like no other": {
+			yaml: valid + "shutdown: {xylophone: 1}\n",
+			want: []string{"FILE:7: unknown key shutdown.xylophone: known here are timeout, delay"},
+		},
+		"unknown key in a map": {
+			yaml: valid + "      other:\n        secret: env:TEST_SECRET\n",
+			want: []string{"FILE:8: unknown key providers.finicity.clients.other.secret: did you mean providers.finicity.clients.other.secrets?"},
+		},
+		"unknown key by an alias": {
+			yaml: "listen: &a {http: x}\nstore: *a\n",
+			want: []string{"FILE:1: unknown key listen.http", "FILE:1: unknown key store.http"},
+		},
+		"duplicate key": {
+			yaml: valid + "listen: {}\nlisten: {}\n",
+			want: []string{"FILE:8: ", `"listen"`},
+		},
+		"wrong type": {
+			yaml: valid + "shutdown: {timeout: soon}\n",
+			want: []string{"FILE:7: ", "soon", "time.Duration"},
+		},
+		"not YAML": {
+			yaml: "listen: {\n",
+			want: []string{"FILE:"},
+		},
+		"two documents": {
+			yaml: "listen: {}\n---\nlog: {}\n",
+			want: []string{"FILE:", "one YAML document"},
+		},
+		"secret in the file": {
+			yaml: "providers:\n  vezgo:\n    enabled: true\n    url_secret: hunter2\n",
+			want: []string{"FILE:4: a secret is given as env:NAME or file:PATH"},
+		},
+		"all values at once": {
+			yaml:    valid + "log: {format: xml}\nlisten: {grpc: nowhere}\n",
+			environ: []string{"WEBHOOK_GATEWAY_STORE_PATH=", "WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s"},
+			want: []string{
+				`log.format: "xml"`, `listen.grpc: "nowhere"`, "store.path: ", "shutdown.timeout: -1s",
+			},
+		},
+		"no provider":    {want: []string{"providers: no provider is enabled: set finicity.enabled or vezgo.enabled"}},
+		"engine":         {yaml: valid + "store: {engine: paper}\n", want: []string{`store.engine: "paper" is no engine: choose pebble`}},
+		"shutdown delay": {yaml: valid + "shutdown: {delay: 20s}\n", want: []string{"shutdown.delay: 20s is not between 0 and half"}},
+		"unknown variables": {
+			yaml:    valid,
+			environ: []string{"WEBHOOK_GATEWAY_STORE_PAHT=x", "WEBHOOK_GATEWAY_MY_FINICITY_KEY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},
+			want: []string{
+				"WEBHOOK_GATEWAY_STORE_PAHT sets no key: did you mean WEBHOOK_GATEWAY_STORE_PATH?",
+				"WEBHOOK_GATEWAY_MY_FINICITY_KEY sets no key: names with the prefix WEBHOOK_GATEWAY_ are reserved",
+				"WEBHOOK_GATEWAY_STORE_PORT sets no key",
+			},
+		},
+		"variable of a wrong type": {
+			yaml:    valid,
+			environ: []string{"WEBHOOK_GATEWAY_DEBUG_PPROF=maybe"},
+			want:    []string{"WEBHOOK_GATEWAY_DEBUG_PPROF: value:1: ", "maybe"},
+		},
+		"empty variable": {
+			yaml:    valid,
+			environ: []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT="},
+			want:    []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT: one YAML value is expected"},
+		},
+		"unknown key in a variable": {
+			yaml:    valid,
+			environ: []string{"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS={a: {secert: {}}}"},
+			want:    []string{"unknown key providers.finicity.clients.a.secert"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := writeConfig(t, test.yaml)
+			_, err := Load(path, test.environ)
+			if err == nil {
+				t.Fatal("the configuration was accepted")
+			}
+			for _, want := range test.want {
+				if want = strings.ReplaceAll(want, "FILE", path); !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q:\n%v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error has the secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestLoadWithoutFile(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+		t.Errorf("a missing file: %v", err)
+	}
+	for _, path := range []string{"", writeConfig(t, ""), writeConfig(t, "# nothing\n")} {
+		if _, err := Load(path, []string{"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true"}); err != nil {
+			t.Errorf("configured by the environment alone: %v", err)
+		}
+	}
+}
+
+// Every key is set by its variable, whatever its type.
+func TestEveryKeyIsSetByTheEnvironment(t *testing.T) {
+	t.Setenv("TEST_SECRET", "s")
+	for _, k := range keys(reflect.ValueOf(new(DefaultConfig())).Elem()) {
+		text, want := sample(t, k)
+		config := DefaultConfig()
+		if err := load(&config, "", []string{envName(k.path) + "=" + text}); err != nil {
+			t.Errorf("%s=%s: %v", envName(k.path), text, err)
+			continue
+		}
+		for _, other := range keys(reflect.ValueOf(&config).Elem()) {
+			if got := fmt.Sprint(other.value.Interface()); other.path == k.path && got != want {
+				t.Errorf("%s=%s sets %s to %s", envName(k.path), text, k.path, got)
+			}
+		}
+	}
+	seen := make(map[string]bool)
+	for _, name := range EnvNames() {
+		if seen[name] {
+			t.Errorf("two keys have the variable %s", name)
+		}
+		seen[name] = true
+	}
+}
+
+// sample returns a value for a key that is not its default, as text and as Go
+// prints it.
+func sample(t *testing.T, k key) (text, printed string) {
+	t.Helper()
+	switch k.value.Interface().(type) {
+	case time.Duration:
+		return "77m", "1h17m0s"
+	case provider.Mode:
+		return "report", "report"
+	case secret.Secret:
+		return "env:TEST_SECRET", "[secret]"
+	case map[string]finicity.ClientConfig:
+		return "{a: {verification: off}}", "map[a:{map[] off <nil>}]"
+	}
+	switch k.value.Kind() {
+	case reflect.String:
+		return "x: [y", "x: [y"
+	case reflect.Bool:
+		return "true", "true" // no key is true by default
+	case reflect.Slice:
+		return "[a, b]", "[a b]"
+	case reflect.Float64:
+		return "1.5", "1.5"
+	default:
+		if k.path == "log.level" {
+			return "warn", "WARN"
+		}
+		return "77", "77"
+	}
+}
+
+func TestPrintedConfigurationHasNoSecret(t *testing.T) {
+	t.Setenv("TEST_SECRET", "hunter2")
+	config, err := Load(writeConfig(t, valid), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Dump(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "[secret]") || strings.Contains(string(text), "hunter2") {
+		t.Errorf("printed:\n%s", text)
+	}
+	checker := keyChecker{file: "printed"}
+	var document yaml.Node
+	if err := yaml.Load(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	checker.check(&document, reflect.TypeFor[Config](), "")
+	if len(checker.problems) > 0 {
+		t.Errorf("what is printed is no configuration: %v", checker.problems)
+	}
+}
+
+// docs/configuration.md has a row for every key, with its default and meaning,
+// and none for anything else.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string][]string)
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) > 4 && strings.HasPrefix(line, "| `") {
+			documented[strings.Trim(cells[1], " `")] = cells
+		}
+	}
+	for _, k := range keys(reflect.ValueOf(new(DefaultConfig())).Elem()) {
+		cells, ok := documented[k.path]
+		delete(documented, k.path)
+		fallback, err := yaml.Dump(k.value.Interface())
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case !ok:
+			t.Errorf("the key %s is not documented", k.path)
+		case strings.TrimSpace(cells[3]) == "":
+			t.Errorf("the key %s has no meaning", k.path)
+		case k.value.Kind() != reflect.Slice && k.value.Kind() != reflect.Map && k.value.Kind() != reflect.Struct:
+			if want := "`" + strings.TrimSpace(string(fallback)) + "`"; strings.TrimSpace(cells[2]) != want {
+				t.Errorf("the key %s is documented with the default %s, it has %s", k.path, cells[2], want)
+			}
+		}
+	}
+	for path := range documented {
+		t.Errorf("the documented key %s does not exist", path)
+	}
+}

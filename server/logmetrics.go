@@ -1,0 +1,61 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// logMetrics reads the event log whenever metrics are asked for.
+type logMetrics struct {
+	log                               eventlog.Log
+	up, events, bytes, earliest, head *prometheus.Desc
+}
+
+func newLogMetrics(log eventlog.Log) *logMetrics {
+	describe := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("webhook_gateway_log_"+name, help, nil, nil)
+	}
+	return &logMetrics{
+		log:      log,
+		up:       describe("up", "1 while the event log accepts events, otherwise 0."),
+		events:   describe("events", "Events retained."),
+		bytes:    describe("bytes", "Bytes of the events retained, before compression."),
+		earliest: describe("earliest_timestamp_seconds", "When the earliest event retained was received, in Unix seconds."),
+		head:     describe("head_timestamp_seconds", "When the newest event was received, in Unix seconds."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *logMetrics) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.earliest, m.head} {
+		descs <- d
+	}
+}
+
+// Collect implements prometheus.Collector. What cannot be read is left out.
+func (m *logMetrics) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, value float64) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
+	if m.log.Err() == nil {
+		gauge(m.up, 1)
+	} else {
+		gauge(m.up, 0)
+	}
+	stats, err := m.log.Stats(context.Background())
+	if err != nil {
+		return
+	}
+	gauge(m.events, float64(stats.Bounds.Len()))
+	gauge(m.bytes, float64(stats.Bytes))
+	if stats.Bounds.Len() > 0 {
+		gauge(m.earliest, unixSeconds(stats.EarliestTime))
+		gauge(m.head, unixSeconds(stats.HeadTime))
+	}
+}
+
+func unixSeconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }

@@ -1,0 +1,147 @@
+// Package rest is EventService over HTTP: every call as JSON, a stream as one
+// JSON object per line, and the OpenAPI document that describes them.
+//
+// It is a client of the gRPC server, so both give the same answers.
+package rest
+
+import (
+	"context"
+	_ "embed" // for the OpenAPI document
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+const (
+	contentTypeJSON   = "application/json"
+	contentTypeNDJSON = "application/x-ndjson"
+
+	// maxRequestBytes is far above the largest request: 64 filters of 1,000 client
+	// ids.
+	maxRequestBytes = 32 << 20
+)
+
+//go:embed openapi/webhookgateway.swagger.json
+var openAPI []byte
+
+// New returns the handler of the REST API, which calls EventService through a
+// connection. The connection should take messages of any size. ctx ends nothing:
+// the caller closes the connection.
+//
+// The server MUST NOT have a write timeout, which would cut streams.
+func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+	gateway := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
+		runtime.WithErrorHandler(handleError),
+		runtime.WithStreamErrorHandler(handleStreamError),
+		runtime.WithRoutingErrorHandler(handleRoutingError),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+	)
+	if err := webhookgatewayv1.RegisterEventServiceHandler(ctx, gateway, conn); err != nil {
+		return nil, fmt.Errorf("register EventService: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentTypeJSON)
+		_, _ = w.Write(openAPI) // the client may be gone
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if err := checkContentType(r); err != nil {
+			writeError(w, http.StatusUnsupportedMediaType, err)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequestBytes)
+		gateway.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), headerKey{}, w.Header())))
+	})
+	return mux, nil
+}
+
+// checkContentType refuses a body that says it is not JSON: the gateway mux would
+// read a form as if it were the query.
+func checkContentType(r *http.Request) error {
+	given := r.Header.Get("Content-Type")
+	if r.Method != http.MethodPost || given == "" {
+		return nil
+	}
+	if mediaType, _, err := mime.ParseMediaType(given); err != nil || mediaType != contentTypeJSON {
+		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
+			"the content type of a request is application/json")
+	}
+	return nil
+}
+
+// marshaler writes protobuf JSON without unset fields. In a stream it writes each
+// frame as one line, as it is: the gateway mux would wrap it.
+type marshaler struct{}
+
+var (
+	_ runtime.Marshaler         = marshaler{}
+	_ runtime.StreamContentType = marshaler{}
+)
+
+// ContentType implements runtime.Marshaler.
+func (marshaler) ContentType(any) string { return contentTypeJSON }
+
+// StreamContentType implements runtime.StreamContentType.
+func (marshaler) StreamContentType(any) string { return contentTypeNDJSON }
+
+// Marshal implements runtime.Marshaler.
+func (marshaler) Marshal(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case proto.Message:
+		return protojson.Marshal(v)
+	case map[string]any: // a frame of a stream
+		if m, ok := v["result"].(proto.Message); ok {
+			return protojson.Marshal(m)
+		}
+	case map[string]proto.Message: // the error that ends a stream
+		return marshalStreamError(v["error"])
+	}
+	return nil, fmt.Errorf("no JSON for %T", v)
+}
+
+// Unmarshal implements runtime.Marshaler.
+func (marshaler) Unmarshal(data []byte, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("no JSON for %T", v)
+	}
+	return protojson.Unmarshal(data, m)
+}
+
+// NewDecoder implements runtime.Marshaler. A body is one JSON object; none is an
+// empty request.
+func (m marshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return fmt.Errorf("read the request: %w", err)
+		}
+		if len(data) == 0 {
+			return io.EOF
+		}
+		return m.Unmarshal(data, v)
+	})
+}
+
+// NewEncoder implements runtime.Marshaler.
+func (m marshaler) NewEncoder(w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(v any) error {
+		data, err := m.Marshal(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	})
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+const healthInterval = time.Second
+
+// Run serves until ctx is done or a listener fails, and then shuts down within
+// Config.Shutdown.Timeout: it says that it is not ready, finishes the deliveries
+// in flight, says goodbye to the subscribers, and closes the event log. What it
+// could not finish in time is cut off and is an error; a delivery that was cut
+// off was not answered 200.
+func (s *Server) Run(ctx context.Context) error {
+	serving := []struct {
+		what  string
+		serve func() error
+	}{
+		{"webhooks", func() error { return s.webhookServer.Serve(s.webhookListener) }},
+		{"grpc", func() error { return s.grpcServer.Serve(s.grpcListener) }},
+		{"internal_http", func() error { return s.internalServer.Serve(s.internalListener) }},
+		{"loopback", func() error { return s.grpcServer.Serve(s.loopback) }},
+	}
+	failed := make(chan error, len(serving))
+	for _, listener := range serving {
+		go func() {
+			err := listener.serve()
+			if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+				err = fmt.Errorf("serve %s: %w", listener.what, err)
+			} else {
+				err = nil
+			}
+			failed <- err
+		}()
+	}
+	addrs := s.Addrs()
+	s.logger.InfoContext(ctx, "the gateway is serving",
+		"webhooks", addrs.Webhooks.String(), "grpc", addrs.GRPC.String(), "internal_http", addrs.InternalHTTP.String(),
+		"log_id", s.log.ID().String())
+
+	ended, err := s.watchHealth(ctx, failed)
+	err = errors.Join(err, s.shutdown(context.WithoutCancel(ctx)))
+	for ; ended < len(serving); ended++ {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// watchHealth keeps the gRPC health status true until ctx is done or a listener
+// has ended. It returns how many have, and why.
+func (s *Server) watchHealth(ctx context.Context, failed <-chan error) (int, error) {
+	ticker := time.NewTicker(healthInterval)
+	defer ticker.Stop()
+	var last healthpb.HealthCheckResponse_ServingStatus
+	for {
+		now, reasons := healthpb.HealthCheckResponse_SERVING, s.notReady()
+		if len(reasons) > 0 {
+			now = healthpb.HealthCheckResponse_NOT_SERVING
+		}
+		if now != last {
+			s.setHealth(now)
+			if len(reasons) > 0 {
+				s.logger.ErrorContext(ctx, "the gateway is not ready", "reasons", reasons)
+			}
+			last = now
+		}
+		select {
+		case <-ctx.Done():
+			return 0, nil
+		case err := <-failed:
+			return 1, err
+		case <-ticker.C:
+		}
+	}
+}
+
+// shutdown ends everything in the order in which work flows: what comes in,
+// what goes out, the log.
+func (s *Server) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Shutdown.Timeout)
+	defer cancel()
+	s.logger.InfoContext(ctx, "the gateway is shutting down", "timeout", s.config.Shutdown.Timeout)
+	s.draining.Store(true)
+	s.health.Shutdown() // NOT_SERVING from now on
+	if delay := s.config.Shutdown.Delay; delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+		}
+	}
+
+	var errs []error
+	for _, step := range []struct {
+		what string
+		// End returns when all is finished or its context is done.
+		end func(context.Context) error
+		// Cut ends at once what is left.
+		cut func()
+	}{
+		{"finish the deliveries in flight", s.webhookServer.Shutdown, func() { _ = s.webhookServer.Close() }},
+		{"say goodbye to the subscribers", s.events.Drain, func() {}},
+		{"finish the calls in flight", s.stopGRPC, s.grpcServer.Stop},
+		{"finish the HTTP requests in flight", s.internalServer.Shutdown, func() { _ = s.internalServer.Close() }},
+	} {
+		if err := half(ctx, step.end); err != nil {
+			errs = append(errs, fmt.Errorf("%s within shutdown.timeout: %w", step.what, err))
+			step.cut()
+		}
+	}
+	if err := s.Close(); err != nil {
+		errs = append(errs, err)
+	}
+	s.logger.InfoContext(ctx, "the gateway has ended")
+	return errors.Join(errs...)
+}
+
+// half gives a step half of the time that is left, so that a step which hangs
+// leaves time for those after it.
+func half(ctx context.Context, step func(context.Context) error) error {
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+	defer cancel()
+	return step(ctx)
+}
+
+// stopGRPC waits for the calls under way. GracefulStop takes no context.
+func (s *Server) stopGRPC(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.grpcServer.GracefulStop()
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

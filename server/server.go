@@ -1,0 +1,167 @@
+// Package server puts a gateway together and runs it: the public listener for
+// webhooks, the gRPC listener and the internal HTTP listener, over one event log.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
+)
+
+// Server is a gateway. New makes it, Run serves until its context is done; each
+// is called once.
+type Server struct {
+	config Config
+	logger *slog.Logger
+
+	log      eventlog.Log
+	events   *subscribe.Service
+	health   *health.Server
+	draining atomic.Bool
+
+	grpcServer     *grpc.Server
+	webhookServer  *http.Server
+	internalServer *http.Server
+
+	webhookListener  net.Listener
+	grpcListener     net.Listener
+	internalListener net.Listener
+	// The REST mirror calls the gRPC server over this one.
+	loopback *bufconn.Listener
+
+	// closers release what New has made, in reverse order.
+	closers []closer
+}
+
+type closer struct {
+	what  string
+	close func() error
+}
+
+// Addrs are the addresses that a gateway listens on.
+type Addrs struct {
+	Webhooks, GRPC, InternalHTTP net.Addr
+}
+
+// New opens the event log, puts the gateway together and binds its listeners.
+// On an error everything is closed again. The context bounds New only. A Server
+// that is not run is released by Close.
+func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: config, logger: logger}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) build(ctx context.Context) error {
+	log, err := pebblelog.Open(s.config.Store.Config, s.logger)
+	if err != nil {
+		return fmt.Errorf("open the event log: %w", err)
+	}
+	s.log = log
+	s.closeLater("close the event log", log.Close)
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+		newLogMetrics(log),
+	)
+	providers, err := all.New(s.config.Providers)
+	if err != nil {
+		return fmt.Errorf("make the providers: %w", err)
+	}
+	webhooks, err := webhook.New(s.config.Webhooks, providers, log, s.logger, registry)
+	if err != nil {
+		return fmt.Errorf("make the webhook endpoint: %w", err)
+	}
+	s.webhookServer = webhook.NewServer(s.config.Webhooks, webhooks, s.logger)
+
+	s.events, err = subscribe.New(s.config.Subscribe, log, s.logger, registry)
+	if err != nil {
+		return fmt.Errorf("make the event service: %w", err)
+	}
+	s.buildGRPC()
+	if err := s.buildInternal(ctx, registry); err != nil {
+		return err
+	}
+	return s.listen(ctx)
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	var config net.ListenConfig
+	for _, l := range []struct {
+		key, address string
+		listener     *net.Listener
+	}{
+		{"webhooks", s.config.Listen.Webhooks, &s.webhookListener},
+		{"grpc", s.config.Listen.GRPC, &s.grpcListener},
+		{"internal_http", s.config.Listen.InternalHTTP, &s.internalListener},
+	} {
+		listener, err := config.Listen(ctx, "tcp", l.address)
+		if err != nil {
+			return fmt.Errorf("listen.%s: %w", l.key, err)
+		}
+		*l.listener = listener
+		s.closeLater("close the listener "+l.key, func() error { return ignoreClosed(listener.Close()) })
+	}
+	return nil
+}
+
+// Addrs returns the addresses that the gateway listens on, with the ports that
+// were picked where the configuration has port 0.
+func (s *Server) Addrs() Addrs {
+	return Addrs{
+		Webhooks:     s.webhookListener.Addr(),
+		GRPC:         s.grpcListener.Addr(),
+		InternalHTTP: s.internalListener.Addr(),
+	}
+}
+
+// LogID returns the name of the event log.
+func (s *Server) LogID() eventlog.ID { return s.log.ID() }
+
+func (s *Server) closeLater(what string, closeIt func() error) {
+	s.closers = append(s.closers, closer{what: what, close: closeIt})
+}
+
+// Close releases everything without shutting down in order. Run does so by
+// itself; a second call does nothing.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i].close(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.closers[i].what, err))
+		}
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,41 @@
+package subscribe
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The bounds of a heartbeat interval.
+const (
+	minHeartbeat = time.Second
+	maxHeartbeat = 10 * time.Minute
+)
+
+// Config is the configuration of EventService.
+type Config struct {
+	// MaxStreams is how many streams may be open at the same time. One more is
+	// refused with RESOURCE_EXHAUSTED.
+	MaxStreams int `yaml:"max_streams"`
+	// DefaultHeartbeat is the heartbeat interval of a stream whose request names
+	// none: 1s to 10m.
+	DefaultHeartbeat time.Duration `yaml:"default_heartbeat"`
+}
+
+// DefaultConfig returns the configuration that is in force where nothing else is
+// given.
+func DefaultConfig() Config {
+	return Config{MaxStreams: 10_000, DefaultHeartbeat: 20 * time.Second}
+}
+
+// Validate returns all that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.MaxStreams < 1 {
+		errs = append(errs, fmt.Errorf("max_streams is %d: give at least 1", c.MaxStreams))
+	}
+	if c.DefaultHeartbeat < minHeartbeat || c.DefaultHeartbeat > maxHeartbeat {
+		errs = append(errs, fmt.Errorf("default_heartbeat is %s: give %s to %s", c.DefaultHeartbeat, minHeartbeat, maxHeartbeat))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,292 @@
+package subscribe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	vezgov1 "github.com/webhook-gateway/webhook-gateway/gen/vezgo/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+)
+
+const (
+	finicity = webhookgatewayv1.Provider_PROVIDER_FINICITY
+	vezgo    = webhookgatewayv1.Provider_PROVIDER_VEZGO
+
+	ping        = webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_PING
+	done        = webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_DONE
+	syncAccount = webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT
+	syncError   = webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ERROR
+	unknownType = webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// gateway is the service on the real log behind a real gRPC server, of which
+// only the listener is not real.
+type gateway struct {
+	log     eventlog.Log
+	service *subscribe.Service
+	conn    *grpc.ClientConn
+	client  webhookgatewayv1.EventServiceClient
+	metrics *prometheus.Registry
+	// now is the clock of the log, in Unix nanoseconds; 0: the machine's.
+	now *atomic.Int64
+}
+
+func testConfig() subscribe.Config {
+	return subscribe.Config{MaxStreams: 1000, DefaultHeartbeat: time.Minute}
+}
+
+func newGateway(tb testing.TB, config subscribe.Config) *gateway {
+	tb.Helper()
+	now := new(atomic.Int64)
+	logConfig := pebblelog.DefaultConfig()
+	logConfig.Path = tb.TempDir()
+	log, err := pebblelog.Open(logConfig, slog.New(slog.DiscardHandler), pebblelog.WithClock(func() time.Time {
+		if n := now.Load(); n != 0 {
+			return time.Unix(0, n)
+		}
+		return time.Now()
+	}))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := log.Close(); err != nil && !errors.Is(err, eventlog.ErrClosed) {
+			tb.Error(err)
+		}
+	})
+	g := serve(tb, log, config)
+	g.now = now
+	return g
+}
+
+// serve serves a log.
+func serve(tb testing.TB, log eventlog.Log, config subscribe.Config) *gateway {
+	tb.Helper()
+	listener := bufconn.Listen(64 << 10)
+	return serveOn(tb, log, config, listener, func(ctx context.Context, _ string) (net.Conn, error) {
+		return listener.DialContext(ctx)
+	})
+}
+
+func serveOn(
+	tb testing.TB, log eventlog.Log, config subscribe.Config, listener net.Listener, dial func(context.Context, string) (net.Conn, error),
+) *gateway {
+	tb.Helper()
+	registry := prometheus.NewRegistry()
+	service, err := subscribe.New(config, log, slog.New(slog.DiscardHandler), registry)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.ForceServerCodecV2(subscribe.Codec{}), grpc.WaitForHandlers(true))
+	webhookgatewayv1.RegisterEventServiceServer(server, service)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///gateway", grpc.WithContextDialer(dial),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			tb.Error(err)
+		}
+		server.Stop()
+		if err := <-served; err != nil {
+			tb.Error(err)
+		}
+	})
+	return &gateway{log: log, service: service, conn: conn, client: webhookgatewayv1.NewEventServiceClient(conn), metrics: registry}
+}
+
+// add stores an event and returns its position.
+func (g *gateway) add(tb testing.TB, provider webhookgatewayv1.Provider, eventType webhookgatewayv1.EventType, clientID string) eventlog.Position {
+	tb.Helper()
+	return g.addBody(tb, provider, eventType, clientID, []byte(`{"raw":"body"}`))
+}
+
+func (g *gateway) addBody(
+	tb testing.TB, provider webhookgatewayv1.Provider, eventType webhookgatewayv1.EventType, clientID string, body []byte,
+) eventlog.Position {
+	tb.Helper()
+	entry, err := newEntry(provider, eventType, clientID, body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	receipt, err := g.log.Append(tb.Context(), entry)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return receipt.Position
+}
+
+// addMany stores n events at once and waits for all.
+func (g *gateway) addMany(tb testing.TB, n int, body []byte) {
+	tb.Helper()
+	const writers = 256
+	failed := make(chan error, writers)
+	for w := range writers {
+		go func() {
+			var err error
+			for i := w; i < n && err == nil; i += writers {
+				var entry eventlog.Entry
+				if entry, err = newEntry(vezgo, syncAccount, "a", body); err == nil {
+					_, err = g.log.Append(tb.Context(), entry)
+				}
+			}
+			failed <- err
+		}()
+	}
+	for range writers {
+		if err := <-failed; err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func newEntry(provider webhookgatewayv1.Provider, eventType webhookgatewayv1.EventType, clientID string, body []byte) (eventlog.Entry, error) {
+	event := &webhookgatewayv1.Event{
+		Provider: provider, Type: eventType, TypeName: eventType.String(), ClientId: clientID,
+		Verification: &webhookgatewayv1.Verification{
+			Mode:    webhookgatewayv1.VerificationMode_VERIFICATION_MODE_ENFORCE,
+			Method:  webhookgatewayv1.VerificationMethod_VERIFICATION_METHOD_SOURCE_ADDRESS,
+			Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+		},
+	}
+	if provider == vezgo {
+		event.Payload = &webhookgatewayv1.Event_Vezgo{Vezgo: &vezgov1.SyncEvent{
+			Account: &vezgov1.Account{Id: proto.String("account")},
+		}}
+	}
+	return eventlog.NewEntry(event, "", body)
+}
+
+func (g *gateway) cursor(p eventlog.Position) string { return eventlog.FormatCursor(g.log.ID(), p) }
+
+func (g *gateway) subscribe(tb testing.TB, req *webhookgatewayv1.SubscribeRequest) *subscriber {
+	tb.Helper()
+	return g.subscribeWith(tb, tb.Context(), req)
+}
+
+func (g *gateway) subscribeWith(tb testing.TB, ctx context.Context, req *webhookgatewayv1.SubscribeRequest) *subscriber { //nolint:revive // tb comes first
+	tb.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	tb.Cleanup(cancel)
+	stream, err := g.client.Subscribe(ctx, req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &subscriber{tb: tb, stream: stream, cancel: cancel, gateway: g}
+}
+
+// subscriber reads one stream.
+type subscriber struct {
+	tb      testing.TB
+	stream  grpc.ServerStreamingClient[webhookgatewayv1.SubscribeResponse]
+	cancel  context.CancelFunc
+	gateway *gateway
+}
+
+// next returns the next frame that is no heartbeat.
+func (s *subscriber) next() *webhookgatewayv1.SubscribeResponse {
+	s.tb.Helper()
+	for {
+		frame, err := s.stream.Recv()
+		if err != nil {
+			s.tb.Fatalf("the stream ended: %v", err)
+		}
+		if frame.GetHeartbeat() == nil {
+			return frame
+		}
+	}
+}
+
+// rest returns what each frame up to the end of the stream is, and its error;
+// nil for a stream that ended with OK.
+func (s *subscriber) rest() ([]string, error) {
+	s.tb.Helper()
+	var frames []string
+	for {
+		frame, err := s.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return frames, nil
+		}
+		if err != nil {
+			return frames, err
+		}
+		frames = append(frames, s.describe(frame)...)
+	}
+}
+
+// expect reads frames, events one by one, and compares.
+func (s *subscriber) expect(want ...string) {
+	s.tb.Helper()
+	var got []string
+	for len(got) < len(want) {
+		got = append(got, s.describe(s.next())...)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		s.tb.Fatalf("frames = %v, want %v", got, want)
+	}
+}
+
+// describe writes a frame with positions for cursors.
+func (s *subscriber) describe(frame *webhookgatewayv1.SubscribeResponse) []string {
+	s.tb.Helper()
+	at := func(cursor string) eventlog.Position {
+		log, p, err := eventlog.ParseCursor(cursor)
+		if err != nil || log != s.gateway.log.ID() {
+			s.tb.Fatalf("cursor %q: %v", cursor, err)
+		}
+		return p
+	}
+	switch f := frame.GetFrame().(type) {
+	case *webhookgatewayv1.SubscribeResponse_Subscribed:
+		return []string{fmt.Sprintf("subscribed %d", at(f.Subscribed.GetStartCursor()))}
+	case *webhookgatewayv1.SubscribeResponse_Events:
+		var events []string
+		for _, e := range f.Events.GetEvents() {
+			events = append(events, fmt.Sprint(at(e.GetCursor())))
+		}
+		return events
+	case *webhookgatewayv1.SubscribeResponse_Heartbeat:
+		return []string{fmt.Sprintf("heartbeat %d", at(f.Heartbeat.GetCursor()))}
+	case *webhookgatewayv1.SubscribeResponse_CaughtUp:
+		return []string{fmt.Sprintf("caught_up %d", at(f.CaughtUp.GetCursor()))}
+	case *webhookgatewayv1.SubscribeResponse_FellBehind:
+		return []string{fmt.Sprintf("fell_behind %d", at(f.FellBehind.GetCursor()))}
+	case *webhookgatewayv1.SubscribeResponse_Gap:
+		return []string{fmt.Sprintf("gap %d-%d", at(f.Gap.GetFromCursor()), at(f.Gap.GetToCursor()))}
+	case *webhookgatewayv1.SubscribeResponse_Goodbye:
+		return []string{fmt.Sprintf("goodbye %d", at(f.Goodbye.GetCursor()))}
+	}
+	s.tb.Fatalf("unknown frame %v", frame)
+	return nil
+}
+
+func fromEarliest() *webhookgatewayv1.SubscribeRequest_StartPosition {
+	return &webhookgatewayv1.SubscribeRequest_StartPosition{StartPosition: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST}
+}
+
+func toHead() *webhookgatewayv1.SubscribeRequest_StopAtHead {
+	return &webhookgatewayv1.SubscribeRequest_StopAtHead{StopAtHead: true}
+}

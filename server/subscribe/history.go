@@ -1,0 +1,292 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+const (
+	defaultPageSize = 100
+	maxPageSize     = 1000
+	maxPageBytes    = 1 << 20
+	// A page is searched for this long, looking at the clock after every chunk.
+	maxPageTime  = 500 * time.Millisecond
+	minListChunk = 32
+	maxListChunk = 4096
+)
+
+// GetEvent implements EventService.
+func (s *Service) GetEvent(ctx context.Context, req *webhookgatewayv1.GetEventRequest) (*webhookgatewayv1.GetEventResponse, error) {
+	view, err := checkView(req.GetView())
+	if err != nil {
+		return nil, err
+	}
+	log, position, err := eventlog.ParseEventID(req.GetId())
+	if err != nil {
+		return nil, invalid("id", "it is not the id of an event: pass it exactly as it was received")
+	}
+	bounds := s.log.Bounds()
+	if log != s.log.ID() || position <= bounds.Trimmed || position > bounds.Head {
+		return nil, errNotFound()
+	}
+	for r, err := range s.log.Read(ctx, position-1) {
+		var trimmed *eventlog.TrimmedError
+		if errors.As(err, &trimmed) {
+			return nil, errNotFound()
+		}
+		if err != nil {
+			return nil, s.fail(ctx, "get an event", err)
+		}
+		event, err := r.Event(s.log.ID(), view)
+		if err != nil {
+			return nil, s.fail(ctx, "get an event", err)
+		}
+		return &webhookgatewayv1.GetEventResponse{Event: event}, nil
+	}
+	return nil, errNotFound()
+}
+
+func errNotFound() error {
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_NOT_FOUND,
+		"there is no event with this id in this log, or it is no longer retained")
+}
+
+// GetLogInfo implements EventService.
+func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfoRequest) (*webhookgatewayv1.GetLogInfoResponse, error) {
+	stats, err := s.log.Stats(ctx)
+	if err != nil {
+		return nil, s.fail(ctx, "describe the log", err)
+	}
+	info := &webhookgatewayv1.GetLogInfoResponse{
+		LogId:          s.log.ID().String(),
+		EarliestCursor: s.cursor(stats.Bounds.Trimmed),
+		HeadCursor:     s.cursor(stats.Bounds.Head),
+		EventCount:     int64(stats.Bounds.Len()), //nolint:gosec // a number of events
+		EventBytes:     int64(stats.Bytes),        //nolint:gosec // a number of bytes
+		ServerTime:     timestamppb.Now(),
+	}
+	if stats.Bounds.Len() > 0 {
+		info.EarliestTime = timestamppb.New(stats.EarliestTime)
+		info.HeadTime = timestamppb.New(stats.HeadTime)
+	}
+	return info, nil
+}
+
+// page is one ListEvents call.
+type page struct {
+	*Service
+
+	matchers matchers
+	view     webhookgatewayv1.EventView
+	size     int
+	// The events after low and up to high are still to be listed.
+	low, high eventlog.Position
+	deadline  time.Time
+}
+
+// ListEvents implements EventService.
+func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*webhookgatewayv1.ListEventsResponse, error) {
+	p, err := s.planPage(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	list := p.oldestFirst
+	next := &p.low
+	if req.GetNewestFirst() {
+		list, next = p.newestFirst, &p.high
+	}
+	encoded, err := list(ctx)
+	var trimmed *eventlog.TrimmedError
+	if errors.As(err, &trimmed) {
+		return nil, s.expired(ctx, trimmed)
+	}
+	if err != nil {
+		return nil, s.fail(ctx, "list events", err)
+	}
+	resp := &webhookgatewayv1.ListEventsResponse{Events: make([]*webhookgatewayv1.Event, len(encoded))}
+	for i, e := range encoded {
+		resp.Events[i] = &webhookgatewayv1.Event{}
+		if err := proto.Unmarshal(e, resp.Events[i]); err != nil {
+			return nil, s.fail(ctx, "list events", fmt.Errorf("decode a stored event: %w", err))
+		}
+	}
+	if p.low < p.high {
+		resp.NextPageToken = formatPageToken(s.log.ID(), *next, req)
+	}
+	return resp, nil
+}
+
+func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*page, error) {
+	p := &page{Service: s, size: defaultPageSize, deadline: time.Now().Add(maxPageTime)}
+	var err error
+	if _, p.matchers, err = compile(req.GetFilters()); err != nil {
+		return nil, err
+	}
+	if p.view, err = checkView(req.GetView()); err != nil {
+		return nil, err
+	}
+	if n := req.GetPageSize(); n < 0 || n > maxPageSize {
+		return nil, invalid("page_size", "%d is out of range: give 1 to %d, or 0 for %d", n, maxPageSize, defaultPageSize)
+	} else if n > 0 {
+		p.size = int(n)
+	}
+	if err := p.planRange(ctx, req); err != nil {
+		return nil, err
+	}
+	if req.GetPageToken() == "" {
+		return p, nil
+	}
+	position, err := parsePageToken(s.log.ID(), req)
+	if err != nil {
+		return nil, err
+	}
+	if req.GetNewestFirst() {
+		p.high = min(p.high, position)
+		return p, nil
+	}
+	if position < p.low { // what was to come next is gone
+		return nil, s.expired(ctx, &eventlog.TrimmedError{After: position, Trimmed: p.low})
+	}
+	p.low = position
+	return p, nil
+}
+
+// planRange finds the positions that the times of a request select.
+func (p *page) planRange(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) error {
+	low, high := eventlog.Position(0), noStop
+	if req.GetStartTime() != nil {
+		t, err := checkTime("start_time", req.GetStartTime())
+		if err != nil {
+			return err
+		}
+		if low, err = p.log.Seek(ctx, t); err != nil {
+			return p.fail(ctx, "find the start of a list", err)
+		}
+	}
+	if req.GetEndTime() != nil {
+		t, err := checkTime("end_time", req.GetEndTime())
+		if err != nil {
+			return err
+		}
+		if req.GetStartTime() != nil && t.Before(req.GetStartTime().AsTime()) {
+			return invalid("end_time", "it is before start_time")
+		}
+		if high, err = p.log.Seek(ctx, t); err != nil {
+			return p.fail(ctx, "find the end of a list", err)
+		}
+	}
+	bounds := p.log.Bounds()
+	p.low, p.high = max(low, bounds.Trimmed), min(high, bounds.Head)
+	return nil
+}
+
+// oldestFirst returns the next events, encoded, and moves low behind them.
+func (p *page) oldestFirst(ctx context.Context) ([][]byte, error) {
+	var events [][]byte
+	scanned, size := 0, 0
+	for r, err := range p.log.Read(ctx, p.low) {
+		if err != nil {
+			return nil, err
+		}
+		if r.Position > p.high {
+			break
+		}
+		if p.matchers.match(r) {
+			if len(events) > 0 && size+r.Size() > maxPageBytes {
+				return events, nil
+			}
+			events = append(events, r.AppendEvent(nil, p.log.ID(), p.view))
+			size += len(events[len(events)-1])
+		}
+		p.low = r.Position
+		if len(events) == p.size {
+			return events, nil
+		}
+		if scanned++; scanned%minListChunk == 0 && time.Now().After(p.deadline) {
+			return events, nil
+		}
+	}
+	p.low = p.high
+	return events, nil
+}
+
+// newestFirst returns the next events, encoded, and moves high in front of them.
+// The log is read forwards only, so it reads chunks of growing size, each in
+// front of the one before, and keeps the newest of each that fit.
+func (p *page) newestFirst(ctx context.Context) ([][]byte, error) {
+	var events [][]byte
+	size := 0
+	for chunk := eventlog.Position(minListChunk); p.low < p.high && len(events) < p.size; chunk = min(2*chunk, maxListChunk) {
+		from := p.low
+		if p.high-p.low > chunk {
+			from = p.high - chunk
+		}
+		newest, complete, err := p.newestOf(ctx, from, p.size-len(events), maxPageBytes-size, len(events) == 0)
+		var trimmed *eventlog.TrimmedError
+		if errors.As(err, &trimmed) { // the rest of the list is gone, as it would be a moment later
+			p.low = min(max(p.low, trimmed.Trimmed), p.high)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := len(newest) - 1; i >= 0; i-- {
+			events = append(events, newest[i].event)
+			size += len(newest[i].event)
+			p.high = newest[i].position - 1
+		}
+		if !complete {
+			break
+		}
+		p.high = from
+		if time.Now().After(p.deadline) {
+			break
+		}
+	}
+	return events, nil
+}
+
+type listed struct {
+	position eventlog.Position
+	event    []byte
+}
+
+// newestOf returns the newest matching events after a position and up to high,
+// oldest first: at most count, of size bytes together; with atLeastOne, one of
+// any size. complete says that none was left out.
+func (p *page) newestOf(ctx context.Context, from eventlog.Position, count, size int, atLeastOne bool) (kept []listed, complete bool, err error) {
+	complete = true
+	total, minKept := 0, 0
+	if atLeastOne {
+		minKept = 1
+	}
+	for r, err := range p.log.Read(ctx, from) {
+		if err != nil {
+			return nil, false, err
+		}
+		if r.Position > p.high {
+			break
+		}
+		if !p.matchers.match(r) {
+			continue
+		}
+		kept = append(kept, listed{r.Position, r.AppendEvent(nil, p.log.ID(), p.view)})
+		total += len(kept[len(kept)-1].event)
+		for len(kept) > minKept && (len(kept) > count || total > size) {
+			total -= len(kept[0].event)
+			kept[0].event = nil
+			kept = kept[1:]
+			complete = false
+		}
+	}
+	return kept, complete, nil
+}

@@ -1,0 +1,53 @@
+package subscribe
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+
+	"google.golang.org/protobuf/proto"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+// A page token is a position and a hash of the log, the position and the fields
+// of the request that must not change between two pages, in URL-safe base64.
+const pageTokenBytes = 8 + 16
+
+func formatPageToken(log eventlog.ID, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) string {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, pageTokenBytes), uint64(position))
+	return base64.RawURLEncoding.EncodeToString(append(b, pageTokenHash(log, position, req)...))
+}
+
+// parsePageToken returns the position of the page token of a request, and
+// refuses one that was not made for it.
+func parsePageToken(log eventlog.ID, req *webhookgatewayv1.ListEventsRequest) (eventlog.Position, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(req.GetPageToken())
+	if err == nil && len(b) == pageTokenBytes {
+		position := eventlog.Position(binary.BigEndian.Uint64(b))
+		if string(b[8:]) == string(pageTokenHash(log, position, req)) {
+			return position, nil
+		}
+	}
+	return 0, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID,
+		"the page token was not given out for this request: repeat all fields but page_size as they were, or start again without it")
+}
+
+func pageTokenHash(log eventlog.ID, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) []byte {
+	same := &webhookgatewayv1.ListEventsRequest{
+		Filters:     req.GetFilters(),
+		StartTime:   req.GetStartTime(),
+		EndTime:     req.GetEndTime(),
+		NewestFirst: req.GetNewestFirst(),
+		View:        req.GetView(),
+	}
+	b := binary.BigEndian.AppendUint64(log[:], uint64(position))
+	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(b, same)
+	if err != nil {
+		return nil // a client id that is not UTF-8: gRPC has refused the request
+	}
+	sum := sha256.Sum256(b)
+	return sum[:pageTokenBytes-8]
+}
