@@ -91,9 +91,9 @@ func (m *machine) encode(c change) ([]byte, bool) {
 }
 
 func (p parked) encode() []byte {
-	b := []byte{byte(p.reason)}
+	b := []byte{byte(p.reason)} //nolint:gosec // enum values are small
 	b = binary.BigEndian.AppendUint16(b, p.attempts)
-	b = binary.BigEndian.AppendUint64(b, uint64(p.time.UnixNano())) //nolint:gosec // after 1970
+	b = binary.BigEndian.AppendUint64(b, uint64(p.time.UnixNano()))
 	return append(b, p.message...)
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -19,6 +18,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,19 +36,14 @@ func compile(filters []*webhookgatewayv1.EventFilter) ([]*webhookgatewayv1.Event
 
 // gateway is a log with a manager.
 type gateway struct {
-	disk    *vfs.MemFS
+	disk    *pebblelogtest.Disk
 	log     *pebblelog.Log
 	manager *Manager
 }
 
-func startGateway(t testing.TB, disk *vfs.MemFS) *gateway {
+func startGateway(t testing.TB, disk *pebblelogtest.Disk) *gateway {
 	t.Helper()
-	config := pebblelog.DefaultConfig()
-	config.Path = "log"
-	log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler), pebblelog.WithFS(disk))
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := disk.Open(t)
 	g := &gateway{disk: disk, log: log, manager: newManager(t, log)}
 	t.Cleanup(func() { g.stop(t) })
 	return g
@@ -79,7 +74,7 @@ func (g *gateway) stop(t testing.TB) {
 // crash starts another gateway on what was durable at this moment.
 func (g *gateway) crash(t testing.TB) *gateway {
 	t.Helper()
-	return startGateway(t, g.disk.CrashClone(vfs.CrashCloneCfg{}))
+	return startGateway(t, g.disk.Crash())
 }
 
 func logEntry(t testing.TB, client, key string) eventlog.Entry {
@@ -118,9 +113,10 @@ func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.S
 	return out
 }
 
-func (g *gateway) attach(t testing.TB, name string) *Stream {
+// attach attaches a stream to the subscription s.
+func (g *gateway) attach(t testing.TB) *Stream {
 	t.Helper()
-	stream, err := g.manager.Attach(name)
+	stream, err := g.manager.Attach("s")
 	if err != nil {
 		t.Fatalf("Attach() = %v", err)
 	}
@@ -208,12 +204,12 @@ func (g *gateway) cursor(t testing.TB, name string) eventlog.Position {
 }
 
 func TestDeliverAndAcknowledge(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1", "2", "3")
 	g.append(t, "b", "4")
 	g.append(t, "a", "5")
 	g.create(t, "s", nil, "a")
-	stream := g.attach(t, "s")
+	stream := g.attach(t)
 	d := next(t, stream, 4)
 	wantDeliveries(t, d, "1/1", "2/1", "3/1", "5/1")
 	i := 0
@@ -250,10 +246,10 @@ func TestDeliverAndAcknowledge(t *testing.T) {
 }
 
 func TestTokensNobodyGave(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1")
 	g.create(t, "s", nil)
-	stream := g.attach(t, "s")
+	stream := g.attach(t)
 	d := next(t, stream, 1)
 	good := d[0].AckToken()
 	bad := append([]byte(good), 0)[:len(good)]
@@ -270,14 +266,14 @@ func TestTokensNobodyGave(t *testing.T) {
 	// Another of the same name is another.
 	g.create(t, "s", nil)
 	g.wantAck(t, resultUnknown, d[0])
-	wantDeliveries(t, next(t, g.attach(t, "s"), 1), "1/1")
+	wantDeliveries(t, next(t, g.attach(t), 1), "1/1")
 }
 
 func TestCrash(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1", "2", "3", "4", "5", "6")
 	g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(0)})
-	d := next(t, g.attach(t, "s"), 6)
+	d := next(t, g.attach(t), 6)
 	g.wantAck(t, resultOK, d[0], d[3], d[5])
 	wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
 		return g.manager.Park(t.Context(), tokens(d[4]), "no such account")
@@ -287,7 +283,7 @@ func TestCrash(t *testing.T) {
 	})
 
 	g = g.crash(t)
-	stream := g.attach(t, "s")
+	stream := g.attach(t)
 	again := next(t, stream, 2)
 	wantDeliveries(t, again, "2/1", "3/2")
 	g.wantAck(t, resultFenced, d[1], d[2])
@@ -314,11 +310,11 @@ func TestCrash(t *testing.T) {
 	if got := g.cursor(t, "s"); got != 6 {
 		t.Errorf("cursor %d, want 6", got)
 	}
-	replayed := next(t, g.attach(t, "s"), 1)
+	replayed := next(t, g.attach(t), 1)
 	wantDeliveries(t, replayed, "5/1")
 	g.wantAck(t, resultOK, replayed...)
 	g = g.crash(t)
-	if batch, err := g.attach(t, "s").Next(t.Context(), 10); err != nil || !batch.CaughtUp || len(batch.Deliveries) > 0 {
+	if batch, err := g.attach(t).Next(t.Context(), 10); err != nil || !batch.CaughtUp || len(batch.Deliveries) > 0 {
 		t.Errorf("Next() = %+v, %v, want caught up", batch, err)
 	}
 }
@@ -326,7 +322,7 @@ func TestCrash(t *testing.T) {
 // TestCrashWhileAcknowledging crashes at any moment: an event is acknowledged
 // with OK, or delivered again.
 func TestCrashWhileAcknowledging(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	const events = 300
 	for range events {
 		g.append(t, "a", "")
@@ -338,7 +334,7 @@ func TestCrashWhileAcknowledging(t *testing.T) {
 	defer cancel()
 	var workers sync.WaitGroup
 	for range 4 {
-		stream := g.attach(t, "s")
+		stream := g.attach(t)
 		workers.Go(func() {
 			defer stream.Close()
 			for {
@@ -371,7 +367,7 @@ func TestCrashWhileAcknowledging(t *testing.T) {
 		}
 		mu.Unlock()
 		crashed := g.crash(t)
-		stream := crashed.attach(t, "s")
+		stream := crashed.attach(t)
 		seen := make(map[eventlog.Position]bool)
 		for {
 			batch, err := stream.Next(t.Context(), 1000)
@@ -403,13 +399,14 @@ func TestCrashWhileAcknowledging(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1", "2")
 	g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(time.Hour), MaxBackoff: durationpb.New(time.Hour)})
-	first, second := g.attach(t, "s"), g.attach(t, "s")
+	first, second := g.attach(t), g.attach(t)
 	d := next(t, first, 2)
 	first.Close()
 	first.Close()
+	g.wantAck(t, resultFenced, d...)
 	wantDeliveries(t, next(t, second, 2), "1/2", "2/2")
 	g.wantAck(t, resultFenced, d...)
 	if _, err := first.Next(t.Context(), 1); !errors.Is(err, ErrClosed) {
@@ -418,7 +415,7 @@ func TestDisconnect(t *testing.T) {
 }
 
 func TestGap(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1", "2", "3", "4")
 	g.create(t, "s", nil)
 	if err := g.log.Trim(t.Context(), 2); err != nil {
@@ -431,7 +428,7 @@ func TestGap(t *testing.T) {
 	if got := status.GetGap(); got.GetFromCursor() != want.GetFromCursor() || got.GetToCursor() != want.GetToCursor() {
 		t.Errorf("gap %v, want %v", got, want)
 	}
-	stream := g.attach(t, "s")
+	stream := g.attach(t)
 	batch, err := stream.Next(t.Context(), 10)
 	if err != nil || batch.Gap != (Gap{From: 0, To: 2}) {
 		t.Fatalf("Next() = %+v, %v, want the gap", batch, err)
@@ -461,7 +458,7 @@ func TestGap(t *testing.T) {
 }
 
 func TestManage(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	first := g.create(t, "s", nil, "a")
 	if got := g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 10}, "a"); !got.GetCreateTime().AsTime().Equal(first.GetCreateTime().AsTime()) {
 		t.Errorf("created again: %v, was %v", got, first)
@@ -510,7 +507,7 @@ func TestManage(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestInvalid(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	for field, in := range map[string]*webhookgatewayv1.Subscription{
 		"subscription.name":                              {Name: "Upper"},
 		"subscription.name ":                             {},
@@ -535,11 +532,11 @@ func TestInvalid(t *testing.T) {
 }
 
 func TestSeekAndUpdate(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1", "2")
 	g.append(t, "b", "3")
 	g.create(t, "s", nil, "a")
-	stream := g.attach(t, "s")
+	stream := g.attach(t)
 	d := next(t, stream, 2)
 	g.wantAck(t, resultOK, d[0])
 	if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
@@ -557,14 +554,14 @@ func TestSeekAndUpdate(t *testing.T) {
 }
 
 func TestCommitCursor(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1", "2", "3", "4")
 	g.create(t, "loose", nil)
 	g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{Ordering: webhookgatewayv1.Ordering_ORDERING_STRICT})
 	if _, err := g.manager.CommitCursor(t.Context(), "loose", 1, ""); !errors.Is(err, ErrNotStrict) {
 		t.Errorf("CommitCursor() = %v, want ErrNotStrict", err)
 	}
-	d := next(t, g.attach(t, "s"), 3)
+	d := next(t, g.attach(t), 3)
 	if _, err := g.manager.CommitCursor(t.Context(), "s", 3, d[0].AckToken()); !errors.Is(err, ErrCursorNotDelivered) {
 		t.Errorf("CommitCursor() = %v, want ErrCursorNotDelivered", err)
 	}
@@ -576,17 +573,17 @@ func TestCommitCursor(t *testing.T) {
 	}
 	old := d
 	g = g.crash(t)
-	wantDeliveries(t, next(t, g.attach(t, "s"), 2), "3/1", "4/1")
+	wantDeliveries(t, next(t, g.attach(t), 2), "3/1", "4/1")
 	if result, err := g.manager.CommitCursor(t.Context(), "s", 3, old[2].AckToken()); result != resultFenced || err != nil {
 		t.Errorf("CommitCursor() = %v, %v, want FENCED", result, err)
 	}
 }
 
 func TestClosed(t *testing.T) {
-	g := startGateway(t, vfs.NewCrashableMem())
+	g := startGateway(t, pebblelogtest.NewDisk())
 	g.append(t, "a", "1")
 	g.create(t, "s", nil)
-	stream := g.attach(t, "s")
+	stream := g.attach(t)
 	d := next(t, stream, 1)
 	if err := g.manager.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -5,10 +5,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
 )
 
 // elapsed returns how long f takes on the clock of the bubble.
@@ -20,12 +20,12 @@ func elapsed(f func()) time.Duration {
 
 func TestDeadlineAndBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := startGateway(t, vfs.NewCrashableMem())
+		g := startGateway(t, pebblelogtest.NewDisk())
 		g.append(t, "a", "1", "2")
 		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{
 			AckDeadline: durationpb.New(10 * time.Second), MinBackoff: durationpb.New(2 * time.Second), MaxAttempts: 3,
 		})
-		stream := g.attach(t, "s")
+		stream := g.attach(t)
 		d := next(t, stream, 2)
 		wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
 			return g.manager.Extend(t.Context(), tokens(d[1]), 13*time.Second)
@@ -70,10 +70,10 @@ func TestDeadlineAndBackoff(t *testing.T) {
 
 func TestExpiredToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := startGateway(t, vfs.NewCrashableMem())
+		g := startGateway(t, pebblelogtest.NewDisk())
 		g.append(t, "a", "1")
 		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(time.Hour), MaxBackoff: durationpb.New(time.Hour)})
-		d := next(t, g.attach(t, "s"), 1)
+		d := next(t, g.attach(t), 1)
 		<-time.After(30 * time.Second)
 		g.wantAck(t, resultExpired, d...)
 		synctest.Wait()
@@ -86,10 +86,10 @@ func TestExpiredToken(t *testing.T) {
 
 func TestRejectRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := startGateway(t, vfs.NewCrashableMem())
+		g := startGateway(t, pebblelogtest.NewDisk())
 		g.append(t, "a", "1")
 		g.create(t, "s", nil)
-		stream := g.attach(t, "s")
+		stream := g.attach(t)
 		d := next(t, stream, 1)
 		for _, test := range []struct{ delay, want time.Duration }{
 			{-1, time.Second}, {-1, 2 * time.Second}, {0, 0}, {time.Minute, time.Minute}, {-1, 16 * time.Second},
@@ -108,9 +108,9 @@ func TestRejectRetry(t *testing.T) {
 // TestSlowWorker holds all that it may and settles nothing: the other goes on.
 func TestSlowWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := startGateway(t, vfs.NewCrashableMem())
+		g := startGateway(t, pebblelogtest.NewDisk())
 		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MaxInFlight: 4, MaxInFlightPerStream: 100})
-		slow, quick := g.attach(t, "s"), g.attach(t, "s")
+		slow, quick := g.attach(t), g.attach(t)
 		for range 20 {
 			g.append(t, "a", "")
 		}
@@ -129,11 +129,11 @@ func TestSlowWorker(t *testing.T) {
 // TestEvenShares has two streams wait: each gets its share of what comes.
 func TestEvenShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := startGateway(t, vfs.NewCrashableMem())
+		g := startGateway(t, pebblelogtest.NewDisk())
 		g.create(t, "s", nil)
 		counts := make(chan int, 2)
 		for range 2 {
-			stream := g.attach(t, "s")
+			stream := g.attach(t)
 			go func() {
 				n := 0
 				for range 10 {
@@ -155,10 +155,10 @@ func TestEvenShares(t *testing.T) {
 
 func TestOrderingByCustomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := startGateway(t, vfs.NewCrashableMem())
+		g := startGateway(t, pebblelogtest.NewDisk())
 		g.append(t, "a", "x", "x", "y", "x")
 		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{Ordering: webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER})
-		first, second := g.attach(t, "s"), g.attach(t, "s")
+		first, second := g.attach(t), g.attach(t)
 		x := next(t, first, 2)
 		wantDeliveries(t, x, "1/1", "2/1")
 		y := next(t, second, 1)
