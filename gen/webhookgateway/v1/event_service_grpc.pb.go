@@ -104,7 +104,8 @@ type EventServiceClient interface {
 	// as for Subscribe.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
 	// UpdateSubscription replaces the filters and settings of a subscription. Its
-	// position, its parked events and its streams stay.
+	// position, its parked events and its streams stay. What workers hold is fenced
+	// if the ordering changes, and stays theirs otherwise.
 	//
 	// Errors: INVALID_ARGUMENT a field is not valid; NOT_FOUND there is no such
 	// subscription; UNAVAILABLE as for Subscribe.
@@ -413,7 +414,8 @@ type EventServiceServer interface {
 	// as for Subscribe.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
 	// UpdateSubscription replaces the filters and settings of a subscription. Its
-	// position, its parked events and its streams stay.
+	// position, its parked events and its streams stay. What workers hold is fenced
+	// if the ordering changes, and stays theirs otherwise.
 	//
 	// Errors: INVALID_ARGUMENT a field is not valid; NOT_FOUND there is no such
 	// subscription; UNAVAILABLE as for Subscribe.

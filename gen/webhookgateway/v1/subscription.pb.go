@@ -456,7 +456,8 @@ func (x *SubscriptionSettings) GetOrdering() Ordering {
 // the log.
 type SubscriptionStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Every matching event up to here is settled: acknowledged, skipped or parked.
+	// Every matching event up to here is settled: acknowledged, skipped or parked;
+	// other than those that were replayed since.
 	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// The cursor of the newest event of the log.
 	HeadCursor string `protobuf:"bytes,2,opt,name=head_cursor,json=headCursor,proto3" json:"head_cursor,omitempty"`
@@ -2036,7 +2037,7 @@ type ReplayParkedEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many events will be delivered again, with their attempts counted anew.
 	ReplayedEvents int64 `protobuf:"varint,1,opt,name=replayed_events,json=replayedEvents,proto3" json:"replayed_events,omitempty"`
-	// The ids that are not parked.
+	// The ids that are not parked, or whose event the log no longer retains.
 	UnknownEventIds []string `protobuf:"bytes,2,rep,name=unknown_event_ids,json=unknownEventIds,proto3" json:"unknown_event_ids,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
