@@ -62,7 +62,7 @@ func TestStoreFails(t *testing.T) {
 	}
 	store.fails.Store(false)
 	g.wantAck(t, resultUnknown, d...)
-	if got := g.crash(t).cursor(t, "s"); got != 1 {
+	if got := g.crash(t).cursor(t); got != 1 {
 		t.Errorf("cursor %d after a crash, want 1", got)
 	}
 }

@@ -1,5 +1,19 @@
 package subscription
 
+import webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+
+// groupOf returns the group of an entry, 0 for none.
+func (m *machine) groupOf(e *entry) uint64 {
+	switch m.settings.ordering {
+	case webhookgatewayv1.Ordering_ORDERING_STRICT:
+		return 1
+	case webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER:
+		return e.hash
+	default:
+		return 0
+	}
+}
+
 // enter puts a new entry, or one whose group changed, where it belongs. Later
 // events of its group that are held are revoked.
 func (m *machine) enter(s slot) {

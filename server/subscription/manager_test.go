@@ -3,205 +3,18 @@ package subscription
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
-	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// compile compiles filters of one client id each.
-func compile(filters []*webhookgatewayv1.EventFilter) ([]*webhookgatewayv1.EventFilter, func(eventlog.Record) bool, error) {
-	var clients []string
-	for _, f := range filters {
-		clients = append(clients, f.GetClientIds()...)
-	}
-	return filters, func(r eventlog.Record) bool {
-		return len(clients) == 0 || slices.Contains(clients, string(r.ClientID()))
-	}, nil
-}
-
-// gateway is a log with a manager.
-type gateway struct {
-	disk    *pebblelogtest.Disk
-	log     *pebblelog.Log
-	manager *Manager
-}
-
-func startGateway(t testing.TB, disk *pebblelogtest.Disk) *gateway {
-	t.Helper()
-	log := disk.Open(t)
-	g := &gateway{disk: disk, log: log, manager: newManager(t, log)}
-	t.Cleanup(func() { g.stop(t) })
-	return g
-}
-
-func newManager(t testing.TB, log *pebblelog.Log) *Manager {
-	t.Helper()
-	manager, err := New(t.Context(), Params{
-		Log: log, States: log, Compile: compile, MaxAge: time.Hour,
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return manager
-}
-
-func (g *gateway) stop(t testing.TB) {
-	t.Helper()
-	if err := g.manager.Close(context.WithoutCancel(t.Context())); err != nil {
-		t.Errorf("Close() = %v", err)
-	}
-	if err := g.log.Close(); err != nil {
-		t.Errorf("Close() = %v", err)
-	}
-}
-
-// crash starts another gateway on what was durable at this moment.
-func (g *gateway) crash(t testing.TB) *gateway {
-	t.Helper()
-	return startGateway(t, g.disk.Crash())
-}
-
-func logEntry(t testing.TB, client, key string) eventlog.Entry {
-	t.Helper()
-	e, err := eventlog.NewEntry(&webhookgatewayv1.Event{
-		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
-		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
-		ClientId: client,
-	}, "", []byte(`{"body":"`+key+`"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.OrderBy(key)
-	return e
-}
-
-func (g *gateway) append(t testing.TB, client string, keys ...string) {
-	t.Helper()
-	for _, key := range keys {
-		if _, err := g.log.Append(t.Context(), logEntry(t, client, key)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.SubscriptionSettings, clients ...string) *webhookgatewayv1.Subscription {
-	t.Helper()
-	in := &webhookgatewayv1.Subscription{Name: name, Settings: settings}
-	if clients != nil {
-		in.Filters = []*webhookgatewayv1.EventFilter{{ClientIds: clients}}
-	}
-	out, err := g.manager.Create(t.Context(), in, 0)
-	if err != nil {
-		t.Fatalf("Create() = %v", err)
-	}
-	return out
-}
-
-// attach attaches a stream to the subscription s.
-func (g *gateway) attach(t testing.TB) *Stream {
-	t.Helper()
-	stream, err := g.manager.Attach("s")
-	if err != nil {
-		t.Fatalf("Attach() = %v", err)
-	}
-	t.Cleanup(stream.Close)
-	return stream
-}
-
-// next returns n deliveries.
-func next(t testing.TB, stream *Stream, n int) []Delivery {
-	t.Helper()
-	var deliveries []Delivery
-	for len(deliveries) < n {
-		batch, err := stream.Next(t.Context(), n-len(deliveries))
-		if err != nil {
-			t.Fatalf("Next() = %v", err)
-		}
-		if batch.Gap != (Gap{}) {
-			t.Fatalf("unexpected gap %v", batch.Gap)
-		}
-		deliveries = append(deliveries, batch.Deliveries...)
-	}
-	return deliveries
-}
-
-// positions describes deliveries as position/attempt.
-func positions(deliveries []Delivery) []string {
-	var out []string
-	for _, d := range deliveries {
-		out = append(out, fmt.Sprintf("%d/%d", d.Position, d.Attempt))
-	}
-	return out
-}
-
-func wantDeliveries(t testing.TB, got []Delivery, want ...string) {
-	t.Helper()
-	if diff := cmp.Diff(want, positions(got)); diff != "" {
-		t.Fatalf("deliveries (-want +got):\n%s", diff)
-	}
-}
-
-func tokens(deliveries ...Delivery) []string {
-	var out []string
-	for _, d := range deliveries {
-		out = append(out, d.AckToken())
-	}
-	return out
-}
-
-func wantResults(t testing.TB, want webhookgatewayv1.TokenResult, f func() ([]webhookgatewayv1.TokenResult, error)) {
-	t.Helper()
-	results, err := f()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, got := range results {
-		if got != want {
-			t.Errorf("result %d = %v, want %v", i, got, want)
-		}
-	}
-}
-
-func (g *gateway) wantAck(t testing.TB, want webhookgatewayv1.TokenResult, deliveries ...Delivery) {
-	t.Helper()
-	wantResults(t, want, func() ([]webhookgatewayv1.TokenResult, error) {
-		return g.manager.Acknowledge(t.Context(), tokens(deliveries...))
-	})
-}
-
-func (g *gateway) status(t testing.TB, name string) *webhookgatewayv1.SubscriptionStatus {
-	t.Helper()
-	s, err := g.manager.Get(t.Context(), name)
-	if err != nil {
-		t.Fatalf("Get() = %v", err)
-	}
-	return s.GetStatus()
-}
-
-func (g *gateway) cursor(t testing.TB, name string) eventlog.Position {
-	t.Helper()
-	_, p, err := eventlog.ParseCursor(g.status(t, name).GetCursor())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 func TestDeliverAndAcknowledge(t *testing.T) {
 	g := startGateway(t, pebblelogtest.NewDisk())
@@ -226,15 +39,15 @@ func TestDeliverAndAcknowledge(t *testing.T) {
 		t.Errorf("%d events were read, want 4", i)
 	}
 	g.wantAck(t, resultOK, d[1], d[2])
-	if got := g.cursor(t, "s"); got != 0 {
+	if got := g.cursor(t); got != 0 {
 		t.Errorf("cursor %d, want 0", got)
 	}
 	g.wantAck(t, resultOK, d[0])
-	if got := g.cursor(t, "s"); got != 4 {
+	if got := g.cursor(t); got != 4 {
 		t.Errorf("cursor %d, want 4", got)
 	}
 	g.wantAck(t, resultUnknown, d[0])
-	if got := g.status(t, "s"); got.GetInFlightEvents() != 1 || got.GetLagEvents() != 1 || got.GetStreams() != 1 {
+	if got := g.status(t); got.GetInFlightEvents() != 1 || got.GetLagEvents() != 1 || got.GetStreams() != 1 {
 		t.Errorf("status %v", got)
 	}
 	if batch, err := stream.Next(t.Context(), 1); err != nil || !batch.CaughtUp {
@@ -307,7 +120,7 @@ func TestCrash(t *testing.T) {
 		t.Errorf("Replay() = %d, %v, %v", n, unknown, err)
 	}
 	g = g.crash(t)
-	if got := g.cursor(t, "s"); got != 6 {
+	if got := g.cursor(t); got != 6 {
 		t.Errorf("cursor %d, want 6", got)
 	}
 	replayed := next(t, g.attach(t), 1)
@@ -421,7 +234,7 @@ func TestGap(t *testing.T) {
 	if err := g.log.Trim(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	status := g.status(t, "s")
+	status := g.status(t)
 	want := &webhookgatewayv1.SubscriptionGap{
 		FromCursor: eventlog.FormatCursor(g.log.ID(), 0), ToCursor: eventlog.FormatCursor(g.log.ID(), 2),
 	}
@@ -435,7 +248,7 @@ func TestGap(t *testing.T) {
 	}
 	d := append(batch.Deliveries, next(t, stream, 2-len(batch.Deliveries))...)
 	wantDeliveries(t, d, "3/1", "4/1")
-	if g.status(t, "s").GetGap() != nil {
+	if g.status(t).GetGap() != nil {
 		t.Error("the gap is reported after the stream was told")
 	}
 	// What is trimmed between its delivery and its reading is a gap, too.

@@ -54,7 +54,7 @@ func TestDeadlineAndBackoff(t *testing.T) {
 			}
 		}
 		<-time.After(time.Minute)
-		status := g.status(t, "s")
+		status := g.status(t)
 		if got := status.GetOldestParkedAge().AsDuration(); got != 63*time.Second {
 			t.Errorf("oldest parked age %v, want 63 s", got)
 		}
@@ -62,7 +62,7 @@ func TestDeadlineAndBackoff(t *testing.T) {
 			t.Errorf("status %v", status)
 		}
 		// Parked for no more than a second before it is durable, with no caller.
-		if again := g.crash(t).status(t, "s"); again.GetParkedEvents() != 2 {
+		if again := g.crash(t).status(t); again.GetParkedEvents() != 2 {
 			t.Errorf("%d events are parked after a crash, want 2", again.GetParkedEvents())
 		}
 	})
@@ -78,7 +78,7 @@ func TestExpiredToken(t *testing.T) {
 		g.wantAck(t, resultExpired, d...)
 		synctest.Wait()
 		g.wantAck(t, resultExpired, d...)
-		if got := g.status(t, "s"); got.GetRetryingEvents() != 1 || got.GetLagTime().AsDuration() != 30*time.Second || got.GetExpiresIn().AsDuration() != time.Hour-30*time.Second {
+		if got := g.status(t); got.GetRetryingEvents() != 1 || got.GetLagTime().AsDuration() != 30*time.Second || got.GetExpiresIn().AsDuration() != time.Hour-30*time.Second {
 			t.Errorf("status %v", got)
 		}
 	})
@@ -120,7 +120,7 @@ func TestSlowWorker(t *testing.T) {
 		for range 9 {
 			g.wantAck(t, resultOK, next(t, quick, 2)...)
 		}
-		if got := g.status(t, "s"); got.GetInFlightEvents() != 2 {
+		if got := g.status(t); got.GetInFlightEvents() != 2 {
 			t.Errorf("status %v", got)
 		}
 	})
