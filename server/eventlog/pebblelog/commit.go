@@ -3,6 +3,7 @@ package pebblelog
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -87,6 +88,9 @@ func (c *committer) run() {
 
 // commit applies a batch of all that is pending and passes it on.
 func (c *committer) commit() {
+	// Whoever is about to append does so first and shares this fsync. Without load
+	// there is nobody, and nothing is lost.
+	runtime.Gosched()
 	b := c.log.newCommit()
 	b.requests = c.log.queue.take(b.requests)
 	if len(b.requests) == 0 {
