@@ -76,7 +76,7 @@ print everything that the event has.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.addr, "addr", "localhost:9090", "the gRPC `address` of the gateway")
-	o.filterOptions.flags(c)
+	o.flags(c)
 	f.DurationVar(&o.ago, "ago", 0, "start this long ago, such as 1h")
 	f.StringVar(&o.from, "from", "latest", "start at `where`: earliest, latest, a time (RFC 3339), or after a cursor")
 	f.StringVar(&o.until, "until", "", "end at `where`: head (what is stored now), a time (RFC 3339), or a cursor")

@@ -19,10 +19,10 @@ const (
 )
 
 // create creates a subscription to everything from the beginning.
-func (g *gateway) create(t *testing.T, name string, settings *webhookgatewayv1.SubscriptionSettings, filters ...*webhookgatewayv1.EventFilter) {
+func (g *gateway) create(t *testing.T, name string, settings *webhookgatewayv1.SubscriptionSettings) {
 	t.Helper()
 	_, err := g.client.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
-		Subscription: &webhookgatewayv1.Subscription{Name: name, Settings: settings, Filters: filters},
+		Subscription: &webhookgatewayv1.Subscription{Name: name, Settings: settings},
 		Start:        startAt(webhookgatewayv1.StartPosition_START_POSITION_EARLIEST),
 	})
 	if err != nil {
