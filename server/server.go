@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,6 +22,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -58,6 +60,9 @@ type closer struct {
 type Addrs struct {
 	Webhooks, GRPC, InternalHTTP net.Addr
 }
+
+// closeTimeout bounds the last writes when everything is closed.
+const closeTimeout = 5 * time.Second
 
 // New opens the event log, puts the gateway together and binds its listeners.
 // On an error everything is closed again. The context bounds New only. A Server
@@ -98,7 +103,19 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.webhookServer = webhook.NewServer(s.config.Webhooks, webhooks, s.logger)
 
-	s.events, err = subscribe.New(s.config.Subscribe, log, s.logger, registry)
+	subscriptions, err := subscription.New(ctx, subscription.Params{
+		Log: log, States: log, Compile: subscribe.Compile, MaxAge: s.config.Store.Retention.MaxAge,
+		Logger: s.logger, Registerer: registry,
+	})
+	if err != nil {
+		return fmt.Errorf("load the subscriptions: %w", err)
+	}
+	s.closeLater("close the subscriptions", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return subscriptions.Close(ctx)
+	})
+	s.events, err = subscribe.New(s.config.Subscribe, log, subscriptions, s.logger, registry)
 	if err != nil {
 		return fmt.Errorf("make the event service: %w", err)
 	}

@@ -7,9 +7,11 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -24,7 +26,12 @@ type printer interface {
 type jsonPrinter struct{}
 
 func (jsonPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
-	text, err := protojson.Marshal(event)
+	return printMessage(w, event)
+}
+
+// printMessage prints a message as one line of JSON.
+func printMessage(w io.Writer, message proto.Message) error {
+	text, err := protojson.Marshal(message)
 	if err != nil {
 		return err
 	}
@@ -149,3 +156,15 @@ func printable(r rune) rune {
 
 // elapsed is a duration as people read it.
 func elapsed(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
+
+// printSubscriptions prints a table of subscriptions.
+func printSubscriptions(w io.Writer, list []*webhookgatewayv1.Subscription) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "NAME\tLAG\tIN FLIGHT\tRETRYING\tPARKED\tSTREAMS") // Flush returns its error
+	for _, s := range list {
+		status := s.GetStatus()
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\n", s.GetName(), status.GetLagEvents(),
+			status.GetInFlightEvents(), status.GetRetryingEvents(), status.GetParkedEvents(), status.GetStreams())
+	}
+	return table.Flush()
+}

@@ -18,10 +18,8 @@ import (
 )
 
 type tailOptions struct {
+	filterOptions
 	addr       string
-	types      []string
-	providers  []string
-	clients    []string
 	ago        time.Duration
 	from       string
 	until      string
@@ -29,6 +27,8 @@ type tailOptions struct {
 	json       bool
 	raw        bool
 	max        int
+
+	subscription string
 }
 
 func newTail(std streams) *cobra.Command {
@@ -39,6 +39,9 @@ func newTail(std streams) *cobra.Command {
 		Long: `tail subscribes to a gateway and prints the events, one a line. It reconnects by
 itself and goes on where it was: nothing is lost and nothing is printed twice.
 What happens to the stream (connected, caught up, a gap, ...) is printed to stderr.
+
+With --subscription it shares in a durable subscription, which keeps the position:
+each event is acknowledged when it is printed.
 
 Lines for people hold neither account numbers nor login names. --json and --raw
 print everything that the event has.`,
@@ -73,9 +76,7 @@ print everything that the event has.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.addr, "addr", "localhost:9090", "the gRPC `address` of the gateway")
-	f.StringSliceVarP(&o.types, "type", "t", nil, "only events of this `type`, such as finicity.added, SyncError or unrecognized (repeat for more)")
-	f.StringSliceVarP(&o.providers, "provider", "p", nil, "only events of this `provider`, finicity or vezgo (repeat for more)")
-	f.StringSliceVarP(&o.clients, "client", "c", nil, "only events of this client `id` (repeat for more)")
+	o.flags(c)
 	f.DurationVar(&o.ago, "ago", 0, "start this long ago, such as 1h")
 	f.StringVar(&o.from, "from", "latest", "start at `where`: earliest, latest, a time (RFC 3339), or after a cursor")
 	f.StringVar(&o.until, "until", "", "end at `where`: head (what is stored now), a time (RFC 3339), or a cursor")
@@ -83,11 +84,13 @@ print everything that the event has.`,
 	f.BoolVar(&o.json, "json", false, "print each event as one line of JSON")
 	f.BoolVar(&o.raw, "raw", false, "with the body as the provider sent it")
 	f.IntVarP(&o.max, "max", "n", 0, "end after this `number` of events")
+	f.StringVarP(&o.subscription, "subscription", "s", "", "share in the durable subscription with this `name`, and acknowledge what is printed")
 	c.MarkFlagsMutuallyExclusive("ago", "from")
 	c.MarkFlagsMutuallyExclusive("until", "stop-at-head")
+	for _, decided := range []string{"type", "provider", "client", "ago", "from", "until", "stop-at-head"} {
+		c.MarkFlagsMutuallyExclusive("subscription", decided)
+	}
 	// These fail only for a flag that does not exist.
-	_ = c.RegisterFlagCompletionFunc("type", completeTypes)
-	_ = c.RegisterFlagCompletionFunc("provider", completeProviders)
 	_ = c.RegisterFlagCompletionFunc("from", cobra.FixedCompletions([]string{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("until", cobra.FixedCompletions([]string{"head"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -97,25 +100,18 @@ func (o tailOptions) request() (*webhookgatewayv1.SubscribeRequest, error) {
 	if o.ago < 0 || o.max < 0 {
 		return nil, usageError{errors.New("--ago and --max are not negative")}
 	}
-	filter := &webhookgatewayv1.EventFilter{ClientIds: o.clients}
-	var err error
-	if filter.EventTypes, err = parseTypes(o.types); err != nil {
-		return nil, err
-	}
-	for _, name := range o.providers {
-		sender, err := findSender(name)
-		if err != nil {
-			return nil, err
-		}
-		filter.Providers = append(filter.Providers, sender.ID())
-	}
-	r := &webhookgatewayv1.SubscribeRequest{
-		Filters: []*webhookgatewayv1.EventFilter{filter},
-		View:    webhookgatewayv1.EventView_EVENT_VIEW_FULL,
-	}
+	r := &webhookgatewayv1.SubscribeRequest{View: webhookgatewayv1.EventView_EVENT_VIEW_FULL, Subscription: o.subscription}
 	if o.raw {
 		r.View = webhookgatewayv1.EventView_EVENT_VIEW_RAW
 	}
+	if o.subscription != "" {
+		return r, nil
+	}
+	filter, err := o.filter()
+	if err != nil {
+		return nil, err
+	}
+	r.Filters = []*webhookgatewayv1.EventFilter{filter}
 	o.setStart(r)
 	o.setStop(r)
 	return r, nil

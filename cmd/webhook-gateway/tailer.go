@@ -49,7 +49,7 @@ func (t *tailer) run(ctx context.Context) error {
 		case ctx.Err() != nil, errors.Is(err, errEnough), err == nil && t.request.Stop != nil && !t.goodbye:
 			return nil
 		case err != nil && !t.retryable(err):
-			return t.explain(err)
+			return explain(t.addr, err)
 		}
 		delay := t.nextDelay(err)
 		if t.goodbye || err == nil {
@@ -80,26 +80,18 @@ func (t *tailer) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := t.frame(response); err != nil {
+		if err := t.frame(ctx, response); err != nil {
 			return err
 		}
 	}
 }
 
-func (t *tailer) frame(response *webhookgatewayv1.SubscribeResponse) error {
+func (t *tailer) frame(ctx context.Context, response *webhookgatewayv1.SubscribeResponse) error {
 	switch frame := response.GetFrame().(type) {
 	case *webhookgatewayv1.SubscribeResponse_Subscribed:
 		t.subscribed(frame.Subscribed)
 	case *webhookgatewayv1.SubscribeResponse_Events:
-		for _, event := range frame.Events.GetEvents() {
-			if err := t.show(event); err != nil {
-				return fmt.Errorf("print an event: %w", err)
-			}
-			t.resumeAfter(event.GetCursor())
-			if t.left--; t.left == 0 {
-				return errEnough
-			}
-		}
+		return t.events(ctx, frame.Events.GetEvents())
 	case *webhookgatewayv1.SubscribeResponse_Heartbeat:
 		t.resumeAfter(frame.Heartbeat.GetCursor())
 	case *webhookgatewayv1.SubscribeResponse_CaughtUp:
@@ -119,6 +111,36 @@ func (t *tailer) frame(response *webhookgatewayv1.SubscribeResponse) error {
 	return nil
 }
 
+// events prints events, and then acknowledges those of a subscription.
+func (t *tailer) events(ctx context.Context, events []*webhookgatewayv1.Event) error {
+	var tokens []string
+	enough := false
+	for _, event := range events {
+		if err := t.show(event); err != nil {
+			return fmt.Errorf("print an event: %w", err)
+		}
+		t.resumeAfter(event.GetCursor())
+		tokens = append(tokens, event.GetAckToken())
+		if t.left--; t.left == 0 {
+			enough = true
+			break
+		}
+	}
+	if t.shared() {
+		if _, err := t.client.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{AckTokens: tokens}); err != nil {
+			return err
+		}
+	}
+	if enough {
+		return errEnough
+	}
+	return nil
+}
+
+// shared says whether the stream shares in a subscription, which keeps the
+// position.
+func (t *tailer) shared() bool { return t.request.GetSubscription() != "" }
+
 // subscribed makes every later connection start and stop where this one does,
 // and not at what latest or head means by then.
 func (t *tailer) subscribed(s *webhookgatewayv1.Subscribed) {
@@ -128,6 +150,9 @@ func (t *tailer) subscribed(s *webhookgatewayv1.Subscribed) {
 		t.note("connected to %s", t.addr)
 	}
 	t.connected, t.backoff = true, 0
+	if t.shared() {
+		return
+	}
 	t.request = proto.CloneOf(t.request)
 	if t.request.GetStopAtHead() {
 		t.request.Stop = &webhookgatewayv1.SubscribeRequest_StopCursor{StopCursor: s.GetHeadCursor()}
@@ -138,6 +163,9 @@ func (t *tailer) subscribed(s *webhookgatewayv1.Subscribed) {
 }
 
 func (t *tailer) resumeAfter(cursor string) {
+	if t.shared() {
+		return
+	}
 	t.request.Start = &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: cursor}
 }
 
@@ -162,15 +190,16 @@ func (t *tailer) nextDelay(err error) time.Duration {
 	return t.backoff/2 + rand.N(t.backoff/2) //nolint:gosec // spreads reconnects, guards nothing
 }
 
-func (t *tailer) explain(err error) error {
+// explain says what an error of the gateway at an address means to the user.
+func explain(addr string, err error) error {
 	s, ok := status.FromError(err)
 	switch {
 	case !ok:
 		return err
 	case s.Code() == codes.Unavailable:
-		return fmt.Errorf("%s: %s: is the gateway running? `webhook-gateway serve` starts one, --addr names another", t.addr, s.Message())
+		return fmt.Errorf("%s: %s: is the gateway running? `webhook-gateway serve` starts one, --addr names another", addr, s.Message())
 	case s.Code() == codes.InvalidArgument:
-		return usageError{fmt.Errorf("%s: %s", t.addr, s.Message())}
+		return usageError{fmt.Errorf("%s: %s", addr, s.Message())}
 	}
-	return fmt.Errorf("%s: %s (%s)", t.addr, s.Message(), s.Code())
+	return fmt.Errorf("%s: %s (%s)", addr, s.Message(), s.Code())
 }

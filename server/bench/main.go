@@ -40,6 +40,7 @@ func measurements() []measurement {
 		{"latency", measureLatency},
 		{"catchup", measureCatchUp},
 		{"fanout", measureFanOut},
+		{"workers", measureWorkers},
 		{"memory", measureMemory},
 		{"start", measureStart},
 	}
@@ -57,7 +58,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s := &settings{out: out}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("run", "ingest,latency,catchup,fanout,memory,start", "what to measure")
+	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure")
 	bare := flags.String("bare", "", "serve the bare net/http handler at this address (used by bench itself)")
 	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest is measured; the median counts")

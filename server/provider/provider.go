@@ -64,6 +64,9 @@ type Decoded struct {
 	// EventID is the provider's id of the event, unique within the client; empty
 	// if the provider gave none.
 	EventID string
+	// OrderingKey names whom the event is about, such as a customer: events with
+	// the same key are in order with each other. Empty if the body does not say.
+	OrderingKey string
 	// Probe says that the provider only tests the endpoint and must be answered OK
 	// even if the event cannot be stored.
 	Probe bool

@@ -29,6 +29,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,8 +49,15 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	registry := prometheus.NewRegistry()
+	manager, err := subscription.New(t.Context(), subscription.Params{
+		Log: log, States: log, Compile: subscribe.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	service, err := subscribe.New(subscribe.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute},
-		log, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		log, manager, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +84,9 @@ func newGateway(t *testing.T) *gateway {
 		}
 		server.Stop()
 		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if err := manager.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if err := log.Close(); err != nil {

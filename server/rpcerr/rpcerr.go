@@ -125,8 +125,11 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_PROVIDER_UNKNOWN,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_NOT_FOUND:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_NOT_FOUND,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_FOUND:
 		return codes.NotFound
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_EXISTS:
+		return codes.AlreadyExists
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:
 		return codes.Unimplemented
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
@@ -137,7 +140,8 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
 		return codes.Unavailable
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_STRICT:
 		return codes.FailedPrecondition
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED:
 		return codes.OutOfRange

@@ -39,9 +39,10 @@ func (b *batch) full(r eventlog.Record) bool {
 	return b.count > 0 && (len(*b.buf) >= batchTarget || r.Size() > largeEvent)
 }
 
-// add appends the event of a record. last says that no other is at hand.
-func (b *batch) add(r eventlog.Record, log eventlog.ID, view webhookgatewayv1.EventView, last bool, buffers *bufferPool) {
-	maxLen := r.Size() + eventlog.MaxEventOverhead
+// add appends the event of a record, and extra fields of it that are encoded
+// already. last says that no other is at hand.
+func (b *batch) add(r eventlog.Record, log eventlog.ID, view webhookgatewayv1.EventView, last bool, extra []byte, buffers *bufferPool) {
+	maxLen := r.Size() + eventlog.MaxEventOverhead + len(extra)
 	if b.buf == nil {
 		size := largeBuffer
 		if last && framePrefix+1+5+maxLen <= smallBuffer {
@@ -57,7 +58,7 @@ func (b *batch) add(r eventlog.Record, log eventlog.ID, view webhookgatewayv1.Ev
 	start := len(buf)
 	reserved := protowire.SizeVarint(uint64(maxLen)) //nolint:gosec // not negative
 	buf = append(buf, make([]byte, reserved)...)
-	buf = r.AppendEvent(buf, log, view)
+	buf = append(r.AppendEvent(buf, log, view), extra...)
 	length := len(buf) - start - reserved
 	if needed := protowire.SizeVarint(uint64(length)); needed < reserved { //nolint:gosec // not negative
 		copy(buf[start+needed:], buf[start+reserved:])

@@ -23,6 +23,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
 const (
@@ -92,7 +93,18 @@ func serveOn(
 ) *gateway {
 	tb.Helper()
 	registry := prometheus.NewRegistry()
-	service, err := subscribe.New(config, log, slog.New(slog.DiscardHandler), registry)
+	states, _ := log.(eventlog.StateStore) // a log that only reads has no subscriptions
+	var manager *subscription.Manager
+	if states != nil {
+		var err error
+		manager, err = subscription.New(context.Background(), subscription.Params{
+			Log: log, States: states, Compile: subscribe.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	service, err := subscribe.New(config, log, manager, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -112,6 +124,12 @@ func serveOn(
 		}
 		server.Stop()
 		if err := <-served; err != nil {
+			tb.Error(err)
+		}
+		if manager == nil {
+			return
+		}
+		if err := manager.Close(context.Background()); err != nil && !errors.Is(err, eventlog.ErrClosed) {
 			tb.Error(err)
 		}
 	})

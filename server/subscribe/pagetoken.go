@@ -9,7 +9,6 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
-	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 // A page token is a position and a hash of the log, the position and the fields
@@ -31,8 +30,7 @@ func parsePageToken(log eventlog.ID, req *webhookgatewayv1.ListEventsRequest) (e
 			return position, nil
 		}
 	}
-	return 0, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID,
-		"the page token was not given out for this request: repeat all fields but page_size as they were, or start again without it")
+	return 0, errPageToken()
 }
 
 func pageTokenHash(log eventlog.ID, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) []byte {

@@ -22,6 +22,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
 // retryDelay is what a subscriber that is turned away is asked to wait.
@@ -37,21 +38,31 @@ type Service struct {
 	metrics *metrics
 	buffers *bufferPool
 
-	mu       sync.Mutex
-	open     int
-	draining chan struct{} // closed when draining begins
-	drained  chan struct{} // closed when draining and no stream is open
+	subscriptions *subscription.Manager
+
+	// drain is done when draining begins.
+	drain      context.Context //nolint:containedctx // the service's own life
+	beginDrain context.CancelFunc
+	draining   <-chan struct{} // that of drain
+
+	mu      sync.Mutex
+	open    int
+	drained chan struct{} // closed when draining and no stream is open
 }
 
-// New returns the service of a log. It registers its metrics.
-func New(config Config, log eventlog.Log, logger *slog.Logger, registerer prometheus.Registerer) (*Service, error) {
+// New returns the service of a log and of the subscriptions to it, which were
+// made with Compile. It registers its metrics.
+func New(
+	config Config, log eventlog.Log, subscriptions *subscription.Manager, logger *slog.Logger, registerer prometheus.Registerer,
+) (*Service, error) {
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, err
 	}
+	drain, beginDrain := context.WithCancel(context.Background())
 	return &Service{
-		config: config, log: log, logger: logger, metrics: m, buffers: newBufferPool(),
-		draining: make(chan struct{}), drained: make(chan struct{}),
+		config: config, log: log, subscriptions: subscriptions, logger: logger, metrics: m, buffers: newBufferPool(),
+		drain: drain, beginDrain: beginDrain, draining: drain.Done(), drained: make(chan struct{}),
 	}, nil
 }
 
@@ -65,7 +76,7 @@ func New(config Config, log eventlog.Log, logger *slog.Logger, registerer promet
 func (s *Service) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.isDraining() {
-		close(s.draining)
+		s.beginDrain()
 		if s.open == 0 {
 			close(s.drained)
 		}
@@ -137,7 +148,7 @@ func (s *Service) fail(ctx context.Context, doing string, err error) error {
 	}
 	failed := rpcerr.From(err)
 	if rpcerr.Reason(failed) == webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE {
-		s.logger.ErrorContext(ctx, "the event log cannot be read", "doing", doing, "error", err)
+		s.logger.ErrorContext(ctx, "the event log cannot be used", "doing", doing, "error", err)
 	}
 	return failed
 }

@@ -47,6 +47,9 @@ func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.Se
 		return err
 	}
 	defer s.leave()
+	if req.GetSubscription() != "" {
+		return s.work(req, call)
+	}
 	ctx := call.Context()
 	p, err := s.plan(ctx, req)
 	if err != nil {
@@ -119,9 +122,7 @@ func (st *stream) tell(now time.Time, head eventlog.Position) (done bool, err er
 	atHead := st.read >= head
 	if atHead && !st.caughtUp {
 		st.caughtUp = true
-		if err := st.sendFrame("caught_up", &webhookgatewayv1.SubscribeResponse{
-			Frame: &webhookgatewayv1.SubscribeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{Cursor: st.cursor(st.read)}},
-		}); err != nil {
+		if err := st.sendCaughtUp(); err != nil {
 			return true, err
 		}
 	}
@@ -171,7 +172,7 @@ func (st *stream) pass(head eventlog.Position) error {
 					return err
 				}
 			}
-			st.buffer.add(r, st.log.ID(), st.view, r.Position >= head, st.buffers)
+			st.buffer.add(r, st.log.ID(), st.view, r.Position >= head, nil, st.buffers)
 		}
 		st.read = r.Position
 		if st.buffer.count >= st.maxBatch {
@@ -229,6 +230,12 @@ func (st *stream) flush() error {
 	st.metrics.events.Add(float64(count))
 	st.metrics.bytes.Add(float64(size))
 	return nil
+}
+
+func (st *stream) sendCaughtUp() error {
+	return st.sendFrame("caught_up", &webhookgatewayv1.SubscribeResponse{
+		Frame: &webhookgatewayv1.SubscribeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{Cursor: st.cursor(st.read)}},
+	})
 }
 
 func (st *stream) sendHeartbeat() error {

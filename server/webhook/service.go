@@ -159,6 +159,7 @@ func (s *service) store(ctx context.Context, decoded provider.Decoded, body []by
 func newEntry(decoded provider.Decoded, body []byte) (eventlog.Entry, error) {
 	entry, err := eventlog.NewEntry(decoded.Event, decoded.EventID, body)
 	if err == nil {
+		entry.OrderBy(decoded.OrderingKey)
 		return entry, nil
 	}
 	event := decoded.Event
@@ -170,6 +171,7 @@ func newEntry(decoded provider.Decoded, body []byte) (eventlog.Entry, error) {
 	if retryErr != nil {
 		return eventlog.Entry{}, fmt.Errorf("encode the event: %w", errors.Join(err, retryErr))
 	}
+	entry.OrderBy(decoded.OrderingKey)
 	return entry, nil
 }
 

@@ -102,6 +102,14 @@ const (
 	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 66
 	// PERMISSION_DENIED: the caller was not granted what the request asks for.
 	ErrorReason_ERROR_REASON_NOT_GRANTED ErrorReason = 67
+	// NOT_FOUND: there is no subscription with this name.
+	ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_FOUND ErrorReason = 80
+	// ALREADY_EXISTS: a subscription with this name has other filters or settings;
+	// metadata `difference` names the fields.
+	ErrorReason_ERROR_REASON_SUBSCRIPTION_EXISTS ErrorReason = 81
+	// FAILED_PRECONDITION: a cursor is committed only to a subscription with
+	// ORDERING_STRICT.
+	ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_STRICT ErrorReason = 82
 )
 
 // Enum value maps for ErrorReason.
@@ -138,6 +146,9 @@ var (
 		65: "ERROR_REASON_PAGE_TOKEN_INVALID",
 		66: "ERROR_REASON_EVENT_NOT_FOUND",
 		67: "ERROR_REASON_NOT_GRANTED",
+		80: "ERROR_REASON_SUBSCRIPTION_NOT_FOUND",
+		81: "ERROR_REASON_SUBSCRIPTION_EXISTS",
+		82: "ERROR_REASON_SUBSCRIPTION_NOT_STRICT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -171,6 +182,9 @@ var (
 		"ERROR_REASON_PAGE_TOKEN_INVALID":           65,
 		"ERROR_REASON_EVENT_NOT_FOUND":              66,
 		"ERROR_REASON_NOT_GRANTED":                  67,
+		"ERROR_REASON_SUBSCRIPTION_NOT_FOUND":       80,
+		"ERROR_REASON_SUBSCRIPTION_EXISTS":          81,
+		"ERROR_REASON_SUBSCRIPTION_NOT_STRICT":      82,
 	}
 )
 
@@ -205,7 +219,7 @@ var File_webhookgateway_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xc5\b\n" +
+	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xbe\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_BODY_NOT_JSON_OBJECT\x10\x01\x12 \n" +
@@ -238,7 +252,10 @@ const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10@\x12#\n" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10A\x12 \n" +
 	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10B\x12\x1c\n" +
-	"\x18ERROR_REASON_NOT_GRANTED\x10CBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
+	"\x18ERROR_REASON_NOT_GRANTED\x10C\x12'\n" +
+	"#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10P\x12$\n" +
+	" ERROR_REASON_SUBSCRIPTION_EXISTS\x10Q\x12(\n" +
+	"$ERROR_REASON_SUBSCRIPTION_NOT_STRICT\x10RBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
 
 var (
 	file_webhookgateway_v1_error_reason_proto_rawDescOnce sync.Once

@@ -515,6 +515,11 @@ type Event struct {
 	// lost digits. Empty when the payload carries all that was sent. Paths and
 	// types only, never values.
 	DecodeError string `protobuf:"bytes,10,opt,name=decode_error,json=decodeError,proto3" json:"decode_error,omitempty"`
+	// The number of this delivery of the event to the subscription, from 1. Only in
+	// a stream of a subscription.
+	Attempt int32 `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Settles the event: see Acknowledge. Only in a stream of a subscription.
+	AckToken string `protobuf:"bytes,12,opt,name=ack_token,json=ackToken,proto3" json:"ack_token,omitempty"`
 	// The typed payload, as far as the body decodes. Absent in EVENT_VIEW_METADATA.
 	//
 	// Types that are valid to be assigned to Payload:
@@ -624,6 +629,20 @@ func (x *Event) GetEventIdConflict() bool {
 func (x *Event) GetDecodeError() string {
 	if x != nil {
 		return x.DecodeError
+	}
+	return ""
+}
+
+func (x *Event) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Event) GetAckToken() string {
+	if x != nil {
+		return x.AckToken
 	}
 	return ""
 }
@@ -841,7 +860,7 @@ var File_webhookgateway_v1_event_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dwebhookgateway/v1/event.proto\x12\x11webhookgateway.v1\x1a!finicity/connect/v1/connect.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13vezgo/v1/sync.proto\"\xbb\x04\n" +
+	"\x1dwebhookgateway/v1/event.proto\x12\x11webhookgateway.v1\x1a!finicity/connect/v1/connect.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13vezgo/v1/sync.proto\"\xf2\x04\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
@@ -853,7 +872,9 @@ const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"\fverification\x18\b \x01(\v2\x1f.webhookgateway.v1.VerificationR\fverification\x12*\n" +
 	"\x11event_id_conflict\x18\t \x01(\bR\x0feventIdConflict\x12!\n" +
 	"\fdecode_error\x18\n" +
-	" \x01(\tR\vdecodeError\x12?\n" +
+	" \x01(\tR\vdecodeError\x12\x18\n" +
+	"\aattempt\x18\v \x01(\x05R\aattempt\x12\x1b\n" +
+	"\tack_token\x18\f \x01(\tR\backToken\x12?\n" +
 	"\bfinicity\x18\x14 \x01(\v2!.finicity.connect.v1.ConnectEventH\x00R\bfinicity\x12+\n" +
 	"\x05vezgo\x18\x15 \x01(\v2\x13.vezgo.v1.SyncEventH\x00R\x05vezgo\x12\x19\n" +
 	"\braw_body\x18\x1e \x01(\fR\arawBodyB\t\n" +

@@ -213,8 +213,13 @@ type SubscribeRequest struct {
 	// How long the stream may be quiet before a heartbeat is sent: 1 s to 10 min.
 	// Not set: 20 s.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,12,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The name of a durable subscription to share in. Filters, start, stop and
+	// `on_expired` must not be set then: they are the subscription's. Each event
+	// carries an `ack_token`, by which the worker settles it, and its `attempt`. A
+	// stream that ends gives what it holds back at once.
+	Subscription  string `protobuf:"bytes,13,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubscribeRequest) Reset() {
@@ -357,6 +362,13 @@ func (x *SubscribeRequest) GetHeartbeatInterval() *durationpb.Duration {
 		return x.HeartbeatInterval
 	}
 	return nil
+}
+
+func (x *SubscribeRequest) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
 }
 
 type isSubscribeRequest_Start interface {
@@ -1461,7 +1473,7 @@ var File_webhookgateway_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	"%webhookgateway/v1/event_service.proto\x12\x11webhookgateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"\xa9\x05\n" +
+	"%webhookgateway/v1/event_service.proto\x12\x11webhookgateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\x1a$webhookgateway/v1/subscription.proto\"\xcd\x05\n" +
 	"\x10SubscribeRequest\x128\n" +
 	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters\x12#\n" +
 	"\fstart_cursor\x18\x02 \x01(\tH\x00R\vstartCursor\x12;\n" +
@@ -1479,7 +1491,8 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\x0emax_batch_size\x18\n" +
 	" \x01(\x05R\fmaxBatchSize\x120\n" +
 	"\x04view\x18\v \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\x12H\n" +
-	"\x12heartbeat_interval\x18\f \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatIntervalB\a\n" +
+	"\x12heartbeat_interval\x18\f \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12\"\n" +
+	"\fsubscription\x18\r \x01(\tR\fsubscriptionB\a\n" +
 	"\x05startB\x06\n" +
 	"\x04stop\"\xb6\x03\n" +
 	"\x11SubscribeResponse\x12?\n" +
@@ -1574,14 +1587,27 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\x14GAP_REASON_RETENTION\x10\x01*L\n" +
 	"\rGoodbyeReason\x12\x1e\n" +
 	"\x1aGOODBYE_REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17GOODBYE_REASON_DRAINING\x10\x012\xf3\x02\n" +
+	"\x17GOODBYE_REASON_DRAINING\x10\x012\xde\r\n" +
 	"\fEventService\x12X\n" +
 	"\tSubscribe\x12#.webhookgateway.v1.SubscribeRequest\x1a$.webhookgateway.v1.SubscribeResponse0\x01\x12Y\n" +
 	"\n" +
 	"ListEvents\x12$.webhookgateway.v1.ListEventsRequest\x1a%.webhookgateway.v1.ListEventsResponse\x12S\n" +
 	"\bGetEvent\x12\".webhookgateway.v1.GetEventRequest\x1a#.webhookgateway.v1.GetEventResponse\x12Y\n" +
 	"\n" +
-	"GetLogInfo\x12$.webhookgateway.v1.GetLogInfoRequest\x1a%.webhookgateway.v1.GetLogInfoResponseBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
+	"GetLogInfo\x12$.webhookgateway.v1.GetLogInfoRequest\x1a%.webhookgateway.v1.GetLogInfoResponse\x12q\n" +
+	"\x12CreateSubscription\x12,.webhookgateway.v1.CreateSubscriptionRequest\x1a-.webhookgateway.v1.CreateSubscriptionResponse\x12h\n" +
+	"\x0fGetSubscription\x12).webhookgateway.v1.GetSubscriptionRequest\x1a*.webhookgateway.v1.GetSubscriptionResponse\x12n\n" +
+	"\x11ListSubscriptions\x12+.webhookgateway.v1.ListSubscriptionsRequest\x1a,.webhookgateway.v1.ListSubscriptionsResponse\x12q\n" +
+	"\x12UpdateSubscription\x12,.webhookgateway.v1.UpdateSubscriptionRequest\x1a-.webhookgateway.v1.UpdateSubscriptionResponse\x12q\n" +
+	"\x12DeleteSubscription\x12,.webhookgateway.v1.DeleteSubscriptionRequest\x1a-.webhookgateway.v1.DeleteSubscriptionResponse\x12k\n" +
+	"\x10SeekSubscription\x12*.webhookgateway.v1.SeekSubscriptionRequest\x1a+.webhookgateway.v1.SeekSubscriptionResponse\x12\\\n" +
+	"\vAcknowledge\x12%.webhookgateway.v1.AcknowledgeRequest\x1a&.webhookgateway.v1.AcknowledgeResponse\x12M\n" +
+	"\x06Reject\x12 .webhookgateway.v1.RejectRequest\x1a!.webhookgateway.v1.RejectResponse\x12e\n" +
+	"\x0eExtendDeadline\x12(.webhookgateway.v1.ExtendDeadlineRequest\x1a).webhookgateway.v1.ExtendDeadlineResponse\x12_\n" +
+	"\fCommitCursor\x12&.webhookgateway.v1.CommitCursorRequest\x1a'.webhookgateway.v1.CommitCursorResponse\x12k\n" +
+	"\x10ListParkedEvents\x12*.webhookgateway.v1.ListParkedEventsRequest\x1a+.webhookgateway.v1.ListParkedEventsResponse\x12q\n" +
+	"\x12ReplayParkedEvents\x12,.webhookgateway.v1.ReplayParkedEventsRequest\x1a-.webhookgateway.v1.ReplayParkedEventsResponse\x12t\n" +
+	"\x13DiscardParkedEvents\x12-.webhookgateway.v1.DiscardParkedEventsRequest\x1a..webhookgateway.v1.DiscardParkedEventsResponseBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
 
 var (
 	file_webhookgateway_v1_event_service_proto_rawDescOnce sync.Once
@@ -1598,30 +1624,56 @@ func file_webhookgateway_v1_event_service_proto_rawDescGZIP() []byte {
 var file_webhookgateway_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_webhookgateway_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_webhookgateway_v1_event_service_proto_goTypes = []any{
-	(ExpiredPolicy)(0),            // 0: webhookgateway.v1.ExpiredPolicy
-	(GapReason)(0),                // 1: webhookgateway.v1.GapReason
-	(GoodbyeReason)(0),            // 2: webhookgateway.v1.GoodbyeReason
-	(*SubscribeRequest)(nil),      // 3: webhookgateway.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 4: webhookgateway.v1.SubscribeResponse
-	(*Subscribed)(nil),            // 5: webhookgateway.v1.Subscribed
-	(*EventBatch)(nil),            // 6: webhookgateway.v1.EventBatch
-	(*Heartbeat)(nil),             // 7: webhookgateway.v1.Heartbeat
-	(*CaughtUp)(nil),              // 8: webhookgateway.v1.CaughtUp
-	(*FellBehind)(nil),            // 9: webhookgateway.v1.FellBehind
-	(*Gap)(nil),                   // 10: webhookgateway.v1.Gap
-	(*Goodbye)(nil),               // 11: webhookgateway.v1.Goodbye
-	(*ListEventsRequest)(nil),     // 12: webhookgateway.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 13: webhookgateway.v1.ListEventsResponse
-	(*GetEventRequest)(nil),       // 14: webhookgateway.v1.GetEventRequest
-	(*GetEventResponse)(nil),      // 15: webhookgateway.v1.GetEventResponse
-	(*GetLogInfoRequest)(nil),     // 16: webhookgateway.v1.GetLogInfoRequest
-	(*GetLogInfoResponse)(nil),    // 17: webhookgateway.v1.GetLogInfoResponse
-	(*EventFilter)(nil),           // 18: webhookgateway.v1.EventFilter
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
-	(StartPosition)(0),            // 21: webhookgateway.v1.StartPosition
-	(EventView)(0),                // 22: webhookgateway.v1.EventView
-	(*Event)(nil),                 // 23: webhookgateway.v1.Event
+	(ExpiredPolicy)(0),                  // 0: webhookgateway.v1.ExpiredPolicy
+	(GapReason)(0),                      // 1: webhookgateway.v1.GapReason
+	(GoodbyeReason)(0),                  // 2: webhookgateway.v1.GoodbyeReason
+	(*SubscribeRequest)(nil),            // 3: webhookgateway.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),           // 4: webhookgateway.v1.SubscribeResponse
+	(*Subscribed)(nil),                  // 5: webhookgateway.v1.Subscribed
+	(*EventBatch)(nil),                  // 6: webhookgateway.v1.EventBatch
+	(*Heartbeat)(nil),                   // 7: webhookgateway.v1.Heartbeat
+	(*CaughtUp)(nil),                    // 8: webhookgateway.v1.CaughtUp
+	(*FellBehind)(nil),                  // 9: webhookgateway.v1.FellBehind
+	(*Gap)(nil),                         // 10: webhookgateway.v1.Gap
+	(*Goodbye)(nil),                     // 11: webhookgateway.v1.Goodbye
+	(*ListEventsRequest)(nil),           // 12: webhookgateway.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),          // 13: webhookgateway.v1.ListEventsResponse
+	(*GetEventRequest)(nil),             // 14: webhookgateway.v1.GetEventRequest
+	(*GetEventResponse)(nil),            // 15: webhookgateway.v1.GetEventResponse
+	(*GetLogInfoRequest)(nil),           // 16: webhookgateway.v1.GetLogInfoRequest
+	(*GetLogInfoResponse)(nil),          // 17: webhookgateway.v1.GetLogInfoResponse
+	(*EventFilter)(nil),                 // 18: webhookgateway.v1.EventFilter
+	(*timestamppb.Timestamp)(nil),       // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 20: google.protobuf.Duration
+	(StartPosition)(0),                  // 21: webhookgateway.v1.StartPosition
+	(EventView)(0),                      // 22: webhookgateway.v1.EventView
+	(*Event)(nil),                       // 23: webhookgateway.v1.Event
+	(*CreateSubscriptionRequest)(nil),   // 24: webhookgateway.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),      // 25: webhookgateway.v1.GetSubscriptionRequest
+	(*ListSubscriptionsRequest)(nil),    // 26: webhookgateway.v1.ListSubscriptionsRequest
+	(*UpdateSubscriptionRequest)(nil),   // 27: webhookgateway.v1.UpdateSubscriptionRequest
+	(*DeleteSubscriptionRequest)(nil),   // 28: webhookgateway.v1.DeleteSubscriptionRequest
+	(*SeekSubscriptionRequest)(nil),     // 29: webhookgateway.v1.SeekSubscriptionRequest
+	(*AcknowledgeRequest)(nil),          // 30: webhookgateway.v1.AcknowledgeRequest
+	(*RejectRequest)(nil),               // 31: webhookgateway.v1.RejectRequest
+	(*ExtendDeadlineRequest)(nil),       // 32: webhookgateway.v1.ExtendDeadlineRequest
+	(*CommitCursorRequest)(nil),         // 33: webhookgateway.v1.CommitCursorRequest
+	(*ListParkedEventsRequest)(nil),     // 34: webhookgateway.v1.ListParkedEventsRequest
+	(*ReplayParkedEventsRequest)(nil),   // 35: webhookgateway.v1.ReplayParkedEventsRequest
+	(*DiscardParkedEventsRequest)(nil),  // 36: webhookgateway.v1.DiscardParkedEventsRequest
+	(*CreateSubscriptionResponse)(nil),  // 37: webhookgateway.v1.CreateSubscriptionResponse
+	(*GetSubscriptionResponse)(nil),     // 38: webhookgateway.v1.GetSubscriptionResponse
+	(*ListSubscriptionsResponse)(nil),   // 39: webhookgateway.v1.ListSubscriptionsResponse
+	(*UpdateSubscriptionResponse)(nil),  // 40: webhookgateway.v1.UpdateSubscriptionResponse
+	(*DeleteSubscriptionResponse)(nil),  // 41: webhookgateway.v1.DeleteSubscriptionResponse
+	(*SeekSubscriptionResponse)(nil),    // 42: webhookgateway.v1.SeekSubscriptionResponse
+	(*AcknowledgeResponse)(nil),         // 43: webhookgateway.v1.AcknowledgeResponse
+	(*RejectResponse)(nil),              // 44: webhookgateway.v1.RejectResponse
+	(*ExtendDeadlineResponse)(nil),      // 45: webhookgateway.v1.ExtendDeadlineResponse
+	(*CommitCursorResponse)(nil),        // 46: webhookgateway.v1.CommitCursorResponse
+	(*ListParkedEventsResponse)(nil),    // 47: webhookgateway.v1.ListParkedEventsResponse
+	(*ReplayParkedEventsResponse)(nil),  // 48: webhookgateway.v1.ReplayParkedEventsResponse
+	(*DiscardParkedEventsResponse)(nil), // 49: webhookgateway.v1.DiscardParkedEventsResponse
 }
 var file_webhookgateway_v1_event_service_proto_depIdxs = []int32{
 	18, // 0: webhookgateway.v1.SubscribeRequest.filters:type_name -> webhookgateway.v1.EventFilter
@@ -1661,12 +1713,38 @@ var file_webhookgateway_v1_event_service_proto_depIdxs = []int32{
 	12, // 34: webhookgateway.v1.EventService.ListEvents:input_type -> webhookgateway.v1.ListEventsRequest
 	14, // 35: webhookgateway.v1.EventService.GetEvent:input_type -> webhookgateway.v1.GetEventRequest
 	16, // 36: webhookgateway.v1.EventService.GetLogInfo:input_type -> webhookgateway.v1.GetLogInfoRequest
-	4,  // 37: webhookgateway.v1.EventService.Subscribe:output_type -> webhookgateway.v1.SubscribeResponse
-	13, // 38: webhookgateway.v1.EventService.ListEvents:output_type -> webhookgateway.v1.ListEventsResponse
-	15, // 39: webhookgateway.v1.EventService.GetEvent:output_type -> webhookgateway.v1.GetEventResponse
-	17, // 40: webhookgateway.v1.EventService.GetLogInfo:output_type -> webhookgateway.v1.GetLogInfoResponse
-	37, // [37:41] is the sub-list for method output_type
-	33, // [33:37] is the sub-list for method input_type
+	24, // 37: webhookgateway.v1.EventService.CreateSubscription:input_type -> webhookgateway.v1.CreateSubscriptionRequest
+	25, // 38: webhookgateway.v1.EventService.GetSubscription:input_type -> webhookgateway.v1.GetSubscriptionRequest
+	26, // 39: webhookgateway.v1.EventService.ListSubscriptions:input_type -> webhookgateway.v1.ListSubscriptionsRequest
+	27, // 40: webhookgateway.v1.EventService.UpdateSubscription:input_type -> webhookgateway.v1.UpdateSubscriptionRequest
+	28, // 41: webhookgateway.v1.EventService.DeleteSubscription:input_type -> webhookgateway.v1.DeleteSubscriptionRequest
+	29, // 42: webhookgateway.v1.EventService.SeekSubscription:input_type -> webhookgateway.v1.SeekSubscriptionRequest
+	30, // 43: webhookgateway.v1.EventService.Acknowledge:input_type -> webhookgateway.v1.AcknowledgeRequest
+	31, // 44: webhookgateway.v1.EventService.Reject:input_type -> webhookgateway.v1.RejectRequest
+	32, // 45: webhookgateway.v1.EventService.ExtendDeadline:input_type -> webhookgateway.v1.ExtendDeadlineRequest
+	33, // 46: webhookgateway.v1.EventService.CommitCursor:input_type -> webhookgateway.v1.CommitCursorRequest
+	34, // 47: webhookgateway.v1.EventService.ListParkedEvents:input_type -> webhookgateway.v1.ListParkedEventsRequest
+	35, // 48: webhookgateway.v1.EventService.ReplayParkedEvents:input_type -> webhookgateway.v1.ReplayParkedEventsRequest
+	36, // 49: webhookgateway.v1.EventService.DiscardParkedEvents:input_type -> webhookgateway.v1.DiscardParkedEventsRequest
+	4,  // 50: webhookgateway.v1.EventService.Subscribe:output_type -> webhookgateway.v1.SubscribeResponse
+	13, // 51: webhookgateway.v1.EventService.ListEvents:output_type -> webhookgateway.v1.ListEventsResponse
+	15, // 52: webhookgateway.v1.EventService.GetEvent:output_type -> webhookgateway.v1.GetEventResponse
+	17, // 53: webhookgateway.v1.EventService.GetLogInfo:output_type -> webhookgateway.v1.GetLogInfoResponse
+	37, // 54: webhookgateway.v1.EventService.CreateSubscription:output_type -> webhookgateway.v1.CreateSubscriptionResponse
+	38, // 55: webhookgateway.v1.EventService.GetSubscription:output_type -> webhookgateway.v1.GetSubscriptionResponse
+	39, // 56: webhookgateway.v1.EventService.ListSubscriptions:output_type -> webhookgateway.v1.ListSubscriptionsResponse
+	40, // 57: webhookgateway.v1.EventService.UpdateSubscription:output_type -> webhookgateway.v1.UpdateSubscriptionResponse
+	41, // 58: webhookgateway.v1.EventService.DeleteSubscription:output_type -> webhookgateway.v1.DeleteSubscriptionResponse
+	42, // 59: webhookgateway.v1.EventService.SeekSubscription:output_type -> webhookgateway.v1.SeekSubscriptionResponse
+	43, // 60: webhookgateway.v1.EventService.Acknowledge:output_type -> webhookgateway.v1.AcknowledgeResponse
+	44, // 61: webhookgateway.v1.EventService.Reject:output_type -> webhookgateway.v1.RejectResponse
+	45, // 62: webhookgateway.v1.EventService.ExtendDeadline:output_type -> webhookgateway.v1.ExtendDeadlineResponse
+	46, // 63: webhookgateway.v1.EventService.CommitCursor:output_type -> webhookgateway.v1.CommitCursorResponse
+	47, // 64: webhookgateway.v1.EventService.ListParkedEvents:output_type -> webhookgateway.v1.ListParkedEventsResponse
+	48, // 65: webhookgateway.v1.EventService.ReplayParkedEvents:output_type -> webhookgateway.v1.ReplayParkedEventsResponse
+	49, // 66: webhookgateway.v1.EventService.DiscardParkedEvents:output_type -> webhookgateway.v1.DiscardParkedEventsResponse
+	50, // [50:67] is the sub-list for method output_type
+	33, // [33:50] is the sub-list for method input_type
 	33, // [33:33] is the sub-list for extension type_name
 	33, // [33:33] is the sub-list for extension extendee
 	0,  // [0:33] is the sub-list for field type_name
@@ -1678,6 +1756,7 @@ func file_webhookgateway_v1_event_service_proto_init() {
 		return
 	}
 	file_webhookgateway_v1_event_proto_init()
+	file_webhookgateway_v1_subscription_proto_init()
 	file_webhookgateway_v1_event_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubscribeRequest_StartCursor)(nil),
 		(*SubscribeRequest_StartTime)(nil),

@@ -17,7 +17,7 @@ import (
 //	d <start of bucket, nanoseconds> <provider> <client> <event id>   dedup entry, see dedup.go
 //	e <position>                                                      event: see eventlog.Record
 //	m <name>                                                          facts about the log
-//	s                                                                 reserved for the state of subscriptions
+//	s <scope> ...                                                     state of subscriptions: see state.go
 const (
 	prefixDedup = 'd'
 	prefixEvent = 'e'

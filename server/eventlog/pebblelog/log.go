@@ -41,6 +41,8 @@ type Log struct {
 	queue  *queue
 	state  state
 
+	acquiring sync.Mutex // of scopes: see state.go
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex

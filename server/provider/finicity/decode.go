@@ -62,8 +62,9 @@ func (d *decoder) decode(body []byte) (provider.Decoded, error) {
 			Payload:     &webhookgatewayv1.Event_Finicity{Finicity: connect},
 			DecodeError: reader.Notes(),
 		},
-		EventID: id,
-		Probe:   t.id == webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_PING,
+		EventID:     id,
+		OrderingKey: connect.GetCustomerId(),
+		Probe:       t.id == webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_PING,
 	}, nil
 }
 

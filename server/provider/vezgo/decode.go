@@ -54,7 +54,7 @@ func (d *decoder) decode(body []byte) (provider.Decoded, error) {
 		reader.Note("error", "unknown field")
 	}
 	event.DecodeError = reader.Notes()
-	return provider.Decoded{Event: event}, nil
+	return provider.Decoded{Event: event, OrderingKey: sync.GetUser().GetId()}, nil
 }
 
 func noteUnknown(reader *drift.Decoder, hook drift.Value) {

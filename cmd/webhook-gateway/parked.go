@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+)
+
+func newParked(std streams) *cobra.Command {
+	r := &remote{}
+	c := &cobra.Command{
+		Use:   "parked",
+		Short: "List, replay and discard the events that a subscription gave up on",
+		Args:  cobra.NoArgs,
+		Example: `  webhook-gateway parked list billing
+  webhook-gateway parked replay billing eFEJkM9V41P6AAAAAAAAAAE40hhW
+  webhook-gateway parked discard billing --all`,
+	}
+	r.flag(c)
+	replay := func(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, ids []string, all bool) (int64, []string, error) {
+		resp, err := client.ReplayParkedEvents(ctx, &webhookgatewayv1.ReplayParkedEventsRequest{Name: name, EventIds: ids, All: all})
+		return resp.GetReplayedEvents(), resp.GetUnknownEventIds(), err
+	}
+	discard := func(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, ids []string, all bool) (int64, []string, error) {
+		resp, err := client.DiscardParkedEvents(ctx, &webhookgatewayv1.DiscardParkedEventsRequest{Name: name, EventIds: ids, All: all})
+		return resp.GetDiscardedEvents(), resp.GetUnknownEventIds(), err
+	}
+	c.AddCommand(
+		newParkedList(std, r),
+		newParkedChange(std, r, "replay", "Deliver parked events again", "replayed", replay),
+		newParkedChange(std, r, "discard", "Settle parked events for good", "discarded", discard),
+	)
+	return c
+}
+
+func newParkedList(std streams, r *remote) *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use: "list NAME", Short: "List the parked events of a subscription", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+				req := &webhookgatewayv1.ListParkedEventsRequest{Name: args[0]}
+				for {
+					page, err := client.ListParkedEvents(ctx, req)
+					if err != nil {
+						return err
+					}
+					for _, p := range page.GetParkedEvents() {
+						if err := printParked(std.out, p, asJSON); err != nil {
+							return err
+						}
+					}
+					if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
+						return nil
+					}
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print each as one line of JSON, with the whole event")
+	return c
+}
+
+func printParked(w io.Writer, p *webhookgatewayv1.ParkedEvent, asJSON bool) error {
+	if asJSON {
+		return printMessage(w, p)
+	}
+	reason := strings.ToLower(strings.TrimPrefix(p.GetReason().String(), "PARK_REASON_"))
+	_, err := fmt.Fprintf(w, "%s  %s  %-12s  %3d attempts  %s.%s  %s\n", p.GetEvent().GetId(),
+		p.GetParkTime().AsTime().Local().Format("2006-01-02 15:04:05"), reason, p.GetAttempts(),
+		providerName(p.GetEvent()), typeName(p.GetEvent()), visible(p.GetMessage()))
+	return err
+}
+
+// change is a call that does something with parked events. It returns how many,
+// and which ids are not parked.
+type change func(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, ids []string, all bool) (int64, []string, error)
+
+func newParkedChange(std streams, r *remote, verb, short, done string, do change) *cobra.Command {
+	all := false
+	c := &cobra.Command{
+		Use: verb + " NAME [ID...]", Short: short, Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, ids := args[0], args[1:]
+			if all == (len(ids) > 0) {
+				return errNothingChosen
+			}
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+				n, unknown, err := do(ctx, client, name, ids, all)
+				if err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintf(std.out, "%s %d\n", done, n); err != nil {
+					return err
+				}
+				if len(unknown) > 0 {
+					return fmt.Errorf("not parked: %s", strings.Join(unknown, ", "))
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "all of them")
+	return c
+}

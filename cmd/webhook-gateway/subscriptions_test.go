@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestSubscriptionCommands(t *testing.T) {
+	t.Chdir(t.TempDir())
+	gateway := serve(t)
+	on := func(args ...string) []string { return append(args, "--addr", gateway.grpc) }
+	mustExecute(t, "trigger", "--all", "--url", "http://"+gateway.webhooks)
+
+	var created struct {
+		Name     string
+		Settings map[string]any
+	}
+	out := mustExecute(t, on("subscriptions", "create", "team", "--from", "earliest", "--type", "added", "--type", "SyncError", "--ordering", "customer", "--max-attempts", "3")...)
+	if err := json.Unmarshal([]byte(out), &created); err != nil || created.Name != "team" ||
+		created.Settings["ordering"] != "ORDERING_BY_CUSTOMER" || created.Settings["maxAttempts"] != 3.0 {
+		t.Errorf("create printed %s (%v)", out, err)
+	}
+	if out := mustExecute(t, on("subscriptions", "list")...); !strings.Contains(out, "team  18") {
+		t.Errorf("list printed\n%s", out)
+	}
+	printed := mustExecute(t, on("tail", "--subscription", "team", "--max", "2", "--json")...)
+	if strings.Count(printed, "\n") != 2 || !strings.Contains(printed, `"attempt":1`) || !strings.Contains(printed, "ackToken") {
+		t.Errorf("tail printed\n%s", printed)
+	}
+	for _, state := range []string{"lagEvents", "inFlightEvents"} {
+		if out := mustExecute(t, on("subscriptions", "show", "team")...); strings.Contains(out, state) {
+			t.Errorf("after everything was acknowledged, show prints %s", out)
+		}
+	}
+	mustExecute(t, on("subscriptions", "update", "team", "--type", "added")...)
+	mustExecute(t, on("subscriptions", "seek", "team", "earliest")...)
+	if printed := mustExecute(t, on("tail", "--subscription", "team", "--max", "1")...); !strings.Contains(printed, "added") {
+		t.Errorf("after the seek, tail printed\n%s", printed)
+	}
+	if out := mustExecute(t, on("parked", "list", "team")...); out != "" {
+		t.Errorf("parked list printed %q", out)
+	}
+	if out := mustExecute(t, on("parked", "replay", "team", "--all")...); out != "replayed 0\n" {
+		t.Errorf("parked replay printed %q", out)
+	}
+	if out := mustExecute(t, on("parked", "discard", "team", "--all")...); out != "discarded 0\n" {
+		t.Errorf("parked discard printed %q", out)
+	}
+	mustExecute(t, on("subscriptions", "delete", "team")...)
+
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{on("subscriptions", "show", "team"), exitFailure, "there is no subscription with this name"},
+		{on("subscriptions", "create", "No Good"), exitUsage, "subscription.name"},
+		{on("subscriptions", "create", "team", "--ordering", "wild"), exitUsage, "choose none, customer or strict"},
+		{on("subscriptions", "create"), exitUsage, "accepts 1 arg"},
+		{on("parked", "replay", "team"), exitUsage, "give --all"},
+		{on("parked", "discard", "team", "x", "--all"), exitUsage, "give --all"},
+		{on("parked", "list", "team"), exitFailure, "there is no subscription with this name"},
+		{on("tail", "--subscription", "team"), exitFailure, "there is no subscription with this name"},
+		{on("tail", "--subscription", "team", "--from", "earliest"), exitUsage, "none of the others can be"},
+	} {
+		code, _, errOut := execute(t, test.args...)
+		if code != test.code || !strings.Contains(errOut, test.want) {
+			t.Errorf("%v ended with %d and %q, want %d and %q", test.args, code, errOut, test.code, test.want)
+		}
+	}
+}

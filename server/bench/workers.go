@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+)
+
+// measureWorkers measures how fast 8 workers settle a stored log through one
+// durable subscription, acknowledging each frame's events by one durable call.
+func measureWorkers(ctx context.Context, s *settings) error {
+	const workers = 8
+	if err := fillStore(ctx, s, "workers", s.events); err != nil {
+		return err
+	}
+	g, err := startGateway(ctx, s, "workers")
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	fmt.Fprintln(s.out, "| workers | events in an acknowledgement, at most | events | time | events/s | memory of the process |")
+	fmt.Fprintln(s.out, "|---|---|---|---|---|---|")
+	for _, batch := range []int32{100, 1000} {
+		name := fmt.Sprintf("bench-%d", batch)
+		took, err := settleAll(ctx, g, name, workers, batch, s.events)
+		if err != nil {
+			return err
+		}
+		resident, err := g.residentBytes()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "| %d | %d | %d | %v | **%.0f** | %.0f MB |\n",
+			workers, batch, s.events, took.Round(time.Millisecond), float64(s.events)/took.Seconds(), float64(resident)/1e6)
+	}
+	return nil
+}
+
+func settleAll(ctx context.Context, g *process, name string, workers int, batch int32, events int) (time.Duration, error) {
+	conn, err := g.dial()
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	client := webhookgatewayv1.NewEventServiceClient(conn)
+	_, err = client.CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{
+		Subscription: &webhookgatewayv1.Subscription{Name: name},
+		Start: &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{
+			Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST,
+		}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var settled atomic.Int64
+	failed := make(chan error, workers)
+	var group sync.WaitGroup
+	start := time.Now()
+	for range workers {
+		group.Go(func() {
+			err := settle(ctx, client, name, batch, func(n int) {
+				if settled.Add(int64(n)) >= int64(events) {
+					cancel()
+				}
+			})
+			if ctx.Err() == nil {
+				failed <- err
+				cancel()
+			}
+		})
+	}
+	group.Wait()
+	took := time.Since(start)
+	select {
+	case err := <-failed:
+		return 0, err
+	default:
+		return took, nil
+	}
+}
+
+// settle is one worker. It goes on until it fails.
+func settle(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, batch int32, done func(int)) error {
+	stream, err := client.Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{Subscription: name, MaxBatchSize: batch})
+	if err != nil {
+		return err
+	}
+	for {
+		frame, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		var tokens []string
+		for _, event := range frame.GetEvents().GetEvents() {
+			tokens = append(tokens, event.GetAckToken())
+		}
+		if len(tokens) == 0 {
+			continue
+		}
+		resp, err := client.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{AckTokens: tokens})
+		if err != nil {
+			return err
+		}
+		for _, result := range resp.GetResults() {
+			if result != webhookgatewayv1.TokenResult_TOKEN_RESULT_OK {
+				return errors.New("an acknowledgement was answered " + result.String())
+			}
+		}
+		done(len(tokens))
+	}
+}

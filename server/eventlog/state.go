@@ -1,0 +1,60 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// StateStore keeps small state that changes often, beside the log: that of
+// subscriptions. It is divided into scopes, each a set of key-value pairs with one
+// owner at a time. Where several gateways share a store, the owner is the one
+// that acquired the scope last; it finds out that it no longer is when a commit
+// fails.
+//
+// All methods are safe for concurrent use. An error that is none of the typed
+// errors of this package means that the store cannot do it at present.
+type StateStore interface {
+	// ListScopes yields the names of the scopes that hold pairs, in any order.
+	ListScopes(ctx context.Context) iter.Seq2[string, error]
+
+	// AcquireScope makes the caller the owner of a scope, which need not exist, and
+	// returns its epoch: larger than every earlier one of this scope, across
+	// restarts. What earlier owners committed is durable when it returns; what they
+	// commit later fails. The name has 1 to MaxScopeLen bytes.
+	AcquireScope(ctx context.Context, scope string) (epoch uint64, err error)
+
+	// LoadScope yields the pairs of a scope, in the order of their keys. Their
+	// bytes are valid only until the next iteration.
+	LoadScope(ctx context.Context, scope string) iter.Seq2[StatePair, error]
+
+	// CommitScope applies mutations in order, all or none. When it returns without
+	// error they are durable. Concurrent callers, and the appends of the log if the
+	// engine can, share an fsync. If the epoch is not that of the owner nothing is
+	// applied and it returns ErrScopeLost. When it returns another error, the
+	// mutations may or may not become visible later.
+	//
+	// The bytes of the mutations must not change afterwards.
+	CommitScope(ctx context.Context, scope string, epoch uint64, mutations []StateMutation) error
+
+	// DropScope removes the pairs of a scope for good; otherwise it is like
+	// CommitScope. The epochs of the scope go on increasing.
+	DropScope(ctx context.Context, scope string, epoch uint64) error
+}
+
+// MaxScopeLen is the longest name of a scope, in bytes.
+const MaxScopeLen = 64
+
+// StatePair is a key with its value.
+type StatePair struct {
+	Key, Value []byte
+}
+
+// StateMutation sets a key, or deletes it.
+type StateMutation struct {
+	Key, Value []byte
+	Delete     bool
+}
+
+// ErrScopeLost is returned to who no longer owns a scope.
+var ErrScopeLost = errors.New("the state has another owner")

@@ -1,0 +1,159 @@
+package subscription
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+)
+
+// BenchmarkWorkers has 8 workers take events of one subscription from a log on
+// disk, read them and acknowledge them in batches, durably.
+func BenchmarkWorkers(b *testing.B) {
+	const workers = 8
+	for _, ordering := range []webhookgatewayv1.Ordering{webhookgatewayv1.Ordering_ORDERING_NONE, webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER} {
+		for _, batch := range []int{10, 100, 1000} {
+			b.Run(fmt.Sprintf("%v/batch=%d", ordering, batch), func(b *testing.B) {
+				config := pebblelog.DefaultConfig()
+				config.Path = b.TempDir()
+				log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler))
+				if err != nil {
+					b.Fatal(err)
+				}
+				g := &gateway{log: log, manager: newManager(b, log)}
+				defer g.stop(b)
+				fill(b, log, b.N)
+				g.create(b, "s", &webhookgatewayv1.SubscriptionSettings{Ordering: ordering})
+				ctx, cancel := context.WithCancel(b.Context())
+				defer cancel()
+				var settled atomic.Int64
+				var group sync.WaitGroup
+				b.ResetTimer()
+				for range workers {
+					group.Go(func() {
+						stream, err := g.manager.Attach("s")
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						defer stream.Close()
+						var tokens []string
+						for {
+							got, err := stream.Next(ctx, batch)
+							if err != nil {
+								return
+							}
+							tokens = tokens[:0]
+							for event, err := range stream.Read(ctx, got.Deliveries) {
+								if err != nil {
+									b.Error(err)
+									return
+								}
+								tokens = append(tokens, event.AckToken())
+							}
+							if _, err := g.manager.Acknowledge(b.Context(), tokens); err != nil {
+								b.Error(err)
+							}
+							if settled.Add(int64(len(tokens))) == int64(b.N) {
+								cancel()
+							}
+						}
+					})
+				}
+				group.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
+	}
+}
+
+func fill(b *testing.B, log *pebblelog.Log, events int) {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range 256 {
+		group.Go(func() {
+			for i := next.Add(1); i <= int64(events); i = next.Add(1) {
+				if _, err := log.Append(context.Background(), logEntry(b, "client", fmt.Sprint(i%1000))); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// BenchmarkInFlightMemory holds a million events, each of a customer of its own,
+// then settles every second one.
+func BenchmarkInFlightMemory(b *testing.B) {
+	const events = 1_000_000
+	for b.Loop() {
+		before := heapBytes()
+		s := defaultSettings()
+		s.ordering = webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER
+		s.maxInFlight, s.maxInFlightPerStream = events, events
+		now := time.Now()
+		m := newMachine(s, 0, 1, now)
+		m.connect(1)
+		for p := eventlog.Position(1); p <= events; p += feedEvents {
+			var offers []offer
+			for q := p; q < p+feedEvents && q <= events; q++ {
+				offers = append(offers, offer{q, uint64(q) * 0x9e3779b97f4a7c15})
+			}
+			m.offer(offers, offers[len(offers)-1].position)
+			m.deliver(1, events, events, now)
+		}
+		m.takeChanges()
+		if m.held != events {
+			b.Fatalf("%d events are held", m.held)
+		}
+		b.ReportMetric(float64(heapBytes()-before)/1e6, "MB-held")
+		for s := slot(2); s <= events; s += 2 {
+			m.settle(s)
+		}
+		m.takeChanges()
+		b.ReportMetric(float64(heapBytes()-before)/1e6, "MB-half-settled")
+		runtime.KeepAlive(m)
+	}
+}
+
+func heapBytes() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// BenchmarkMachine delivers and settles events.
+func BenchmarkMachine(b *testing.B) {
+	for ordering, name := range webhookgatewayv1.Ordering_name {
+		if ordering == 0 {
+			continue
+		}
+		b.Run(name, func(b *testing.B) {
+			s := defaultSettings()
+			s.ordering = webhookgatewayv1.Ordering(ordering)
+			now := time.Now()
+			m := newMachine(s, 0, 1, now)
+			m.connect(1)
+			b.ReportAllocs()
+			for p := eventlog.Position(1); b.Loop(); p++ {
+				m.offer([]offer{{p, uint64(p) % 1000}}, p)
+				if p%100 == 0 {
+					for _, d := range m.deliver(1, 100, 100, now) {
+						m.acknowledge(d.lease, now)
+					}
+					m.takeChanges()
+				}
+			}
+		})
+	}
+}

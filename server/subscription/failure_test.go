@@ -1,0 +1,68 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
+)
+
+var errDisk = errors.New("no space left")
+
+// failingStore refuses commits while it fails.
+type failingStore struct {
+	eventlog.StateStore
+	fails atomic.Bool
+}
+
+func (s *failingStore) CommitScope(ctx context.Context, scope string, epoch uint64, mutations []eventlog.StateMutation) error {
+	if s.fails.Load() {
+		return errDisk
+	}
+	return s.StateStore.CommitScope(ctx, scope, epoch, mutations)
+}
+
+// An acknowledgement that could not be stored is an error, and no answer until it
+// is stored says that the event is settled.
+func TestStoreFails(t *testing.T) {
+	disk := pebblelogtest.NewDisk()
+	log := disk.Open(t)
+	store := &failingStore{StateStore: log}
+	manager, err := New(t.Context(), Params{
+		Log: log, States: store, Compile: compile,
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{disk: disk, log: log, manager: manager}
+	t.Cleanup(func() { g.stop(t) })
+	g.append(t, "a", "1")
+	g.create(t, "s", nil)
+	d := next(t, g.attach(t), 1)
+
+	store.fails.Store(true)
+	for range 2 {
+		if _, err := manager.Acknowledge(t.Context(), tokens(d...)); !errors.Is(err, errDisk) {
+			t.Errorf("Acknowledge() = %v, want the error of the store", err)
+		}
+	}
+	if _, err := manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "other"}, 0); !errors.Is(err, errDisk) {
+		t.Errorf("Create() = %v, want the error of the store", err)
+	}
+	if _, err := manager.Get(t.Context(), "other"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Get() = %v, want ErrNotFound", err)
+	}
+	store.fails.Store(false)
+	g.wantAck(t, resultUnknown, d...)
+	if got := g.crash(t).cursor(t); got != 1 {
+		t.Errorf("cursor %d after a crash, want 1", got)
+	}
+}

@@ -1,0 +1,203 @@
+package subscription
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// compile compiles filters of one client id each.
+func compile(filters []*webhookgatewayv1.EventFilter) ([]*webhookgatewayv1.EventFilter, func(eventlog.Record) bool, error) {
+	var clients []string
+	for _, f := range filters {
+		clients = append(clients, f.GetClientIds()...)
+	}
+	return filters, func(r eventlog.Record) bool {
+		return len(clients) == 0 || slices.Contains(clients, string(r.ClientID()))
+	}, nil
+}
+
+// gateway is a log with a manager.
+type gateway struct {
+	disk    *pebblelogtest.Disk
+	log     *pebblelog.Log
+	manager *Manager
+}
+
+func startGateway(t testing.TB, disk *pebblelogtest.Disk) *gateway {
+	t.Helper()
+	log := disk.Open(t)
+	g := &gateway{disk: disk, log: log, manager: newManager(t, log)}
+	t.Cleanup(func() { g.stop(t) })
+	return g
+}
+
+func newManager(t testing.TB, log *pebblelog.Log) *Manager {
+	t.Helper()
+	manager, err := New(t.Context(), Params{
+		Log: log, States: log, Compile: compile, MaxAge: time.Hour,
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return manager
+}
+
+func (g *gateway) stop(t testing.TB) {
+	t.Helper()
+	if err := g.manager.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	if err := g.log.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+}
+
+// crash starts another gateway on what was durable at this moment.
+func (g *gateway) crash(t testing.TB) *gateway {
+	t.Helper()
+	return startGateway(t, g.disk.Crash())
+}
+
+func logEntry(t testing.TB, client, key string) eventlog.Entry {
+	t.Helper()
+	e, err := eventlog.NewEntry(&webhookgatewayv1.Event{
+		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
+		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
+		ClientId: client,
+	}, "", []byte(`{"body":"`+key+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.OrderBy(key)
+	return e
+}
+
+func (g *gateway) append(t testing.TB, client string, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
+		if _, err := g.log.Append(t.Context(), logEntry(t, client, key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.SubscriptionSettings, clients ...string) *webhookgatewayv1.Subscription {
+	t.Helper()
+	in := &webhookgatewayv1.Subscription{Name: name, Settings: settings}
+	if clients != nil {
+		in.Filters = []*webhookgatewayv1.EventFilter{{ClientIds: clients}}
+	}
+	out, err := g.manager.Create(t.Context(), in, 0)
+	if err != nil {
+		t.Fatalf("Create() = %v", err)
+	}
+	return out
+}
+
+// attach attaches a stream to the subscription s.
+func (g *gateway) attach(t testing.TB) *Stream {
+	t.Helper()
+	stream, err := g.manager.Attach("s")
+	if err != nil {
+		t.Fatalf("Attach() = %v", err)
+	}
+	t.Cleanup(stream.Close)
+	return stream
+}
+
+// next returns n deliveries.
+func next(t testing.TB, stream *Stream, n int) []Delivery {
+	t.Helper()
+	var deliveries []Delivery
+	for len(deliveries) < n {
+		batch, err := stream.Next(t.Context(), n-len(deliveries))
+		if err != nil {
+			t.Fatalf("Next() = %v", err)
+		}
+		if batch.Gap != (Gap{}) {
+			t.Fatalf("unexpected gap %v", batch.Gap)
+		}
+		deliveries = append(deliveries, batch.Deliveries...)
+	}
+	return deliveries
+}
+
+// positions describes deliveries as position/attempt.
+func positions(deliveries []Delivery) []string {
+	var out []string
+	for _, d := range deliveries {
+		out = append(out, fmt.Sprintf("%d/%d", d.Position, d.Attempt))
+	}
+	return out
+}
+
+func wantDeliveries(t testing.TB, got []Delivery, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, positions(got)); diff != "" {
+		t.Fatalf("deliveries (-want +got):\n%s", diff)
+	}
+}
+
+func tokens(deliveries ...Delivery) []string {
+	var out []string
+	for _, d := range deliveries {
+		out = append(out, d.AckToken())
+	}
+	return out
+}
+
+func wantResults(t testing.TB, want webhookgatewayv1.TokenResult, f func() ([]webhookgatewayv1.TokenResult, error)) {
+	t.Helper()
+	results, err := f()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range results {
+		if got != want {
+			t.Errorf("result %d = %v, want %v", i, got, want)
+		}
+	}
+}
+
+func (g *gateway) wantAck(t testing.TB, want webhookgatewayv1.TokenResult, deliveries ...Delivery) {
+	t.Helper()
+	wantResults(t, want, func() ([]webhookgatewayv1.TokenResult, error) {
+		return g.manager.Acknowledge(t.Context(), tokens(deliveries...))
+	})
+}
+
+// status returns the status of the subscription s.
+func (g *gateway) status(t testing.TB) *webhookgatewayv1.SubscriptionStatus {
+	t.Helper()
+	s, err := g.manager.Get(t.Context(), "s")
+	if err != nil {
+		t.Fatalf("Get() = %v", err)
+	}
+	return s.GetStatus()
+}
+
+// cursor returns the cursor of the subscription s.
+func (g *gateway) cursor(t testing.TB) eventlog.Position {
+	t.Helper()
+	_, p, err := eventlog.ParseCursor(g.status(t).GetCursor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
