@@ -108,15 +108,24 @@ func TestWorkersShare(t *testing.T) {
 	g.acknowledge(t, tokenOK, held[0])
 	more := first.take(1)[0]
 	first.cancel()
-	// The second worker has no credit: what the first held waits for it, or for
-	// another.
+	// The second worker has no credit: what the first held goes to another, beside
+	// the one event that nobody has had.
+	left := map[string]*webhookgatewayv1.Event{held[1].GetCursor(): held[1], more.GetCursor(): more}
 	third := g.work(t, "team")
-	for _, e := range third.take(2) {
-		if e.GetCursor() != held[1].GetCursor() && e.GetCursor() != more.GetCursor() || e.GetAttempt() != 2 {
-			t.Errorf("event %s at attempt %d was not held by the worker that left", e.GetCursor(), e.GetAttempt())
+	for len(left) > 0 {
+		for _, e := range third.next().GetEvents().GetEvents() {
+			old := left[e.GetCursor()]
+			switch {
+			case old != nil && e.GetAttempt() == 2:
+				g.acknowledge(t, tokenFenced, old)
+				delete(left, e.GetCursor())
+			case e.GetAttempt() != 1 || seen[e.GetCursor()]:
+				t.Errorf("event %s came at attempt %d", e.GetCursor(), e.GetAttempt())
+			}
+			seen[e.GetCursor()] = true
+			g.acknowledge(t, tokenOK, e)
 		}
 	}
-	g.acknowledge(t, tokenFenced, held[1], more)
 	g.acknowledge(t, tokenUnknown, held[0])
 }
 
