@@ -64,7 +64,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s).
 
 .PHONY: bench
 bench: ## Measure the gateway as a whole: ingest (needs wrk), latency, catch-up, memory. Flags: BENCH='-run ingest'.
-	$(GO) run ./server/bench $(BENCH)
+	$(GO) run ./cmd/webhook-gateway-bench $(BENCH)
 
 .PHONY: bench-packages
 bench-packages: ## Run the benchmarks beside the code.

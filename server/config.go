@@ -12,8 +12,8 @@ import (
 	"unicode"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -31,7 +31,7 @@ type Config struct {
 	// Store configures the event log.
 	Store Store `yaml:"store"`
 	// Subscribe configures EventService.
-	Subscribe subscribe.Config `yaml:"subscribe"`
+	Subscribe eventservice.Config `yaml:"subscribe"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -92,7 +92,7 @@ func DefaultConfig() Config {
 		Webhooks:  webhook.DefaultConfig(),
 		Providers: all.DefaultConfig(),
 		Store:     Store{Engine: EnginePebble, Config: pebblelog.DefaultConfig()},
-		Subscribe: subscribe.DefaultConfig(),
+		Subscribe: eventservice.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second},
 	}
 	config.Store.Path = "data"

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 // the connection to it within the process.
 func (s *Server) buildGRPC() {
 	s.grpcServer = grpc.NewServer(
-		grpc.ForceServerCodecV2(subscribe.Codec{}),
+		grpc.ForceServerCodecV2(eventservice.Codec{}),
 		// A connection refuses no stream: a caller would wait without a word. How many
 		// there may be is EventService's to say.
 		grpc.MaxConcurrentStreams(0),

@@ -20,8 +20,8 @@ import (
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
@@ -33,7 +33,7 @@ type Server struct {
 	logger *slog.Logger
 
 	log      eventlog.Log
-	events   *subscribe.Service
+	events   *eventservice.Service
 	health   *health.Server
 	draining atomic.Bool
 
@@ -104,7 +104,7 @@ func (s *Server) build(ctx context.Context) error {
 	s.webhookServer = webhook.NewServer(s.config.Webhooks, webhooks, s.logger)
 
 	subscriptions, err := subscription.New(ctx, subscription.Params{
-		Log: log, States: log, Compile: subscribe.Compile, MaxAge: s.config.Store.Retention.MaxAge,
+		Log: log, States: log, Compile: eventservice.Compile, MaxAge: s.config.Store.Retention.MaxAge,
 		Logger: s.logger, Registerer: registry,
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Server) build(ctx context.Context) error {
 		defer cancel()
 		return subscriptions.Close(ctx)
 	})
-	s.events, err = subscribe.New(s.config.Subscribe, log, subscriptions, s.logger, registry)
+	s.events, err = eventservice.New(s.config.Subscribe, log, subscriptions, s.logger, registry)
 	if err != nil {
 		return fmt.Errorf("make the event service: %w", err)
 	}

@@ -27,8 +27,8 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type gateway struct {
 	url     string
 	log     eventlog.Log
-	service *subscribe.Service
+	service *eventservice.Service
 }
 
 // newGateway serves a log of four events, of which the first was trimmed.
@@ -51,17 +51,17 @@ func newGateway(t *testing.T) *gateway {
 	}
 	registry := prometheus.NewRegistry()
 	manager, err := subscription.New(t.Context(), subscription.Params{
-		Log: log, States: log, Compile: subscribe.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
+		Log: log, States: log, Compile: eventservice.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := subscribe.New(subscribe.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute},
+	service, err := eventservice.New(eventservice.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute},
 		log, manager, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(subscribe.Codec{}), grpc.WaitForHandlers(true))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(eventservice.Codec{}), grpc.WaitForHandlers(true))
 	webhookgatewayv1.RegisterEventServiceServer(server, service)
 	listener := bufconn.Listen(64 << 10)
 	served := make(chan error, 1)

@@ -1,4 +1,4 @@
-// Package subscribe is EventService: it streams and lists the events of the log.
+// Package eventservice is EventService: it streams and lists the events of the log.
 //
 // An event is encoded once, when it is stored. A stream copies the stored bytes
 // into frames and hands them to gRPC as they are, so the server MUST be made
@@ -8,7 +8,7 @@
 // log at its own pace: nobody writes to a stream, so a slow subscriber can
 // neither slow others nor lose events, and what it costs is at most two frames
 // and what the log reads ahead.
-package subscribe
+package eventservice
 
 import (
 	"context"

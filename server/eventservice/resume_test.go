@@ -1,4 +1,4 @@
-package subscribe_test
+package eventservice_test
 
 import (
 	"context"

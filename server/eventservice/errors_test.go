@@ -1,4 +1,4 @@
-package subscribe_test
+package eventservice_test
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
 )
 
 // checkError compares an error with `CODE REASON [field]`.
@@ -262,10 +262,10 @@ func TestLogCloses(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	if err := subscribe.DefaultConfig().Validate(); err != nil {
+	if err := eventservice.DefaultConfig().Validate(); err != nil {
 		t.Errorf("the default: %v", err)
 	}
-	err := subscribe.Config{DefaultHeartbeat: time.Millisecond}.Validate()
+	err := eventservice.Config{DefaultHeartbeat: time.Millisecond}.Validate()
 	for _, key := range []string{"max_streams", "default_heartbeat"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("error = %v, want it to name %s", err, key)

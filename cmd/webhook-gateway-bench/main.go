@@ -1,4 +1,4 @@
-// Command bench measures the gateway as a whole: the real binary, its real HTTP
+// Command webhook-gateway-bench measures the gateway as a whole: the real binary, its real HTTP
 // and gRPC ports, its real store. `make bench` runs it; docs/performance.md says
 // what came out on which machine.
 //

@@ -1,4 +1,4 @@
-package subscribe_test
+package eventservice_test
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 )
 
 // newTCPGateway is a gateway behind a TCP listener on the loopback interface.
@@ -35,7 +35,7 @@ func newTCPGateway(b *testing.B) *gateway {
 }
 
 // countingCodec only counts the bytes of what it receives.
-type countingCodec struct{ subscribe.Codec }
+type countingCodec struct{ eventservice.Codec }
 
 func (c countingCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if n, ok := v.(*int); ok {

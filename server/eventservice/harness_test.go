@@ -1,4 +1,4 @@
-package subscribe_test
+package eventservice_test
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
-	"github.com/webhook-gateway/webhook-gateway/server/subscribe"
+	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // only the listener is not real.
 type gateway struct {
 	log     eventlog.Log
-	service *subscribe.Service
+	service *eventservice.Service
 	conn    *grpc.ClientConn
 	client  webhookgatewayv1.EventServiceClient
 	metrics *prometheus.Registry
@@ -51,11 +51,11 @@ type gateway struct {
 	now *atomic.Int64
 }
 
-func testConfig() subscribe.Config {
-	return subscribe.Config{MaxStreams: 1000, DefaultHeartbeat: time.Minute}
+func testConfig() eventservice.Config {
+	return eventservice.Config{MaxStreams: 1000, DefaultHeartbeat: time.Minute}
 }
 
-func newGateway(tb testing.TB, config subscribe.Config) *gateway {
+func newGateway(tb testing.TB, config eventservice.Config) *gateway {
 	tb.Helper()
 	now := new(atomic.Int64)
 	logConfig := pebblelog.DefaultConfig()
@@ -80,7 +80,7 @@ func newGateway(tb testing.TB, config subscribe.Config) *gateway {
 }
 
 // serve serves a log.
-func serve(tb testing.TB, log eventlog.Log, config subscribe.Config) *gateway {
+func serve(tb testing.TB, log eventlog.Log, config eventservice.Config) *gateway {
 	tb.Helper()
 	listener := bufconn.Listen(64 << 10)
 	return serveOn(tb, log, config, listener, func(ctx context.Context, _ string) (net.Conn, error) {
@@ -89,7 +89,7 @@ func serve(tb testing.TB, log eventlog.Log, config subscribe.Config) *gateway {
 }
 
 func serveOn(
-	tb testing.TB, log eventlog.Log, config subscribe.Config, listener net.Listener, dial func(context.Context, string) (net.Conn, error),
+	tb testing.TB, log eventlog.Log, config eventservice.Config, listener net.Listener, dial func(context.Context, string) (net.Conn, error),
 ) *gateway {
 	tb.Helper()
 	registry := prometheus.NewRegistry()
@@ -98,17 +98,17 @@ func serveOn(
 	if states != nil {
 		var err error
 		manager, err = subscription.New(context.Background(), subscription.Params{
-			Log: log, States: states, Compile: subscribe.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
+			Log: log, States: states, Compile: eventservice.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
 		})
 		if err != nil {
 			tb.Fatal(err)
 		}
 	}
-	service, err := subscribe.New(config, log, manager, slog.New(slog.DiscardHandler), registry)
+	service, err := eventservice.New(config, log, manager, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(subscribe.Codec{}), grpc.WaitForHandlers(true))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(eventservice.Codec{}), grpc.WaitForHandlers(true))
 	webhookgatewayv1.RegisterEventServiceServer(server, service)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -1,4 +1,4 @@
-package subscribe
+package eventservice
 
 import (
 	"context"
