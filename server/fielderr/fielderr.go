@@ -1,0 +1,70 @@
+// Package fielderr is what is wrong with one field of a request or of the
+// configuration: the path of the field and a message that says what to do.
+//
+// A package names the field as it knows it; whoever embeds it puts the path of
+// the section in front with In.
+package fielderr
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Error is a problem of one field.
+type Error struct {
+	// Path of the field, such as `filters[0].client_ids[2]`. Empty for the whole.
+	Path string
+	// Message says what is wrong and what to give instead. It never holds a secret.
+	Message string
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return e.Message
+	}
+	return e.Path + ": " + e.Message
+}
+
+// New returns an *Error.
+func New(path, format string, args ...any) error {
+	return &Error{Path: path, Message: fmt.Sprintf(format, args...)}
+}
+
+// In returns an error with the path of a section in front of the path of every
+// *Error in it. Errors joined with errors.Join stay apart; one that is no *Error
+// becomes one of the section. It returns nil for nil.
+func In(section string, err error) error {
+	all := All(err)
+	prefixed := make([]error, len(all))
+	for i, e := range all {
+		prefixed[i] = &Error{Path: join(section, e.Path), Message: e.Message}
+	}
+	return errors.Join(prefixed...)
+}
+
+// All returns every problem that an error names, in order. What is no *Error is
+// one without a path.
+func All(err error) []*Error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks at this very level
+		var all []*Error
+		for _, e := range joined.Unwrap() {
+			all = append(all, All(e)...)
+		}
+		return all
+	}
+	if field := (*Error)(nil); errors.As(err, &field) {
+		return []*Error{field}
+	}
+	return []*Error{{Message: err.Error()}}
+}
+
+func join(section, path string) string {
+	if path == "" || strings.HasPrefix(path, "[") || section == "" {
+		return section + path
+	}
+	return section + "." + path
+}
