@@ -2,17 +2,16 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"reflect"
-	"slices"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
@@ -20,7 +19,7 @@ import (
 // Config is the configuration of a gateway: one YAML file. Each section belongs
 // to the package that it configures.
 type Config struct {
-	// Listen says where the three listeners are.
+	// Listen has the addresses of the three listeners.
 	Listen Listen `yaml:"listen"`
 	// Log is the gateway's own log, on stderr.
 	Log Log `yaml:"log"`
@@ -72,7 +71,7 @@ type Store struct {
 type Shutdown struct {
 	// Timeout bounds the whole shutdown. What is not finished then is cut off.
 	Timeout time.Duration `yaml:"timeout"`
-	// Delay is how long the gateway goes on serving while it says that it is not
+	// Delay is how long the gateway goes on serving while it reports that it is not
 	// ready, so that a load balancer stops sending. It is a part of Timeout.
 	Delay time.Duration `yaml:"delay"`
 }
@@ -100,71 +99,82 @@ func DefaultConfig() Config {
 }
 
 // Validate returns all that is wrong with the configuration, one line for each
-// problem, beginning with the path of the key.
+// problem, beginning with the whole path of the key.
 func (c Config) Validate() error {
 	return errors.Join(
-		within("listen", c.Listen, c.Listen.validate()),
-		within("log", c.Log, c.Log.validate()),
-		within("webhooks", c.Webhooks, c.Webhooks.Validate()),
-		within("providers", c.Providers, c.Providers.Validate()),
-		within("store", c.Store, c.Store.validate()),
-		within("subscribe", c.Subscribe, c.Subscribe.Validate()),
-		within("shutdown", c.Shutdown, c.Shutdown.validate()),
+		fielderr.In("listen", c.Listen.validate()),
+		fielderr.In("log", c.Log.validate()),
+		fielderr.In("webhooks", c.Webhooks.Validate()),
+		fielderr.In("providers", c.Providers.Validate()),
+		fielderr.In("store", c.Store.validate()),
+		fielderr.In("subscribe", c.Subscribe.Validate()),
+		fielderr.In("shutdown", c.Shutdown.validate()),
 	)
 }
 
 func (l Listen) validate() error {
+	type listener struct{ key, host, port string }
+	var valid []listener
 	var errs []error
 	for _, a := range []struct{ key, address string }{
 		{"webhooks", l.Webhooks}, {"grpc", l.GRPC}, {"internal_http", l.InternalHTTP},
 	} {
-		if _, _, err := net.SplitHostPort(a.address); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %q is no address: give host:port, such as :8080 or 127.0.0.1:8080", a.key, a.address))
+		host, port, err := net.SplitHostPort(a.address)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
 		}
+		if err != nil {
+			errs = append(errs, fielderr.New(a.key, "%q is no address: give host:port, such as :8080 or 127.0.0.1:8080", a.address))
+			continue
+		}
+		for _, other := range valid {
+			if port == other.port && port != "0" && hostsMeet(host, other.host) {
+				errs = append(errs, fielderr.New(a.key, "%q is taken by listen.%s: give each listener a port of its own", a.address, other.key))
+				break
+			}
+		}
+		valid = append(valid, listener{a.key, host, port})
 	}
 	return errors.Join(errs...)
 }
 
+// hostsMeet reports whether two listeners on these hosts cannot have the same port.
+func hostsMeet(a, b string) bool {
+	ipA, everyA := listenIP(a)
+	ipB, everyB := listenIP(b)
+	return everyA || everyB || strings.EqualFold(a, b) || ipA.IsValid() && ipA == ipB
+}
+
+// listenIP returns the address that a host is, if it is one, and reports whether
+// it stands for every interface.
+func listenIP(host string) (ip netip.Addr, every bool) {
+	ip, _ = netip.ParseAddr(host) // a name has none
+	ip = ip.Unmap()
+	return ip, host == "" || ip.IsValid() && ip.IsUnspecified()
+}
+
 func (l Log) validate() error {
 	if l.Format != "text" && l.Format != "json" {
-		return fmt.Errorf("format: %q is no format: choose text or json", l.Format)
+		return fielderr.New("format", "%q is no format: choose text or json", l.Format)
 	}
 	return nil
 }
 
 func (s Store) validate() error {
+	var engine error
 	if s.Engine != EnginePebble {
-		return fmt.Errorf("engine: %q is no engine: choose %s", s.Engine, EnginePebble)
+		engine = fielderr.New("engine", "%q is no engine: choose %s", s.Engine, EnginePebble)
 	}
-	return s.Config.Validate() //nolint:staticcheck // the name says that it is not the gateway's
+	return errors.Join(engine, s.Config.Validate()) //nolint:staticcheck // the name says that it is not the gateway's
 }
 
 func (s Shutdown) validate() error {
 	var errs []error
 	if s.Timeout <= 0 {
-		errs = append(errs, fmt.Errorf("timeout: %v is not positive: give a duration such as 30s", s.Timeout))
+		errs = append(errs, fielderr.New("timeout", "must be a positive duration such as 30s, not %v", s.Timeout))
 	}
-	if s.Delay < 0 || s.Delay > s.Timeout/2 {
-		errs = append(errs, fmt.Errorf("delay: %v is not between 0 and half of shutdown.timeout (%v)", s.Delay, s.Timeout))
-	}
-	return errors.Join(errs...)
-}
-
-// within puts the key of a section in front of each problem that its package
-// found: before the key that the problem begins with, if it begins with one.
-func within(name string, section any, err error) error {
-	if err == nil {
-		return nil
-	}
-	var errs []error
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSuffix(line, "\n")
-		first := line[:strings.IndexFunc(line+" ", func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })]
-		separator := ": "
-		if slices.ContainsFunc(fields(reflect.TypeOf(section)), func(f field) bool { return f.name == first }) {
-			separator = "."
-		}
-		errs = append(errs, errors.New(name+separator+line))
+	if s.Delay < 0 || s.Delay > max(s.Timeout, 0)/2 {
+		errs = append(errs, fielderr.New("delay", "must be 0 to half of shutdown.timeout (%v), not %v", s.Timeout, s.Delay))
 	}
 	return errors.Join(errs...)
 }

@@ -4,8 +4,6 @@ import (
 	"encoding"
 	"reflect"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // A key is a leaf of the configuration: what one line of YAML, or one
@@ -62,12 +60,10 @@ func fields(t reflect.Type) []field {
 	return list
 }
 
-// isSection says whether a type is a struct with keys, and not a value with a
-// text or YAML form of its own.
+// isSection reports whether a type is a struct with keys, and not a value with a
+// text form of its own.
 func isSection(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct &&
-		!reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) &&
-		!reflect.PointerTo(t).Implements(reflect.TypeFor[interface{ UnmarshalYAML(node *yaml.Node) error }]())
+	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 func join(path, name string) string {

@@ -111,11 +111,11 @@ func TestLoadRefuses(t *testing.T) {
 		},
 		"duplicate key": {
 			yaml: valid + "listen: {}\nlisten: {}\n",
-			want: []string{"FILE:8: ", `"listen"`},
+			want: []string{"FILE:8: listen: the key is there twice, first in line 7"},
 		},
 		"wrong type": {
 			yaml: valid + "shutdown: {timeout: soon}\n",
-			want: []string{"FILE:7: ", "soon", "time.Duration"},
+			want: []string{`FILE:7: shutdown.timeout: must be a duration such as 30s or 720h, not "soon"`},
 		},
 		"not YAML": {
 			yaml: "listen: {\n",
@@ -127,18 +127,18 @@ func TestLoadRefuses(t *testing.T) {
 		},
 		"secret in the file": {
 			yaml: "providers:\n  vezgo:\n    enabled: true\n    url_secret: hunter2\n",
-			want: []string{"FILE:4: a secret is given as env:NAME or file:PATH"},
+			want: []string{"FILE:4: providers.vezgo.url_secret: a secret is given as env:NAME or file:PATH"},
 		},
 		"all values at once": {
 			yaml:    valid + "log: {format: xml}\nlisten: {grpc: nowhere}\n",
 			environ: []string{"WEBHOOK_GATEWAY_STORE_PATH=", "WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s"},
 			want: []string{
-				`log.format: "xml"`, `listen.grpc: "nowhere"`, "store.path: ", "shutdown.timeout: -1s",
+				`log.format: "xml"`, `listen.grpc: "nowhere"`, "store.path: ", "shutdown.timeout: must be a positive duration such as 30s, not -1s",
 			},
 		},
 		"no provider":    {want: []string{"providers: no provider is enabled: set finicity.enabled or vezgo.enabled"}},
 		"engine":         {yaml: valid + "store: {engine: paper}\n", want: []string{`store.engine: "paper" is no engine: choose pebble`}},
-		"shutdown delay": {yaml: valid + "shutdown: {delay: 20s}\n", want: []string{"shutdown.delay: 20s is not between 0 and half"}},
+		"shutdown delay": {yaml: valid + "shutdown: {delay: 20s}\n", want: []string{"shutdown.delay: must be 0 to half of shutdown.timeout (30s), not 20s"}},
 		"unknown variables": {
 			yaml:    valid,
 			environ: []string{"WEBHOOK_GATEWAY_STORE_PAHT=x", "WEBHOOK_GATEWAY_MY_FINICITY_KEY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},
@@ -151,18 +151,35 @@ func TestLoadRefuses(t *testing.T) {
 		"variable of a wrong type": {
 			yaml:    valid,
 			environ: []string{"WEBHOOK_GATEWAY_DEBUG_PPROF=maybe"},
-			want:    []string{"WEBHOOK_GATEWAY_DEBUG_PPROF: value:1: ", "maybe"},
+			want:    []string{`WEBHOOK_GATEWAY_DEBUG_PPROF: debug.pprof: must be true or false, not "maybe"`},
 		},
 		"empty variable": {
 			yaml:    valid,
 			environ: []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT="},
-			want:    []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT: one YAML value is expected"},
+			want:    []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT: shutdown.timeout: a value is expected"},
 		},
 		"unknown key in a variable": {
 			yaml:    valid,
 			environ: []string{"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS={a: {secert: {}}}"},
-			want:    []string{"unknown key providers.finicity.clients.a.secert"},
+			want:    []string{"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS: unknown key providers.finicity.clients.a.secert"},
 		},
+		"secret in a variable": {
+			yaml:    valid,
+			environ: []string{"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_URL_SECRET=hunter2"},
+			want:    []string{"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_URL_SECRET: providers.vezgo.url_secret: a secret is given as env:NAME or file:PATH"},
+		},
+		"one port twice": {
+			yaml: valid + `listen: {webhooks: "127.0.0.1:9000", grpc: ":9000", internal_http: "[::1]:9000"}` + "\n",
+			want: []string{
+				`listen.grpc: ":9000" is taken by listen.webhooks: give each listener a port of its own`,
+				`listen.internal_http: "[::1]:9000" is taken by listen.grpc`,
+			},
+		},
+		"one address twice": {
+			yaml: valid + `listen: {webhooks: "127.0.0.1:9000", grpc: "[::ffff:127.0.0.1]:9000"}` + "\n",
+			want: []string{`listen.grpc: "[::ffff:127.0.0.1]:9000" is taken by listen.webhooks`},
+		},
+		"no port": {yaml: valid + `listen: {grpc: "localhost:65536"}`, want: []string{`listen.grpc: "localhost:65536" is no address`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeConfig(t, test.yaml)
@@ -179,6 +196,120 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("the error has the secret: %v", err)
 			}
 		})
+	}
+}
+
+// Everything that is wrong is reported at once: what does not load, what does not
+// hold, in every section, and several problems of one client.
+func TestLoadReportsAllProblemsAtOnce(t *testing.T) {
+	path := writeConfig(t, `listen: {webhooks: "nowhere", grpc: ":8081"}
+log: {level: loud, format: xml}
+webhooks:
+  max_body_bytes: many
+  idle_timeout: 0s
+  trusted_proxies: [10.0.0.0/8, proxy, 0.0.0.0/0]
+providers:
+  finicity:
+    enabled: true
+    clients:
+      acme:
+        required_header: {name: X Secret}
+      a/b:
+        verification: off
+      reports:
+        verification: never
+        secrets: hunter2
+        required_header: {name: x-finicity-signature}
+  vezgo:
+    enabled: true
+    clients: [app, ""]
+    source_addresses: [here, 10.0.0.1, "::ffff:10.0.0.0/104"]
+    urlsecret: hunter2
+store: {engine: paper, retention: {interval: 0s}, dedup_window: 1h}
+subscribe: {max_streams: 0}
+`)
+	_, err := Load(path, []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s", "WEBHOOK_GATEWAY_SUBSCRIBE_DEFAULT_HEARTBEAT=soon"})
+	if err == nil {
+		t.Fatal("the configuration was accepted")
+	}
+	want := `FILE:2: log.level: must be debug, info, warn or error, not "loud"
+FILE:4: webhooks.max_body_bytes: must be a whole number, not "many"
+FILE:16: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
+FILE:17: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
+FILE:23: unknown key providers.vezgo.urlsecret: did you mean providers.vezgo.url_secret?
+WEBHOOK_GATEWAY_SUBSCRIBE_DEFAULT_HEARTBEAT: subscribe.default_heartbeat: must be a duration such as 30s or 720h, not "soon"
+listen.webhooks: "nowhere" is no address: give host:port, such as :8080 or 127.0.0.1:8080
+listen.internal_http: ":8081" is taken by listen.grpc: give each listener a port of its own
+log.format: "xml" is no format: choose text or json
+webhooks.idle_timeout: must be a positive duration such as 30s, not 0s
+webhooks.trusted_proxies[1]: "proxy": give an address such as 10.0.0.7 or a network such as 10.0.0.0/8
+webhooks.trusted_proxies[2]: "0.0.0.0/0": this trusts everybody: name the networks of your proxies
+providers.finicity.clients."a/b": no webhook URL can name this client: choose an id without a slash, other than one dot or two
+providers.finicity.clients.acme.secrets: give the Partner Secret under a name, or set verification to off
+providers.finicity.clients.acme.required_header.name: "X Secret" is no name of an HTTP header: choose letters, digits and hyphens
+providers.finicity.clients.acme.required_header.secret: the secret is empty
+providers.finicity.clients.reports.required_header.name: X-Finicity-Signature is the signature, choose another header
+providers.finicity.clients.reports.required_header.secret: the secret is empty
+store.engine: "paper" is no engine: choose pebble
+store.retention.interval: must be a positive duration such as 1m, not 0s
+store.dedup_window: must be at least 168h0m0s, as long as providers may retry; not 1h0m0s
+subscribe.max_streams: must be at least 1, not 0
+shutdown.timeout: must be a positive duration such as 30s, not -1s`
+	if diff := cmp.Diff(strings.ReplaceAll(want, "FILE", path), err.Error()); diff != "" {
+		t.Errorf("the problems differ (-want +got):\n%s", diff)
+	}
+}
+
+// What does not load is described in words of the configuration: no Go type, and
+// never what was given where a secret belongs.
+func TestLoadSaysWhatIsExpected(t *testing.T) {
+	client := func(text string) string {
+		return "providers: {finicity: {enabled: true, clients: {acme: {" + text + "}}}}\n"
+	}
+	for yaml, want := range map[string]string{
+		client("secrets: hunter2"):                           "clients.acme.secrets: must be a mapping",
+		client("secrets: [hunter2]"):                         "clients.acme.secrets: must be a mapping",
+		client("secrets: {a: hunter2}"):                      "clients.acme.secrets.a: a secret is given as env:NAME",
+		client("secrets: {a: [hunter2]}"):                    "clients.acme.secrets.a: a secret is given as env:NAME",
+		client("secrets: {a: {b: hunter2}}"):                 "clients.acme.secrets.a: a secret is given as env:NAME",
+		client("secrets: {a: !!int hunter2}"):                "clients.acme.secrets.a: a secret is given as env:NAME",
+		client("secrets: {a: *hunter2}"):                     "put a text that begins with * in quotes",
+		client("secrets: {<<: hunter2}"):                     "clients.acme.secrets: must be a mapping",
+		client("secrets: {[hunter2]: env:A}"):                "the name of a key must be a text",
+		client("required_header: hunter2"):                   "required_header: must be a mapping with the keys name, secret",
+		client("required_header: {name: [a]}"):               "required_header.name: must be a text",
+		"providers: {vezgo: {enabled: 3}}\n":                 `providers.vezgo.enabled: must be true or false, not "3"`,
+		"listen: 5\n":                                        "listen: must be a mapping with the keys webhooks, grpc, internal_http",
+		"log: {format: !!bool x}\n":                          "log.format: must be a text",
+		"webhooks: {rate_limit: {burst: 1.5}}\n":             "webhooks.rate_limit.burst: must be a whole number",
+		"webhooks: {rate_limit: {requests_per_second: x}}\n": "webhooks.rate_limit.requests_per_second: must be a number",
+		"store: {retention: {max_bytes: -1}}\n":              "store.retention.max_bytes: must be a whole number, 0 or more",
+		"webhooks: {trusted_proxies: x}\n":                   "webhooks.trusted_proxies: must be a list",
+		"shutdown: {timeout: 5}\n":                           "shutdown.timeout: must be a duration",
+		"[a]\n":                                              "FILE:1: must be a mapping with the keys listen, log",
+	} {
+		path := writeConfig(t, yaml)
+		_, err := Load(path, nil)
+		if want = strings.ReplaceAll(want, "FILE", path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%sgives %v, want %q", yaml, err, want)
+			continue
+		}
+		for _, leak := range []string{"hunter2", "!!", "map[", "int64", "time.", "finicity.C", "server.", "yaml"} {
+			if strings.Contains(strings.ReplaceAll(err.Error(), path, ""), leak) {
+				t.Errorf("%sgives %v, which has %q", yaml, err, leak)
+			}
+		}
+	}
+}
+
+func TestListenersThatDoNotMeet(t *testing.T) {
+	for _, listen := range []Listen{
+		{Webhooks: ":0", GRPC: ":0", InternalHTTP: "localhost:0"},
+		{Webhooks: "127.0.0.1:80", GRPC: "127.0.0.2:80", InternalHTTP: "[::1]:80"},
+	} {
+		if err := listen.validate(); err != nil {
+			t.Errorf("%v: %v", listen, err)
+		}
 	}
 }
 
@@ -199,7 +330,7 @@ func TestEveryKeyIsSetByTheEnvironment(t *testing.T) {
 	for _, k := range keys(reflect.ValueOf(new(DefaultConfig())).Elem()) {
 		text, want := sample(t, k)
 		config := DefaultConfig()
-		if err := load(&config, "", []string{envName(k.path) + "=" + text}); err != nil {
+		if err := config.Override("", []string{envName(k.path) + "=" + text}); err != nil {
 			t.Errorf("%s=%s: %v", envName(k.path), text, err)
 			continue
 		}
@@ -262,14 +393,9 @@ func TestPrintedConfigurationHasNoSecret(t *testing.T) {
 	if !strings.Contains(string(text), "[secret]") || strings.Contains(string(text), "hunter2") {
 		t.Errorf("printed:\n%s", text)
 	}
-	checker := keyChecker{file: "printed"}
-	var document yaml.Node
-	if err := yaml.Load(text, &document); err != nil {
-		t.Fatal(err)
-	}
-	checker.check(&document, reflect.TypeFor[Config](), "")
-	if len(checker.problems) > 0 {
-		t.Errorf("what is printed is no configuration: %v", checker.problems)
+	var again Config
+	if found := checkAndLoad(&again, text, "", func(line int) string { return fmt.Sprint("line ", line) }); strings.Contains(fmt.Sprint(found.problems), "unknown key") {
+		t.Errorf("what is printed is no configuration: %v", found.problems)
 	}
 }
 

@@ -2,8 +2,9 @@ package eventservice
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
 // The bounds of a heartbeat interval.
@@ -32,10 +33,10 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	if c.MaxStreams < 1 {
-		errs = append(errs, fmt.Errorf("max_streams is %d: give at least 1", c.MaxStreams))
+		errs = append(errs, fielderr.New("max_streams", "must be at least 1, not %d", c.MaxStreams))
 	}
 	if c.DefaultHeartbeat < minHeartbeat || c.DefaultHeartbeat > maxHeartbeat {
-		errs = append(errs, fmt.Errorf("default_heartbeat is %s: give %s to %s", c.DefaultHeartbeat, minHeartbeat, maxHeartbeat))
+		errs = append(errs, fielderr.New("default_heartbeat", "must be %s to %s, not %s", minHeartbeat, maxHeartbeat, c.DefaultHeartbeat))
 	}
 	return errors.Join(errs...)
 }

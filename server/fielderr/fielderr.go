@@ -8,7 +8,10 @@ package fielderr
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Error is a problem of one field.
@@ -49,7 +52,7 @@ func All(err error) []*Error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks at this very level
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*Error
 		for _, e := range joined.Unwrap() {
 			all = append(all, All(e)...)
@@ -60,6 +63,20 @@ func All(err error) []*Error {
 		return []*Error{field}
 	}
 	return []*Error{{Message: err.Error()}}
+}
+
+// Key returns a name that users choose, such as the key of a map, as an element of
+// a path: as it is if it is plain, and quoted otherwise.
+func Key(name string) string {
+	for _, r := range name {
+		if r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return strconv.Quote(name)
+		}
+	}
+	if name == "" || !utf8.ValidString(name) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 func join(section, path string) string {

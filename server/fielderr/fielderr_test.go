@@ -41,3 +41,14 @@ func TestAllFindsEveryProblem(t *testing.T) {
 		t.Fatal("All(nil) is not empty")
 	}
 }
+
+func TestKeysOfUsersAreQuotedUnlessPlain(t *testing.T) {
+	for name, want := range map[string]string{
+		"acme-1": "acme-1", "2026_11": "2026_11", "Größe": "Größe",
+		"": `""`, "a.b": `"a.b"`, "a\nb": `"a\nb"`, "a b": `"a b"`, "\xff": `"\xff"`, "a[0]": `"a[0]"`,
+	} {
+		if got := fielderr.Key(name); got != want {
+			t.Errorf("Key(%q) = %s, want %s", name, got, want)
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 
 const maxClientIDBytes = 255
 
-// CheckClientID says what is wrong with a client id: it is 1 to 255 bytes of
+// CheckClientID returns what is wrong with a client id: it must be 1 to 255 bytes of
 // printable UTF-8.
 func CheckClientID(id string) error {
 	switch {

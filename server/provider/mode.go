@@ -6,7 +6,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 )
 
-// Mode says what is done with a delivery that is not authentic.
+// Mode is what is done with a delivery that is not authentic.
 type Mode int
 
 const (

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // Secret is a secret value. Its zero value is no secret. Every way of printing
@@ -19,7 +17,7 @@ type Secret struct{ value string }
 // New returns a secret with a value that came from a safe place.
 func New(value string) Secret { return Secret{value: value} }
 
-// IsZero says whether there is no secret.
+// IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s.value == "" }
 
 // Reveal returns the value.
@@ -43,15 +41,11 @@ func (s Secret) MarshalText() ([]byte, error) {
 	return []byte("[secret]"), nil
 }
 
-// UnmarshalYAML resolves a reference to a secret.
-func (s *Secret) UnmarshalYAML(node *yaml.Node) error {
-	var ref string
-	if err := node.Decode(&ref); err != nil {
-		return err
-	}
-	resolved, err := Resolve(ref)
+// UnmarshalText resolves a reference to a secret.
+func (s *Secret) UnmarshalText(ref []byte) error {
+	resolved, err := Resolve(string(ref))
 	if err != nil {
-		return fmt.Errorf("line %d: %w", node.Line, err)
+		return err
 	}
 	*s = resolved
 	return nil

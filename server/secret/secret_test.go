@@ -122,7 +122,7 @@ func TestResolveMissingFileIsNotExist(t *testing.T) {
 	}
 }
 
-func TestUnmarshalYAML(t *testing.T) {
+func TestUnmarshalText(t *testing.T) {
 	t.Setenv("A_SECRET", value)
 	var config struct {
 		Secret secret.Secret            `yaml:"secret"`
@@ -135,7 +135,7 @@ func TestUnmarshalYAML(t *testing.T) {
 		t.Error("the secret was not read")
 	}
 	err := yaml.Unmarshal([]byte("\nsecret: "+value+"\n"), &config)
-	if err == nil || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), value) {
-		t.Errorf("the error is %v, want the line and no value", err)
+	if err == nil || strings.Contains(err.Error(), value) {
+		t.Errorf("the error is %v, want one without the value", err)
 	}
 }

@@ -2,11 +2,12 @@ package webhook
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
 	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
 // maxMaxBodyBytes keeps a stored event far below the 2 GiB that an event log
@@ -67,17 +68,17 @@ func DefaultConfig() Config {
 // Validate returns all that is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
-	require := func(ok bool, format string, args ...any) {
+	require := func(ok bool, key, format string, args ...any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
+			errs = append(errs, fielderr.New(key, format, args...))
 		}
 	}
 	require(c.MaxBodyBytes > 0 && c.MaxBodyBytes <= maxMaxBodyBytes,
-		"max_body_bytes is %d: give 1 to %d", c.MaxBodyBytes, maxMaxBodyBytes)
+		"max_body_bytes", "must be 1 to %d, not %d", maxMaxBodyBytes, c.MaxBodyBytes)
 	require(c.MaxBufferedBytes >= c.MaxBodyBytes,
-		"max_buffered_bytes is %d: give at least max_body_bytes (%d), or no body of that size can ever be taken",
-		c.MaxBufferedBytes, c.MaxBodyBytes)
-	require(c.MaxHeaderBytes >= 1<<10, "max_header_bytes is %d: give at least 1024", c.MaxHeaderBytes)
+		"max_buffered_bytes", "must be at least webhooks.max_body_bytes (%d), or no body of that size can ever be taken; not %d",
+		c.MaxBodyBytes, c.MaxBufferedBytes)
+	require(c.MaxHeaderBytes >= 1<<10, "max_header_bytes", "must be at least 1024, not %d", c.MaxHeaderBytes)
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -87,20 +88,20 @@ func (c Config) Validate() error {
 		{"idle_timeout", c.IdleTimeout},
 		{"append_timeout", c.AppendTimeout},
 	} {
-		require(d.value > 0, "%s is %s: give a positive duration such as 30s", d.key, d.value)
+		require(d.value > 0, d.key, "must be a positive duration such as 30s, not %s", d.value)
 	}
-	require(c.ReadTimeout >= c.ReadHeaderTimeout,
-		"read_timeout is %s: it includes the head of the request, so give at least read_header_timeout (%s)",
-		c.ReadTimeout, c.ReadHeaderTimeout)
+	require(c.ReadTimeout <= 0 || c.ReadTimeout >= c.ReadHeaderTimeout,
+		"read_timeout", "must be at least webhooks.read_header_timeout (%s), because it includes the head of the request; not %s",
+		c.ReadHeaderTimeout, c.ReadTimeout)
 	if _, err := parseProxies(c.TrustedProxies); err != nil {
 		errs = append(errs, err)
 	}
 	rps := c.RateLimit.RequestsPerSecond
 	require(rps >= 0 && !math.IsInf(rps, 1),
-		"rate_limit.requests_per_second is %v: give a positive number, or 0 for no limit", rps)
-	require(c.RateLimit.Burst >= 0, "rate_limit.burst is %d: give a positive number, or 0 for the default", c.RateLimit.Burst)
-	require(rps > 0 || c.RateLimit.Burst <= 0,
-		"rate_limit.burst is %d without rate_limit.requests_per_second: give both, or neither", c.RateLimit.Burst)
+		"rate_limit.requests_per_second", "must be a positive number, or 0 for no limit; not %v", rps)
+	require(c.RateLimit.Burst >= 0, "rate_limit.burst", "must be a positive number, or 0 for the default; not %d", c.RateLimit.Burst)
+	require(rps != 0 || c.RateLimit.Burst <= 0,
+		"rate_limit.burst", "has no meaning without webhooks.rate_limit.requests_per_second: give both, or neither")
 	return errors.Join(errs...)
 }
 

@@ -7,22 +7,27 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
 // proxies are the networks whose X-Forwarded-For is believed.
 type proxies []netip.Prefix
 
-// parseProxies reads addresses and networks in CIDR notation.
+// parseProxies reads addresses and networks in CIDR notation. Its error names
+// every value that is neither.
 func parseProxies(values []string) (proxies, error) {
 	trusted := make(proxies, 0, len(values))
+	var errs []error
 	for i, value := range values {
 		prefix, err := parseProxy(value)
 		if err != nil {
-			return nil, fmt.Errorf("trusted_proxies[%d] is %q: %w", i, value, err)
+			errs = append(errs, fielderr.New(fmt.Sprintf("trusted_proxies[%d]", i), "%q: %v", value, err))
+			continue
 		}
 		trusted = append(trusted, prefix)
 	}
-	return trusted, nil
+	return trusted, errors.Join(errs...)
 }
 
 func parseProxy(value string) (netip.Prefix, error) {
@@ -105,7 +110,7 @@ func parseHop(hop string) netip.Addr {
 	return addr.Unmap().WithZone("")
 }
 
-// isPort says whether s is a colon and a port.
+// isPort reports whether s is a colon and a port.
 func isPort(s string) bool {
 	digits, ok := strings.CutPrefix(s, ":")
 	_, err := strconv.ParseUint(digits, 10, 16)

@@ -2,8 +2,9 @@ package pebblelog
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
 // minDedupWindow is how long providers may retry a delivery, and more.
@@ -13,14 +14,14 @@ const minDedupWindow = 7 * 24 * time.Hour
 type Config struct {
 	// Path of the folder of the log. It is created if it does not exist.
 	Path string `yaml:"path"`
-	// Retention says how long events are kept.
+	// Retention is how long events are kept.
 	Retention Retention `yaml:"retention"`
 	// DedupWindow is how long the event id of a stored event is remembered at
 	// least; at most twice as long. It does not depend on Retention. At least 168h.
 	DedupWindow time.Duration `yaml:"dedup_window"`
 }
 
-// Retention says how long events are kept. What comes first holds.
+// Retention is how long events are kept. What comes first holds.
 type Retention struct {
 	// MaxAge of an event; 0 is without limit.
 	MaxAge time.Duration `yaml:"max_age"`
@@ -39,20 +40,20 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate returns what is wrong with the configuration.
+// Validate returns all that is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Path == "" {
-		errs = append(errs, errors.New("path: give the folder that the event log is kept in"))
+		errs = append(errs, fielderr.New("path", "give the folder that the event log is kept in"))
 	}
 	if c.Retention.MaxAge < 0 {
-		errs = append(errs, fmt.Errorf("retention.max_age: %v is negative: give a duration, or 0 to keep events of any age", c.Retention.MaxAge))
+		errs = append(errs, fielderr.New("retention.max_age", "must be a positive duration, or 0 to keep events of any age; not %v", c.Retention.MaxAge))
 	}
 	if c.Retention.Interval <= 0 {
-		errs = append(errs, fmt.Errorf("retention.interval: %v is not positive: give a duration such as 1m", c.Retention.Interval))
+		errs = append(errs, fielderr.New("retention.interval", "must be a positive duration such as 1m, not %v", c.Retention.Interval))
 	}
 	if c.DedupWindow < minDedupWindow {
-		errs = append(errs, fmt.Errorf("dedup_window: %v is too short: give at least %v, as long as providers may retry", c.DedupWindow, minDedupWindow))
+		errs = append(errs, fielderr.New("dedup_window", "must be at least %v, as long as providers may retry; not %v", minDedupWindow, c.DedupWindow))
 	}
 	return errors.Join(errs...)
 }

@@ -3,8 +3,8 @@ package all
 
 import (
 	"errors"
-	"fmt"
 
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/vezgo"
@@ -21,14 +21,12 @@ func DefaultConfig() Config {
 	return Config{Finicity: finicity.DefaultConfig(), Vezgo: vezgo.DefaultConfig()}
 }
 
-// Validate names the first key of each provider that has to change.
+// Validate returns all that is wrong with the configuration of the enabled
+// providers.
 func (c Config) Validate() error {
-	var errs []error
-	if err := c.Finicity.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("finicity.%w", err))
-	}
-	if err := c.Vezgo.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("vezgo.%w", err))
+	errs := []error{
+		fielderr.In(finicity.Name, c.Finicity.Validate()),
+		fielderr.In(vezgo.Name, c.Vezgo.Validate()),
 	}
 	if !c.Finicity.Enabled && !c.Vezgo.Enabled {
 		errs = append(errs, errors.New("no provider is enabled: set finicity.enabled or vezgo.enabled to true"))
@@ -46,14 +44,14 @@ func New(config Config) ([]provider.Provider, error) {
 	if config.Finicity.Enabled {
 		p, err := finicity.New(config.Finicity)
 		if err != nil {
-			return nil, fmt.Errorf("finicity.%w", err)
+			return nil, fielderr.In(finicity.Name, err)
 		}
 		providers = append(providers, p)
 	}
 	if config.Vezgo.Enabled {
 		p, err := vezgo.New(config.Vezgo)
 		if err != nil {
-			return nil, fmt.Errorf("vezgo.%w", err)
+			return nil, fielderr.In(vezgo.Name, err)
 		}
 		providers = append(providers, p)
 	}

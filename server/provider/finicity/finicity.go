@@ -6,12 +6,15 @@ package finicity
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
@@ -19,9 +22,9 @@ import (
 // Name is the segment of the webhook path.
 const Name = "finicity"
 
-// Config says who sends what.
+// Config is who sends what.
 type Config struct {
-	// Enabled says whether deliveries of Finicity are received.
+	// Enabled reports whether deliveries of Finicity are received.
 	Enabled bool `yaml:"enabled"`
 	// Verification applies to clients that do not set their own.
 	Verification provider.Mode `yaml:"verification"`
@@ -55,51 +58,67 @@ type RequiredHeader struct {
 // DefaultConfig enforces verification and is not enabled.
 func DefaultConfig() Config { return Config{} }
 
-// Validate names the first key that has to change.
+// Validate returns all that is wrong with the configuration, if it is enabled.
 func (c Config) Validate() error {
 	if !c.Enabled {
 		return nil
 	}
 	if len(c.Clients) == 0 {
-		return fmt.Errorf("clients: name at least one client, the {client_id} of its webhook URL /v1/webhooks/%s/{client_id}", Name)
+		return fielderr.New("clients", "name at least one client, the {client_id} of its webhook URL /v1/webhooks/%s/{client_id}", Name)
 	}
+	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(c.Clients)) {
-		if err := provider.CheckClientID(id); err != nil {
-			return fmt.Errorf("clients.%q: %w", id, err)
-		}
-		if err := c.Clients[id].validate(c.Verification); err != nil {
-			return fmt.Errorf("clients.%s.%w", id, err)
-		}
+		problems := errors.Join(checkClientID(id), c.Clients[id].validate(c.Verification))
+		errs = append(errs, fielderr.In("clients."+fielderr.Key(id), problems))
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// checkClientID returns what is wrong with a client id, which is a segment of the
+// path of the webhook URL.
+func checkClientID(id string) error {
+	if strings.Contains(id, "/") || id == "." || id == ".." {
+		return errors.New("no webhook URL can name this client: choose an id without a slash, other than one dot or two")
+	}
+	return provider.CheckClientID(id)
 }
 
 func (c ClientConfig) validate(mode provider.Mode) error {
 	if c.Verification != nil {
 		mode = *c.Verification
 	}
+	var errs []error
 	if len(c.Secrets) == 0 && mode != provider.ModeOff {
-		return fmt.Errorf("secrets: give the Partner Secret under a name, or set verification to %s", provider.ModeOff)
+		errs = append(errs, fielderr.New("secrets", "give the Partner Secret under a name, or set verification to %s", provider.ModeOff))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Secrets)) {
 		if name == "" {
-			return errors.New("secrets: a secret has no name")
+			errs = append(errs, fielderr.New("secrets", "a secret has no name"))
 		}
 		if c.Secrets[name].IsZero() {
-			return fmt.Errorf("secrets.%s: the secret is empty", name)
+			errs = append(errs, fielderr.New("secrets."+fielderr.Key(name), "the secret is empty"))
 		}
 	}
-	if header := c.RequiredHeader; header != nil {
-		switch {
-		case header.Name == "":
-			return errors.New("required_header.name: name the header")
-		case http.CanonicalHeaderKey(header.Name) == signatureHeader:
-			return fmt.Errorf("required_header.name: %s is the signature, choose another header", signatureHeader)
-		case header.Secret.IsZero():
-			return errors.New("required_header.secret: the secret is empty")
-		}
+	if c.RequiredHeader != nil {
+		errs = append(errs, fielderr.In("required_header", c.RequiredHeader.validate()))
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (h RequiredHeader) validate() error {
+	var name, value error
+	switch {
+	case h.Name == "":
+		name = fielderr.New("name", "name the header")
+	case !httpguts.ValidHeaderFieldName(h.Name):
+		name = fielderr.New("name", "%q is no name of an HTTP header: choose letters, digits and hyphens", h.Name)
+	case http.CanonicalHeaderKey(h.Name) == signatureHeader:
+		name = fielderr.New("name", "%s is the signature, choose another header", signatureHeader)
+	}
+	if h.Secret.IsZero() {
+		value = fielderr.New("secret", "the secret is empty")
+	}
+	return errors.Join(name, value)
 }
 
 // Provider receives the deliveries of Finicity.

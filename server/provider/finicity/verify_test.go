@@ -199,6 +199,9 @@ func TestConfigValidate(t *testing.T) {
 		{"secret without a name", client(finicity.ClientConfig{Secrets: map[string]secret.Secret{"": secret.New("x")}}), "clients.acme.secrets: a secret has no name"},
 		{"header without a name", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{}}), "clients.acme.required_header.name"},
 		{"header without a secret", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "X-Key"}}), "clients.acme.required_header.secret"},
+		{"header with a space", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "X Key", Secret: secret.New("x")}}), `clients.acme.required_header.name: "X Key" is no name`},
+		{"slash in a client id", finicity.Config{Enabled: true, Clients: map[string]finicity.ClientConfig{"a/b": {Secrets: secrets}}}, `clients."a/b": no webhook URL can name`},
+		{"dot for a client id", finicity.Config{Enabled: true, Clients: map[string]finicity.ClientConfig{"..": {Secrets: secrets}}}, `clients."..": no webhook URL can name`},
 		{"header of the signature", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "x-finicity-signature", Secret: secret.New("x")}}), "clients.acme.required_header.name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
@@ -18,11 +19,11 @@ import (
 // Name is the segment of the webhook path.
 const Name = "vezgo"
 
-// Config says who sends what.
+// Config is who sends what.
 type Config struct {
-	// Enabled says whether deliveries of Vezgo are received.
+	// Enabled reports whether deliveries of Vezgo are received.
 	Enabled bool `yaml:"enabled"`
-	// Verification says what is done with a delivery that is not authentic.
+	// Verification is what is done with a delivery that is not authentic.
 	Verification provider.Mode `yaml:"verification"`
 	// Clients are the client ids that are accepted; empty for any.
 	Clients []string `yaml:"clients"`
@@ -40,41 +41,49 @@ func DefaultConfig() Config {
 	return Config{SourceAddresses: []string{"52.60.234.183", "52.60.240.87", "52.60.241.79", "52.60.242.161"}}
 }
 
-// Validate names the first key that has to change.
+// Validate returns all that is wrong with the configuration, if it is enabled.
 func (c Config) Validate() error {
 	if !c.Enabled {
 		return nil
 	}
+	var errs []error
 	for i, id := range c.Clients {
-		if err := provider.CheckClientID(id); err != nil {
-			return fmt.Errorf("clients[%d]: %w", i, err)
-		}
+		errs = append(errs, fielderr.In(fmt.Sprintf("clients[%d]", i), provider.CheckClientID(id)))
 	}
 	if len(c.SourceAddresses) == 0 && c.Verification != provider.ModeOff {
-		return errors.New("source_addresses: give the addresses that Vezgo sends from, or leave out the key for the documented ones")
+		errs = append(errs, fielderr.New("source_addresses",
+			"give the addresses that Vezgo sends from, or leave out the key for the documented ones"))
 	}
 	_, err := c.sources()
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
+// sources returns the networks of SourceAddresses. Its error names every one that
+// is none.
 func (c Config) sources() ([]netip.Prefix, error) {
 	prefixes := make([]netip.Prefix, len(c.SourceAddresses))
+	var errs []error
 	for i, text := range c.SourceAddresses {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			address, addressErr := netip.ParseAddr(text)
-			if addressErr != nil {
-				return nil, fmt.Errorf("source_addresses[%d]: %q is neither an address nor a network such as 192.0.2.0/24", i, text)
-			}
-			address = address.Unmap()
-			prefix = netip.PrefixFrom(address, address.BitLen())
-		}
-		if prefix.Addr().Is4In6() {
-			return nil, fmt.Errorf("source_addresses[%d]: write the IPv4-mapped network %q as IPv4", i, text)
-		}
+		prefix, err := parseSource(text)
+		errs = append(errs, fielderr.In(fmt.Sprintf("source_addresses[%d]", i), err))
 		prefixes[i] = prefix
 	}
-	return prefixes, nil
+	return prefixes, errors.Join(errs...)
+}
+
+func parseSource(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network such as 192.0.2.0/24", text)
+	}
+	if prefix.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("write the IPv4-mapped network %q as IPv4", text)
+	}
+	return prefix, nil
 }
 
 // Provider receives the deliveries of Vezgo.
