@@ -1,8 +1,10 @@
-// Package all is the list of providers. To add one, add a line to each function.
+// Package all is the list of providers. To add one, add a line to Config and one
+// to its list.
 package all
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
@@ -10,55 +12,99 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/provider/vezgo"
 )
 
-// Config is the configuration of every provider.
+// Config is the configuration of every provider, each under its name.
 type Config struct {
 	Finicity finicity.Config `yaml:"finicity"`
 	Vezgo    vezgo.Config    `yaml:"vezgo"`
 }
 
+func (c *Config) list() []entry {
+	return []entry{
+		entryOf(finicity.Sender{}, &c.Finicity, c.Finicity.Enabled, finicity.DefaultConfig, finicity.New),
+		entryOf(vezgo.Sender{}, &c.Vezgo, c.Vezgo.Enabled, vezgo.DefaultConfig, vezgo.New),
+	}
+}
+
+// An entry is a provider in the list.
+type entry struct {
+	sender   provider.Sender
+	enabled  bool
+	reset    func()
+	validate func() error
+	make     func() (provider.Provider, error)
+}
+
+func entryOf[C interface{ Validate() error }, P provider.Provider](
+	sender provider.Sender, config *C, enabled bool, fallback func() C, construct func(C) (P, error),
+) entry {
+	return entry{
+		sender:   sender,
+		enabled:  enabled,
+		reset:    func() { *config = fallback() },
+		validate: func() error { return (*config).Validate() },
+		make:     func() (provider.Provider, error) { return construct(*config) },
+	}
+}
+
 // DefaultConfig enables no provider.
 func DefaultConfig() Config {
-	return Config{Finicity: finicity.DefaultConfig(), Vezgo: vezgo.DefaultConfig()}
+	var c Config
+	for _, e := range c.list() {
+		e.reset()
+	}
+	return c
 }
 
 // Validate returns all that is wrong with the configuration of the enabled
 // providers.
 func (c Config) Validate() error {
-	errs := []error{
-		fielderr.In(finicity.Name, c.Finicity.Validate()),
-		fielderr.In(vezgo.Name, c.Vezgo.Validate()),
+	var errs []error
+	for _, e := range c.list() {
+		errs = append(errs, fielderr.In(e.sender.Name(), e.validate()))
 	}
-	if !c.Finicity.Enabled && !c.Vezgo.Enabled {
-		errs = append(errs, errors.New("no provider is enabled: set finicity.enabled or vezgo.enabled to true"))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkEnabled())...)
 }
 
-// New returns the enabled providers, or an error if the configuration is not
-// valid.
+// checkEnabled returns an error if no provider is enabled.
+func (c Config) checkEnabled() error {
+	var keys []string
+	for _, e := range c.list() {
+		if e.enabled {
+			return nil
+		}
+		keys = append(keys, e.sender.Name()+".enabled")
+	}
+	return fielderr.New("", "no provider is enabled: set %s to true", strings.Join(keys, " or "))
+}
+
+// New returns the enabled providers, or all that is wrong with the configuration.
+// Each provider validates its own.
 func New(config Config) ([]provider.Provider, error) {
-	if err := config.Validate(); err != nil {
-		return nil, err
-	}
 	var providers []provider.Provider
-	if config.Finicity.Enabled {
-		p, err := finicity.New(config.Finicity)
+	errs := []error{config.checkEnabled()}
+	for _, e := range config.list() {
+		if !e.enabled {
+			continue
+		}
+		p, err := e.make()
 		if err != nil {
-			return nil, fielderr.In(finicity.Name, err)
+			errs = append(errs, fielderr.In(e.sender.Name(), err))
+			continue
 		}
 		providers = append(providers, p)
 	}
-	if config.Vezgo.Enabled {
-		p, err := vezgo.New(config.Vezgo)
-		if err != nil {
-			return nil, fielderr.In(vezgo.Name, err)
-		}
-		providers = append(providers, p)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return providers, nil
 }
 
 // Senders returns a sender for each provider, enabled or not.
 func Senders() []provider.Sender {
-	return []provider.Sender{finicity.Sender{}, vezgo.Sender{}}
+	var c Config
+	var senders []provider.Sender
+	for _, e := range c.list() {
+		senders = append(senders, e.sender)
+	}
+	return senders
 }

@@ -50,6 +50,20 @@ func TestEveryArm(t *testing.T) {
 	}
 }
 
+// A provider's section of the configuration has the provider's name, which
+// problems begin with.
+func TestSectionsHaveTheNamesOfProviders(t *testing.T) {
+	sections := reflect.TypeFor[all.Config]()
+	if sections.NumField() != len(all.Senders()) {
+		t.Fatalf("%d sections, %d senders", sections.NumField(), len(all.Senders()))
+	}
+	for i, sender := range all.Senders() {
+		if key := sections.Field(i).Tag.Get("yaml"); key != sender.Name() {
+			t.Errorf("the section of %s is %s", sender.Name(), key)
+		}
+	}
+}
+
 func checkArm(t *testing.T, name string, arm protoreflect.FieldDescriptor, providers []provider.Provider) {
 	t.Helper()
 	i := slices.IndexFunc(providers, func(p provider.Provider) bool { return p.Name() == name })
@@ -94,6 +108,7 @@ func TestNew(t *testing.T) {
 		{"none", func(c *all.Config) { *c = all.DefaultConfig() }, nil, "no provider is enabled"},
 		{"finicity is wrong", func(c *all.Config) { c.Finicity.Clients = nil }, nil, "finicity.clients: name"},
 		{"vezgo is wrong", func(c *all.Config) { c.Vezgo.Clients = []string{""} }, nil, "vezgo.clients[0]: the"},
+		{"both are wrong", func(c *all.Config) { c.Finicity.Clients, c.Vezgo.Clients = nil, []string{""} }, nil, "finicity.clients: name at least one client, the {client_id} of its webhook URL /v1/webhooks/finicity/{client_id}\nvezgo.clients[0]: the"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			config := everything()
