@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
 // EnvPrefix begins the name of every environment variable that sets a key.
@@ -20,7 +21,8 @@ const EnvPrefix = "WEBHOOK_GATEWAY_"
 const EnvConfig = EnvPrefix + "CONFIG"
 
 // Load returns DefaultConfig, changed by a YAML file and then by the
-// environment, in the form of os.Environ. An empty path reads no file.
+// environment, in the form of os.Environ. An empty path reads no file. Secrets are
+// read from that environment too, or from their files.
 //
 // Nothing is guessed: an unknown or a repeated key is an error that names its
 // line, and an unknown variable with EnvPrefix is one too. All problems are
@@ -66,6 +68,7 @@ func (l *loader) load(config any, path string, environ []string) {
 		l.add("", checkAndLoad(config, text, "", func(line int) string { return fmt.Sprintf("%s:%d", path, line) }))
 	}
 	l.loadEnv(config, environ)
+	l.readSecrets(reflect.ValueOf(config).Elem(), "", environ)
 }
 
 // add takes over what was found at a path.
@@ -123,6 +126,47 @@ func (l *loader) loadEnv(config any, environ []string) {
 		default:
 			l.problems = append(l.problems, unknownVariable(name, byName))
 		}
+	}
+}
+
+// readSecrets reads every secret of a configuration, now that it is known which
+// ones there are. v is addressable.
+func (l *loader) readSecrets(v reflect.Value, path string, environ []string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			l.readSecrets(v.Elem(), path, environ)
+		}
+	case reflect.Struct:
+		if s, ok := v.Addr().Interface().(*secret.Secret); ok {
+			if err := s.Read(environ); err != nil {
+				l.problems = append(l.problems, fielderr.New(path, "%v", err))
+				l.doubtful = append(l.doubtful, path)
+			}
+			return
+		}
+		for _, f := range fields(v.Type()) {
+			l.readSecrets(v.FieldByIndex(f.index), join(path, f.name), environ)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			l.readSecrets(v.Index(i), fmt.Sprintf("%s[%d]", path, i), environ)
+		}
+	case reflect.Map:
+		if v.IsNil() {
+			return
+		}
+		read := reflect.MakeMapWithSize(v.Type(), v.Len())
+		for _, name := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int {
+			return strings.Compare(a.String(), b.String())
+		}) {
+			value := reflect.New(v.Type().Elem()).Elem()
+			value.Set(v.MapIndex(name))
+			l.readSecrets(value, join(path, fielderr.Key(name.String())), environ)
+			read.SetMapIndex(name, value)
+		}
+		v.Set(read)
+	default:
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
@@ -35,7 +36,6 @@ providers:
 `
 
 func TestLoad(t *testing.T) {
-	t.Setenv("TEST_SECRET", "partner secret")
 	path := writeConfig(t, valid+`
 listen: {webhooks: "127.0.0.1:1"}
 log: {level: debug, format: json}
@@ -43,6 +43,7 @@ store: {path: /from/file, retention: {max_age: 48h}}
 shutdown: {timeout: 5s}
 `)
 	got, err := Load(path, []string{
+		"TEST_SECRET=partner secret",
 		"WEBHOOK_GATEWAY_STORE_PATH=/from/env",
 		"WEBHOOK_GATEWAY_LISTEN_GRPC=[::1]:2",
 		"WEBHOOK_GATEWAY_WEBHOOKS_TRUSTED_PROXIES=[10.0.0.0/8, fd00::/8]",
@@ -72,18 +73,29 @@ shutdown: {timeout: 5s}
 	want.Debug.Pprof = true
 	want.Providers.Finicity.Enabled = true
 	want.Providers.Finicity.Clients = map[string]finicity.ClientConfig{
-		"acme": {Secrets: map[string]secret.Secret{"2026": secret.New("partner secret")}},
+		"acme": {Secrets: map[string]secret.Secret{"2026": read(t, "env:TEST_SECRET", "partner secret")}},
 	}
 	want.Providers.Vezgo.Enabled = true
 	want.Providers.Vezgo.Verification = provider.ModeReport
-	same := cmp.Comparer(func(a, b secret.Secret) bool { return a.Equal(b.Reveal()) })
-	if diff := cmp.Diff(want, got, same); diff != "" {
+	if diff := cmp.Diff(want, got, sameSecret); diff != "" {
 		t.Errorf("the configuration differs (-want +got):\n%s", diff)
 	}
 }
 
+var sameSecret = cmp.Comparer(func(a, b secret.Secret) bool { return a == b })
+
+// read returns a secret as it is when it was read.
+func read(t *testing.T, reference, value string) secret.Secret {
+	t.Helper()
+	_, name, _ := strings.Cut(reference, ":")
+	s, err := secret.Resolve(reference, []string{name + "=" + value})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestLoadRefuses(t *testing.T) {
-	t.Setenv("TEST_SECRET", "partner secret")
 	for name, test := range map[string]struct {
 		yaml    string
 		environ []string
@@ -183,7 +195,7 @@ func TestLoadRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeConfig(t, test.yaml)
-			_, err := Load(path, test.environ)
+			_, err := Load(path, append(test.environ, "TEST_SECRET=partner secret"))
 			if err == nil {
 				t.Fatal("the configuration was accepted")
 			}
@@ -326,11 +338,10 @@ func TestLoadWithoutFile(t *testing.T) {
 
 // Every key is set by its variable, whatever its type.
 func TestEveryKeyIsSetByTheEnvironment(t *testing.T) {
-	t.Setenv("TEST_SECRET", "s")
 	for _, k := range keys(reflect.ValueOf(new(DefaultConfig())).Elem()) {
 		text, want := sample(t, k)
 		config := DefaultConfig()
-		if err := config.Override("", []string{envName(k.path) + "=" + text}); err != nil {
+		if err := config.Override("", []string{envName(k.path) + "=" + text, "TEST_SECRET=s"}); err != nil {
 			t.Errorf("%s=%s: %v", envName(k.path), text, err)
 			continue
 		}
@@ -359,7 +370,7 @@ func sample(t *testing.T, k key) (text, printed string) {
 	case provider.Mode:
 		return "report", "report"
 	case secret.Secret:
-		return "env:TEST_SECRET", "[secret]"
+		return "env:TEST_SECRET", "env:TEST_SECRET"
 	case map[string]finicity.ClientConfig:
 		return "{a: {verification: off}}", "map[a:{map[] off <nil>}]"
 	}
@@ -380,22 +391,74 @@ func sample(t *testing.T, k key) (text, printed string) {
 	}
 }
 
-func TestPrintedConfigurationHasNoSecret(t *testing.T) {
-	t.Setenv("TEST_SECRET", "hunter2")
-	config, err := Load(writeConfig(t, valid), nil)
+// What is printed has the references of secrets, and is the same configuration.
+func TestPrintedConfigurationLoadsAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"TEST_SECRET=hunter2"}
+	path := writeConfig(t, valid+`
+      strict:
+        verification: report
+        secrets: {a.b: file:`+file+`}
+        required_header: {name: X-Key, secret: env:TEST_SECRET}
+`)
+	config, err := Load(path, environ)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !config.Providers.Finicity.Clients["strict"].RequiredHeader.Secret.Equal("hunter2") {
+		t.Error("the secret of the header was not read")
 	}
 	text, err := yaml.Dump(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), "[secret]") || strings.Contains(string(text), "hunter2") {
-		t.Errorf("printed:\n%s", text)
+	for _, want := range []string{"env:TEST_SECRET", "file:" + file} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("printed without %s:\n%s", want, text)
+		}
 	}
-	var again Config
-	if found := checkAndLoad(&again, text, "", func(line int) string { return fmt.Sprint("line ", line) }); strings.Contains(fmt.Sprint(found.problems), "unknown key") {
-		t.Errorf("what is printed is no configuration: %v", found.problems)
+	if strings.Contains(string(text), "hunter2") {
+		t.Errorf("a secret is printed:\n%s", text)
+	}
+	again, err := Load(writeConfig(t, string(text)), environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config, again, sameSecret, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("what is printed is another configuration (-want +got):\n%s", diff)
+	}
+}
+
+// Secrets that cannot be read are named by their keys, among the other problems,
+// and nothing else is said of them.
+func TestLoadNamesUnreadableSecrets(t *testing.T) {
+	t.Setenv("OF_THE_PROCESS", "hunter2") // only the given environment is looked into
+	none := filepath.Join(t.TempDir(), "none")
+	path := writeConfig(t, `
+log: {format: xml}
+providers:
+  finicity:
+    enabled: true
+    clients:
+      acme:
+        secrets: {new: env:OF_THE_PROCESS, old: file:`+none+`}
+        required_header: {name: X-Key, secret: env:EMPTY}
+  vezgo: {enabled: true}
+`)
+	_, err := Load(path, []string{"EMPTY=", "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_URL_SECRET=env:NOT_SET"})
+	if err == nil {
+		t.Fatal("the configuration was accepted")
+	}
+	want := `providers.finicity.clients.acme.secrets.new: the environment variable OF_THE_PROCESS is empty or not set, and a secret is to be read from it
+providers.finicity.clients.acme.secrets.old: read a secret: open ` + none + `: no such file or directory
+providers.finicity.clients.acme.required_header.secret: the environment variable EMPTY is empty or not set, and a secret is to be read from it
+providers.vezgo.url_secret: the environment variable NOT_SET is empty or not set, and a secret is to be read from it
+log.format: "xml" is no format: choose text or json`
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("the problems differ (-want +got):\n%s", diff)
 	}
 }
 

@@ -18,7 +18,7 @@ func newConfig(std streams) *cobra.Command {
 	var checked string
 	check := &cobra.Command{
 		Use:   "check",
-		Short: "Say what is wrong with a configuration",
+		Short: "Report what is wrong with a configuration",
 		Long:  "check reports every problem of a configuration at once, and ends with 2 if there is one.",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -35,7 +35,7 @@ func newConfig(std streams) *cobra.Command {
 	var env bool
 	show := &cobra.Command{
 		Use:   "print",
-		Short: "Print the configuration in force, without secrets",
+		Short: "Print the configuration in force, with the references of secrets",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			config, err := load(printed, std.environ)

@@ -74,7 +74,7 @@ func keptSecret(path string) (secret.Secret, error) {
 			return secret.Secret{}, err
 		}
 	}
-	return secret.Resolve("file:" + path)
+	return secret.Resolve("file:"+path, nil)
 }
 
 // explain warns, and says how to use the gateway.

@@ -94,11 +94,14 @@ func (c *command) wait() int {
 	return code
 }
 
+// testEnviron has the secret of the client acme in some tests.
+var testEnviron = []string{"TEST_SECRET=partner secret"}
+
 // execute runs a command to its end.
 func execute(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = run(t.Context(), args, streams{out: &o, err: &e})
+	code = run(t.Context(), args, streams{out: &o, err: &e, environ: testEnviron})
 	return code, o.String(), e.String()
 }
 

@@ -117,7 +117,6 @@ func TestDevelopmentListensOnLocalhostOnly(t *testing.T) {
 func TestServeEnforcesWhatIsConfigured(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	t.Setenv("TEST_SECRET", "partner secret")
 	path := filepath.Join(dir, "gateway.yaml")
 	config := `
 store: {path: ` + filepath.Join(dir, "store") + `}
@@ -128,7 +127,7 @@ providers:
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	gateway := serve(t, "WEBHOOK_GATEWAY_CONFIG="+path)
+	gateway := serve(t, append(testEnviron, "WEBHOOK_GATEWAY_CONFIG="+path)...)
 	if strings.Contains(gateway.err.String(), "DEVELOPMENT") {
 		t.Error("a configured gateway runs for development")
 	}

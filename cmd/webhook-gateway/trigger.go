@@ -55,7 +55,7 @@ unless --secret names another. It ends with 1 if a delivery is not answered 200.
 			if err != nil {
 				return err
 			}
-			secrets, err := o.secrets()
+			secrets, err := o.secrets(std.environ)
 			if err != nil {
 				return err
 			}
@@ -140,7 +140,7 @@ func (o triggerOptions) deliveries(types []string) ([]delivery, error) {
 }
 
 // secrets returns the secrets by the name of the provider.
-func (o triggerOptions) secrets() (map[string]secret.Secret, error) {
+func (o triggerOptions) secrets(environ []string) (map[string]secret.Secret, error) {
 	kept := filepath.Join(server.DefaultConfig().Store.Path, devSecretFile)
 	if o.secret == "" {
 		if _, err := os.Stat(kept); err == nil {
@@ -155,7 +155,7 @@ func (o triggerOptions) secrets() (map[string]secret.Secret, error) {
 		if s.ref == "" {
 			continue
 		}
-		resolved, err := secret.Resolve(s.ref)
+		resolved, err := secret.Resolve(s.ref, environ)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("%s: %w", s.flag, err)}
 		}

@@ -79,12 +79,14 @@ func TestResolve(t *testing.T) {
 		}
 		return path
 	}
-	t.Setenv("A_SECRET", value)
-	t.Setenv("AN_EMPTY_SECRET", "")
+	environ := []string{"A_SECRET_TOO=x", "A_SECRET=" + value, "AN_EMPTY_SECRET=", "WITH_SIGN=a=b"}
+	t.Setenv("OF_THE_PROCESS", value) // only what is given is looked into
 	for _, test := range []struct {
 		name, ref, want, err string
 	}{
 		{"environment", "env:A_SECRET", value, ""},
+		{"environment, with a sign", "env:WITH_SIGN", "a=b", ""},
+		{"environment of the process", "env:OF_THE_PROCESS", "", "OF_THE_PROCESS is empty or not set"},
 		{"environment, not set", "env:NO_SUCH_SECRET", "", "NO_SUCH_SECRET is empty or not set"},
 		{"environment, empty", "env:AN_EMPTY_SECRET", "", "AN_EMPTY_SECRET is empty or not set"},
 		{"file", "file:" + write("plain", value), value, ""},
@@ -98,10 +100,13 @@ func TestResolve(t *testing.T) {
 		{"a value with a colon", "plain:" + value, "", "env:NAME or file:PATH"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := secret.Resolve(test.ref)
+			s, err := secret.Resolve(test.ref, environ)
 			if test.err == "" {
 				if err != nil || s.Reveal() != test.want {
 					t.Errorf("the secret is %q, the error %v", s.Reveal(), err)
+				}
+				if got := fmt.Sprint(s); got != test.ref {
+					t.Errorf("it is printed as %s, want %s", got, test.ref)
 				}
 				return
 			}
@@ -116,25 +121,43 @@ func TestResolve(t *testing.T) {
 }
 
 func TestResolveMissingFileIsNotExist(t *testing.T) {
-	_, err := secret.Resolve("file:" + filepath.Join(t.TempDir(), "none"))
+	_, err := secret.Resolve("file:"+filepath.Join(t.TempDir(), "none"), nil)
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the error is %v", err)
 	}
 }
 
-func TestUnmarshalText(t *testing.T) {
-	t.Setenv("A_SECRET", value)
-	var config struct {
+func TestUnmarshalReads(t *testing.T) {
+	type config struct {
 		Secret secret.Secret            `yaml:"secret"`
 		Map    map[string]secret.Secret `yaml:"map"`
+		None   secret.Secret            `yaml:"none"`
 	}
-	if err := yaml.Unmarshal([]byte("secret: env:A_SECRET\nmap: {key: env:A_SECRET}\n"), &config); err != nil {
+	var c config
+	const text = "secret: env:A_SECRET\nmap: {key: env:A_SECRET}\n"
+	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
 		t.Fatal(err)
 	}
-	if !config.Secret.Equal(value) || !config.Map["key"].Equal(value) {
-		t.Error("the secret was not read")
+	if !c.Secret.IsUnread() || !c.Secret.IsZero() || !c.Map["key"].IsUnread() {
+		t.Error("the value was read while the text was parsed")
 	}
-	err := yaml.Unmarshal([]byte("\nsecret: "+value+"\n"), &config)
+	if err := c.Secret.Read([]string{"A_SECRET=" + value}); err != nil || !c.Secret.Equal(value) || c.Secret.IsUnread() {
+		t.Errorf("the secret was not read: %v", err)
+	}
+	if err := c.Secret.Read(nil); err == nil {
+		t.Error("a variable that is not set was read")
+	}
+
+	printed, err := yaml.Marshal(c)
+	if err != nil || strings.Contains(string(printed), value) {
+		t.Errorf("printed: %v\n%s", err, printed)
+	}
+	var again config
+	if err := yaml.Unmarshal(printed, &again); err != nil || fmt.Sprint(again) != fmt.Sprint(c) {
+		t.Errorf("what is printed is read as %v, %v", again, err)
+	}
+
+	err = yaml.Unmarshal([]byte("\nsecret: "+value+"\n"), &c)
 	if err == nil || strings.Contains(err.Error(), value) {
 		t.Errorf("the error is %v, want one without the value", err)
 	}

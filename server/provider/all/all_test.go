@@ -129,7 +129,6 @@ func TestNew(t *testing.T) {
 }
 
 func TestConfigYAML(t *testing.T) {
-	t.Setenv("PARTNER_SECRET", "partner-secret")
 	config := all.DefaultConfig()
 	err := yaml.Unmarshal([]byte(`
 finicity:
@@ -150,18 +149,20 @@ vezgo:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := config.Validate(); err != nil {
-		t.Fatal(err)
-	}
 	acme, reports := config.Finicity.Clients["acme"], config.Finicity.Clients["reports"]
-	if !acme.Secrets["current"].Equal("partner-secret") || !acme.RequiredHeader.Secret.Equal("partner-secret") || acme.Verification != nil {
+	if !acme.Secrets["current"].IsUnread() || !acme.RequiredHeader.Secret.IsUnread() || acme.Verification != nil {
 		t.Errorf("the client acme is %v", acme)
 	}
 	if reports.Verification == nil || *reports.Verification != provider.ModeReport {
 		t.Errorf("the verification of the client reports is %v", reports.Verification)
 	}
-	if config.Vezgo.Verification != provider.ModeOff || !config.Vezgo.URLSecret.Equal("partner-secret") {
+	if config.Vezgo.Verification != provider.ModeOff || !config.Vezgo.URLSecret.IsUnread() {
 		t.Errorf("vezgo is %v", config.Vezgo)
+	}
+	// Nobody has read the secrets, and without one nothing is let in.
+	if err := config.Validate(); err == nil || !strings.Contains(err.Error(), "finicity.clients.acme.secrets.current: ") ||
+		!strings.Contains(err.Error(), "vezgo.url_secret: ") {
+		t.Errorf("the error is %v", err)
 	}
 	if !reflect.DeepEqual(config.Vezgo.SourceAddresses, vezgo.DefaultConfig().SourceAddresses) {
 		t.Errorf("the addresses are %q", config.Vezgo.SourceAddresses)

@@ -54,6 +54,9 @@ func (c Config) Validate() error {
 		errs = append(errs, fielderr.New("source_addresses",
 			"give the addresses that Vezgo sends from, or leave out the key for the documented ones"))
 	}
+	if c.URLSecret.IsUnread() { // it would not be asked for
+		errs = append(errs, fielderr.New("url_secret", "the secret was not read"))
+	}
 	_, err := c.sources()
 	return errors.Join(append(errs, err)...)
 }
