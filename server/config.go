@@ -63,8 +63,49 @@ const EnginePebble = "pebble"
 type Store struct {
 	// Engine is EnginePebble, the only one at present.
 	Engine string `yaml:"engine"`
+	// Pebble is what only this engine needs to know.
+	Pebble Pebble `yaml:"pebble"`
+	// Retention is how long events are kept.
+	Retention Retention `yaml:"retention"`
+	// DedupWindow is how long the event id of a stored event is remembered at
+	// least; at most twice as long. It does not depend on Retention. At least 168h.
+	DedupWindow time.Duration `yaml:"dedup_window"`
+}
 
-	pebblelog.Config `yaml:",inline"`
+// Pebble configures the engine EnginePebble.
+type Pebble struct {
+	// Path of the folder of the log. It is created if it does not exist.
+	Path string `yaml:"path"`
+}
+
+// Retention is how long events are kept. The limit that is reached first holds.
+type Retention struct {
+	// MaxAge of an event; 0 is without limit.
+	MaxAge time.Duration `yaml:"max_age"`
+	// MaxBytes of all events, before compression; 0 is without limit. The newest
+	// event is always kept.
+	MaxBytes uint64 `yaml:"max_bytes"`
+	// Interval between two checks.
+	Interval time.Duration `yaml:"interval"`
+}
+
+func defaultStore() Store {
+	config := pebblelog.DefaultConfig()
+	return Store{
+		Engine:      EnginePebble,
+		Pebble:      Pebble{Path: "data"},
+		Retention:   Retention(config.Retention),
+		DedupWindow: config.DedupWindow,
+	}
+}
+
+// pebblelog returns the configuration of the engine EnginePebble.
+func (s Store) pebblelog() pebblelog.Config {
+	return pebblelog.Config{
+		Path:        s.Pebble.Path,
+		Retention:   pebblelog.Retention(s.Retention),
+		DedupWindow: s.DedupWindow,
+	}
 }
 
 // Shutdown configures how the gateway ends.
@@ -85,17 +126,15 @@ type Debug struct {
 // DefaultConfig returns the configuration that is in force where nothing else is
 // given.
 func DefaultConfig() Config {
-	config := Config{
+	return Config{
 		Listen:    Listen{Webhooks: ":8080", GRPC: ":9090", InternalHTTP: ":8081"},
 		Log:       Log{Level: slog.LevelInfo, Format: "text"},
 		Webhooks:  webhook.DefaultConfig(),
 		Providers: all.DefaultConfig(),
-		Store:     Store{Engine: EnginePebble, Config: pebblelog.DefaultConfig()},
+		Store:     defaultStore(),
 		Subscribe: eventservice.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second},
 	}
-	config.Store.Path = "data"
-	return config
 }
 
 // Validate returns all that is wrong with the configuration, one line for each
@@ -161,11 +200,18 @@ func (l Log) validate() error {
 }
 
 func (s Store) validate() error {
-	var engine error
+	var errs []error
 	if s.Engine != EnginePebble {
-		engine = fielderr.New("engine", "%q is no engine: choose %s", s.Engine, EnginePebble)
+		errs = append(errs, fielderr.New("engine", "%q is no engine: choose %s", s.Engine, EnginePebble))
 	}
-	return errors.Join(engine, s.Config.Validate()) //nolint:staticcheck // the name says that it is not the gateway's
+	for _, problem := range fielderr.All(s.pebblelog().Validate()) {
+		if problem.Path == "path" { // the rest is shared by all engines
+			errs = append(errs, fielderr.In("pebble", problem))
+		} else {
+			errs = append(errs, problem)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (s Shutdown) validate() error {

@@ -39,12 +39,12 @@ func TestLoad(t *testing.T) {
 	path := writeConfig(t, valid+`
 listen: {webhooks: "127.0.0.1:1"}
 log: {level: debug, format: json}
-store: {path: /from/file, retention: {max_age: 48h}}
+store: {pebble: {path: /from/file}, retention: {max_age: 48h}}
 shutdown: {timeout: 5s}
 `)
 	got, err := Load(path, []string{
 		"TEST_SECRET=partner secret",
-		"WEBHOOK_GATEWAY_STORE_PATH=/from/env",
+		"WEBHOOK_GATEWAY_STORE_PEBBLE_PATH=/from/env",
 		"WEBHOOK_GATEWAY_LISTEN_GRPC=[::1]:2",
 		"WEBHOOK_GATEWAY_WEBHOOKS_TRUSTED_PROXIES=[10.0.0.0/8, fd00::/8]",
 		"WEBHOOK_GATEWAY_DEBUG_PPROF=true",
@@ -67,7 +67,7 @@ shutdown: {timeout: 5s}
 	want := DefaultConfig()
 	want.Listen.Webhooks, want.Listen.GRPC = "127.0.0.1:1", "[::1]:2"
 	want.Log.Level, want.Log.Format = -4, "json"
-	want.Store.Path, want.Store.Retention.MaxAge = "/from/env", 48*time.Hour
+	want.Store.Pebble.Path, want.Store.Retention.MaxAge = "/from/env", 48*time.Hour
 	want.Webhooks.TrustedProxies = []string{"10.0.0.0/8", "fd00::/8"}
 	want.Shutdown.Timeout = 5 * time.Second
 	want.Debug.Pprof = true
@@ -143,9 +143,9 @@ func TestLoadRefuses(t *testing.T) {
 		},
 		"all values at once": {
 			yaml:    valid + "log: {format: xml}\nlisten: {grpc: nowhere}\n",
-			environ: []string{"WEBHOOK_GATEWAY_STORE_PATH=", "WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s"},
+			environ: []string{"WEBHOOK_GATEWAY_STORE_PEBBLE_PATH=", "WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s"},
 			want: []string{
-				`log.format: "xml"`, `listen.grpc: "nowhere"`, "store.path: ", "shutdown.timeout: must be a positive duration such as 30s, not -1s",
+				`log.format: "xml"`, `listen.grpc: "nowhere"`, "store.pebble.path: ", "shutdown.timeout: must be a positive duration such as 30s, not -1s",
 			},
 		},
 		"no provider":    {want: []string{"providers: no provider is enabled: set finicity.enabled or vezgo.enabled"}},
@@ -153,9 +153,9 @@ func TestLoadRefuses(t *testing.T) {
 		"shutdown delay": {yaml: valid + "shutdown: {delay: 20s}\n", want: []string{"shutdown.delay: must be 0 to half of shutdown.timeout (30s), not 20s"}},
 		"unknown variables": {
 			yaml:    valid,
-			environ: []string{"WEBHOOK_GATEWAY_STORE_PAHT=x", "WEBHOOK_GATEWAY_MY_FINICITY_KEY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},
+			environ: []string{"WEBHOOK_GATEWAY_STORE_PEBBLE_PAHT=x", "WEBHOOK_GATEWAY_MY_FINICITY_KEY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},
 			want: []string{
-				"WEBHOOK_GATEWAY_STORE_PAHT sets no key: did you mean WEBHOOK_GATEWAY_STORE_PATH?",
+				"WEBHOOK_GATEWAY_STORE_PEBBLE_PAHT sets no key: did you mean WEBHOOK_GATEWAY_STORE_PEBBLE_PATH?",
 				"WEBHOOK_GATEWAY_MY_FINICITY_KEY sets no key: names with the prefix WEBHOOK_GATEWAY_ are reserved",
 				"WEBHOOK_GATEWAY_STORE_PORT sets no key",
 			},

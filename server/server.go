@@ -79,7 +79,7 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 }
 
 func (s *Server) build(ctx context.Context) error {
-	log, err := pebblelog.Open(s.config.Store.Config, s.logger)
+	log, err := pebblelog.Open(s.config.Store.pebblelog(), s.logger)
 	if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}

@@ -30,7 +30,7 @@ func testConfig(t *testing.T) Config {
 	t.Helper()
 	config := DefaultConfig()
 	config.Listen = Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
-	config.Store.Path = t.TempDir()
+	config.Store.Pebble.Path = t.TempDir()
 	config.Providers.Vezgo.Enabled = true
 	config.Providers.Vezgo.Verification = provider.ModeOff
 	config.Shutdown.Timeout = 20 * time.Second

@@ -49,7 +49,7 @@ func startGateway(ctx context.Context, s *settings, store string) (*process, err
 	text := fmt.Sprintf(`
 listen: {webhooks: %q, grpc: %q, internal_http: %q}
 log: {level: warn}
-store: {path: %q}
+store: {pebble: {path: %q}}
 providers:
   finicity:
     enabled: true

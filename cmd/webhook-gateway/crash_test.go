@@ -159,7 +159,7 @@ func newCrashLoad(t *testing.T) *crashLoad {
 			"WEBHOOK_GATEWAY_LISTEN_WEBHOOKS=127.0.0.1:0",
 			"WEBHOOK_GATEWAY_LISTEN_GRPC=127.0.0.1:0",
 			"WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=127.0.0.1:0",
-			"WEBHOOK_GATEWAY_STORE_PATH=" + filepath.Join(t.TempDir(), "store"),
+			"WEBHOOK_GATEWAY_STORE_PEBBLE_PATH=" + filepath.Join(t.TempDir(), "store"),
 			"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_ENABLED=true",
 			"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS={crash: {secrets: {k: 'file:" + path + "'}}}",
 			"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true",

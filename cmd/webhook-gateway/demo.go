@@ -52,7 +52,7 @@ func demo(ctx context.Context, w io.Writer, dir string) (err error) {
 	config := server.DefaultConfig()
 	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
 	config.Log.Level = slog.LevelError // the refusals below are a part of the story
-	config.Store.Path = filepath.Join(dir, "data")
+	config.Store.Pebble.Path = filepath.Join(dir, "data")
 	s := secret.New(rand.Text())
 	acceptDevelopment(&config, s)
 	config.Providers.Vezgo.Verification = provider.ModeEnforce

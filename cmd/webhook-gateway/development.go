@@ -34,7 +34,7 @@ func developmentConfig(environ []string) (server.Config, *development, error) {
 	if err := config.Override("", environ); err != nil {
 		return server.Config{}, nil, usageError{err}
 	}
-	dev := &development{secretPath: filepath.Join(config.Store.Path, devSecretFile)}
+	dev := &development{secretPath: filepath.Join(config.Store.Pebble.Path, devSecretFile)}
 	s, err := keptSecret(dev.secretPath)
 	if err != nil {
 		return server.Config{}, nil, fmt.Errorf("keep a Finicity secret for development: %w", err)

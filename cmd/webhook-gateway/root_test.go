@@ -78,7 +78,7 @@ func TestConfigPrint(t *testing.T) {
 	if !strings.Contains(out, "acme:") || !strings.Contains(out, "k: env:TEST_SECRET") || strings.Contains(out, "partner secret") {
 		t.Errorf("printed:\n%s", out)
 	}
-	if out := mustExecute(t, "config", "print", "--env", "--config", path); !strings.Contains(out, "WEBHOOK_GATEWAY_STORE_PATH\n") {
+	if out := mustExecute(t, "config", "print", "--env", "--config", path); !strings.Contains(out, "WEBHOOK_GATEWAY_STORE_PEBBLE_PATH\n") {
 		t.Errorf("printed:\n%s", out)
 	}
 	mustExecute(t, "config", "check", "--config", path)

@@ -21,7 +21,7 @@ func newServe(std streams) *cobra.Command {
 subscribers, finishes what is in flight and ends within shutdown.timeout.
 
 The configuration is one YAML file; every key can also be set by the environment,
-such as WEBHOOK_GATEWAY_STORE_PATH for store.path.
+such as WEBHOOK_GATEWAY_STORE_PEBBLE_PATH for store.pebble.path.
 
 Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
 DEVELOPMENT: it listens on localhost only, keeps its store in ./data, takes both

@@ -119,7 +119,7 @@ func TestServeEnforcesWhatIsConfigured(t *testing.T) {
 	t.Chdir(dir)
 	path := filepath.Join(dir, "gateway.yaml")
 	config := `
-store: {path: ` + filepath.Join(dir, "store") + `}
+store: {pebble: {path: ` + filepath.Join(dir, "store") + `}}
 providers:
   finicity: {enabled: true, clients: {acme: {secrets: {k: env:TEST_SECRET}}}}
   vezgo: {enabled: true}

@@ -42,7 +42,7 @@ func newTrigger(std streams) *cobra.Command {
 		Long: `trigger plays the providers: it sends a gateway realistic deliveries over HTTP,
 signed as the provider signs, each under a new event id, and prints the answers.
 
-The Finicity secret is that of a gateway for development (` + server.DefaultConfig().Store.Path + `/` + devSecretFile + `)
+The Finicity secret is that of a gateway for development (` + server.DefaultConfig().Store.Pebble.Path + `/` + devSecretFile + `)
 unless --secret names another. It ends with 1 if a delivery is not answered 200.`,
 		Example: `  webhook-gateway trigger finicity.added SyncError
   webhook-gateway trigger --all
@@ -141,7 +141,7 @@ func (o triggerOptions) deliveries(types []string) ([]delivery, error) {
 
 // secrets returns the secrets by the name of the provider.
 func (o triggerOptions) secrets(environ []string) (map[string]secret.Secret, error) {
-	kept := filepath.Join(server.DefaultConfig().Store.Path, devSecretFile)
+	kept := filepath.Join(server.DefaultConfig().Store.Pebble.Path, devSecretFile)
 	if o.secret == "" {
 		if _, err := os.Stat(kept); err == nil {
 			o.secret = "file:" + kept

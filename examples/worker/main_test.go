@@ -23,7 +23,7 @@ import (
 func TestWorker(t *testing.T) {
 	config := server.DefaultConfig()
 	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
-	config.Store.Path = t.TempDir()
+	config.Store.Pebble.Path = t.TempDir()
 	config.Providers.Vezgo.Enabled = true
 	config.Providers.Vezgo.Verification = provider.ModeOff
 	gateway, err := server.New(t.Context(), config, slog.New(slog.DiscardHandler))

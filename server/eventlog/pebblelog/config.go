@@ -13,23 +13,23 @@ const minDedupWindow = 7 * 24 * time.Hour
 // Config configures a log.
 type Config struct {
 	// Path of the folder of the log. It is created if it does not exist.
-	Path string `yaml:"path"`
+	Path string
 	// Retention is how long events are kept.
-	Retention Retention `yaml:"retention"`
+	Retention Retention
 	// DedupWindow is how long the event id of a stored event is remembered at
 	// least; at most twice as long. It does not depend on Retention. At least 168h.
-	DedupWindow time.Duration `yaml:"dedup_window"`
+	DedupWindow time.Duration
 }
 
-// Retention is how long events are kept. What comes first holds.
+// Retention is how long events are kept. The limit that is reached first holds.
 type Retention struct {
 	// MaxAge of an event; 0 is without limit.
-	MaxAge time.Duration `yaml:"max_age"`
+	MaxAge time.Duration
 	// MaxBytes of all events, before compression; 0 is without limit. The newest
 	// event is always kept.
-	MaxBytes uint64 `yaml:"max_bytes"`
+	MaxBytes uint64
 	// Interval between two checks.
-	Interval time.Duration `yaml:"interval"`
+	Interval time.Duration
 }
 
 // DefaultConfig returns a configuration that lacks only the path.
