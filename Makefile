@@ -1,9 +1,10 @@
-# `make` lists the targets. Everything runs from go.mod: only Go is needed.
+# `make` lists the targets. Everything runs from go.mod and .ci/tools.mod: only Go is
+# needed.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
 GO ?= go
-LINT := $(GO) tool -modfile=.ci/lint.mod golangci-lint
+LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 BUF := $(GO) tool buf
 
 .PHONY: help
