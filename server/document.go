@@ -23,7 +23,7 @@ import (
 // which may be a secret at a place where none belongs. So none of them that is
 // about a value is passed on.
 type checker struct {
-	// Place is where a line is, in front of each problem.
+	// Place names a line, as each problem begins.
 	place    func(line int) string
 	problems []error
 	// Doubtful are the paths of the values that do not fit.
@@ -32,6 +32,8 @@ type checker struct {
 	// not fit. A mapping that is used twice is checked twice before it is changed.
 	mappings []*yaml.Node
 	misfits  map[*yaml.Node]bool
+	// Merging are those whose keys are being taken over by others.
+	merging map[*yaml.Node]bool
 	// Empty: there is no document.
 	empty bool
 }
@@ -39,7 +41,7 @@ type checker struct {
 // checkAndLoad loads a text of one YAML document, or none, into what target points
 // to. Path is the key that the target has.
 func checkAndLoad(target any, text []byte, path string, place func(line int) string) *checker {
-	c := &checker{place: place, misfits: make(map[*yaml.Node]bool)}
+	c := &checker{place: place, misfits: make(map[*yaml.Node]bool), merging: make(map[*yaml.Node]bool)}
 	var documents []yaml.Node
 	if err := yaml.Load(text, &documents, yaml.WithAllDocuments()); err != nil {
 		c.reportYAML(path, err)
@@ -157,6 +159,12 @@ func (c *checker) checkMerge(node *yaml.Node, t reflect.Type, path string) bool 
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
+	if c.merging[node] {
+		c.report(node.Line, path, "the mapping takes over itself (<<)")
+		return false
+	}
+	c.merging[node] = true
+	defer delete(c.merging, node)
 	if node.Kind != yaml.SequenceNode {
 		return c.checkMapping(node, t, path)
 	}
@@ -206,7 +214,7 @@ func (c *checker) checkValue(node *yaml.Node, t reflect.Type, path string) bool 
 	text, ok := value.(encoding.TextUnmarshaler)
 	switch {
 	case ok && t != reflect.TypeFor[slog.Level]():
-		// Of another node it is the empty text, which tells what is expected as well.
+		// A node of another kind has the empty text, whose error is as good.
 		if err := text.UnmarshalText([]byte(node.Value)); err != nil {
 			c.report(node.Line, path, "%v", err)
 			return false

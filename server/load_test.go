@@ -298,7 +298,10 @@ func TestLoadSaysWhatIsExpected(t *testing.T) {
 		"store: {retention: {max_bytes: -1}}\n":              "store.retention.max_bytes: must be a whole number, 0 or more",
 		"webhooks: {trusted_proxies: x}\n":                   "webhooks.trusted_proxies: must be a list",
 		"shutdown: {timeout: 5}\n":                           "shutdown.timeout: must be a duration",
-		"[a]\n":                                              "FILE:1: must be a mapping with the keys listen, log",
+		"listen: &x {<<: *x}\n":                              "listen: the mapping takes over itself",
+		"listen: &x {<<: [*x]}\n":                            "listen: the mapping takes over itself",
+		"providers: {finicity: {clients: &x {a: *x}}}\n":     "unknown key providers.finicity.clients.a.a",
+		"[a]\n": "FILE:1: must be a mapping with the keys listen, log",
 	} {
 		path := writeConfig(t, yaml)
 		_, err := Load(path, nil)

@@ -47,7 +47,7 @@ func TestCrashWithWorkers(t *testing.T) {
 		p = startProcess(t, binary, environ)
 	}
 	stop := team.work(t, p.grpc)
-	for !settled(t, p.grpc) { // what was lost would keep the cursor from the head for ever
+	for !settled(t, p.grpc) { // what was lost would keep the cursor from the head forever
 		<-team.delivered
 	}
 	stop()
@@ -57,7 +57,7 @@ func TestCrashWithWorkers(t *testing.T) {
 	p.terminate(t)
 }
 
-// settled says whether every event is settled.
+// settled reports whether every event is settled.
 func settled(t *testing.T, address string) bool {
 	t.Helper()
 	conn, err := dial(address)
