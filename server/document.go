@@ -187,13 +187,14 @@ func (c *checker) checkPair(name, value *yaml.Node, t reflect.Type, path string)
 			return c.check(value, f.typ, join(path, f.name))
 		}
 	}
-	message := "known here are " + strings.Join(names, ", ")
+	unknown := join(path, fielderr.Key(name.Value))
 	if like := nearest(name.Value, names); like != "" {
-		message = fmt.Sprintf("did you mean %s?", join(path, like))
+		meant := join(path, like)
+		c.report(name.Line, unknown, "unknown key: did you mean %s?", meant)
+		c.doubtful = append(c.doubtful, meant)
+	} else {
+		c.report(name.Line, unknown, "unknown key: known here are %s", strings.Join(names, ", "))
 	}
-	c.problems = append(c.problems, fmt.Errorf("%s: unknown key %s: %s",
-		c.place(name.Line), join(path, fielderr.Key(name.Value)), message))
-	c.doubtful = append(c.doubtful, path) // whatever the key was meant to be
 	return false
 }
 

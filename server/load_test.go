@@ -103,23 +103,23 @@ func TestLoadRefuses(t *testing.T) {
 	}{
 		"unknown key": {
 			yaml: valid + "listn: {}\n",
-			want: []string{"FILE:7: unknown key listn: did you mean listen?"},
+			want: []string{"FILE:7: listn: unknown key: did you mean listen?"},
 		},
 		"unknown inner key": {
 			yaml: valid + "store:\n  retention:\n    max_agee: 1h\n",
-			want: []string{"FILE:9: unknown key store.retention.max_agee: did you mean store.retention.max_age?"},
+			want: []string{"FILE:9: store.retention.max_agee: unknown key: did you mean store.retention.max_age?"},
 		},
 		"unknown key like no other": {
 			yaml: valid + "shutdown: {xylophone: 1}\n",
-			want: []string{"FILE:7: unknown key shutdown.xylophone: known here are timeout, delay"},
+			want: []string{"FILE:7: shutdown.xylophone: unknown key: known here are timeout, delay"},
 		},
 		"unknown key in a map": {
 			yaml: valid + "      other:\n        secret: env:TEST_SECRET\n",
-			want: []string{"FILE:8: unknown key providers.finicity.clients.other.secret: did you mean providers.finicity.clients.other.secrets?"},
+			want: []string{"FILE:8: providers.finicity.clients.other.secret: unknown key: did you mean providers.finicity.clients.other.secrets?"},
 		},
 		"unknown key by an alias": {
 			yaml: "listen: &a {http: x}\nstore: *a\n",
-			want: []string{"FILE:1: unknown key listen.http", "FILE:1: unknown key store.http"},
+			want: []string{"FILE:1: listen.http: unknown key", "FILE:1: store.http: unknown key"},
 		},
 		"duplicate key": {
 			yaml: valid + "listen: {}\nlisten: {}\n",
@@ -173,7 +173,7 @@ func TestLoadRefuses(t *testing.T) {
 		"unknown key in a variable": {
 			yaml:    valid,
 			environ: []string{"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS={a: {secert: {}}}"},
-			want:    []string{"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS: unknown key providers.finicity.clients.a.secert"},
+			want:    []string{"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS: providers.finicity.clients.a.secert: unknown key"},
 		},
 		"secret in a variable": {
 			yaml:    valid,
@@ -248,7 +248,7 @@ subscribe: {max_streams: 0}
 FILE:4: webhooks.max_body_bytes: must be a whole number, not "many"
 FILE:16: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
 FILE:17: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
-FILE:23: unknown key providers.vezgo.urlsecret: did you mean providers.vezgo.url_secret?
+FILE:23: providers.vezgo.urlsecret: unknown key: did you mean providers.vezgo.url_secret?
 WEBHOOK_GATEWAY_SUBSCRIBE_DEFAULT_HEARTBEAT: subscribe.default_heartbeat: must be a duration such as 30s or 720h, not "soon"
 listen.webhooks: "nowhere" is no address: give host:port, such as :8080 or 127.0.0.1:8080
 listen.internal_http: ":8081" is taken by listen.grpc: give each listener a port of its own
@@ -262,6 +262,9 @@ providers.finicity.clients.acme.required_header.name: "X Secret" is no name of a
 providers.finicity.clients.acme.required_header.secret: the secret is empty
 providers.finicity.clients.reports.required_header.name: X-Finicity-Signature is the signature, choose another header
 providers.finicity.clients.reports.required_header.secret: the secret is empty
+providers.vezgo.clients[1]: the client id is empty
+providers.vezgo.source_addresses[0]: "here" is neither an address nor a network such as 192.0.2.0/24
+providers.vezgo.source_addresses[2]: write the IPv4-mapped network "::ffff:10.0.0.0/104" as IPv4
 store.engine: "paper" is no engine: choose pebble
 store.retention.interval: must be a positive duration such as 1m, not 0s
 store.dedup_window: must be at least 168h0m0s, as long as providers may retry; not 1h0m0s
@@ -300,7 +303,7 @@ func TestLoadSaysWhatIsExpected(t *testing.T) {
 		"shutdown: {timeout: 5}\n":                           "shutdown.timeout: must be a duration",
 		"listen: &x {<<: *x}\n":                              "listen: the mapping takes over itself",
 		"listen: &x {<<: [*x]}\n":                            "listen: the mapping takes over itself",
-		"providers: {finicity: {clients: &x {a: *x}}}\n":     "unknown key providers.finicity.clients.a.a",
+		"providers: {finicity: {clients: &x {a: *x}}}\n":     "providers.finicity.clients.a.a: unknown key",
 		"[a]\n": "FILE:1: must be a mapping with the keys listen, log",
 	} {
 		path := writeConfig(t, yaml)
