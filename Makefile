@@ -45,14 +45,14 @@ format: ## Format the Go code and the protos.
 	$(BUF) format --write
 	$(LINT) fmt ./...
 
-# Compared with the commit before, unless told otherwise.
-AGAINST ?= HEAD~1
+# Until the first release the API may break; from then on it is compared with the
+# last one.
+AGAINST ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 
 .PHONY: breaking
-breaking: ## Fail if the protos break users of those at AGAINST (default HEAD~1).
-	@if git cat-file -e '$(AGAINST):buf.yaml' 2>/dev/null; then \
-		$(BUF) breaking --against '.git#ref=$(AGAINST)' && echo "no breaking change since $(AGAINST)"; \
-	else echo "no protos at $(AGAINST) to compare with"; fi
+breaking: ## Fail if the protos break users of those at AGAINST (default: the last release).
+	@if [ -z '$(AGAINST)' ]; then echo "no release yet to compare the protos with"; \
+	else $(BUF) breaking --against '.git#ref=$(AGAINST)' && echo "no breaking change since $(AGAINST)"; fi
 
 FUZZTIME ?= 30s
 

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
-	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -29,8 +29,8 @@ type Config struct {
 	Providers all.Config `yaml:"providers"`
 	// Store configures the event log.
 	Store Store `yaml:"store"`
-	// Subscribe configures EventService.
-	Subscribe eventservice.Config `yaml:"subscribe"`
+	// Streams bounds the streams of EventService and SubscriptionService.
+	Streams stream.Config `yaml:"streams"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -132,7 +132,7 @@ func DefaultConfig() Config {
 		Webhooks:  webhook.DefaultConfig(),
 		Providers: all.DefaultConfig(),
 		Store:     defaultStore(),
-		Subscribe: eventservice.DefaultConfig(),
+		Streams:   stream.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second},
 	}
 }
@@ -144,9 +144,10 @@ func (c Config) Validate() error {
 		fielderr.In("listen", c.Listen.validate()),
 		fielderr.In("log", c.Log.validate()),
 		fielderr.In("webhooks", c.Webhooks.Validate()),
+		fielderr.In("webhooks", c.Webhooks.CheckSecretHeaders(c.Providers.SecretHeaders())),
 		fielderr.In("providers", c.Providers.Validate()),
 		fielderr.In("store", c.Store.validate()),
-		fielderr.In("subscribe", c.Subscribe.Validate()),
+		fielderr.In("streams", c.Streams.Validate()),
 		fielderr.In("shutdown", c.Shutdown.validate()),
 	)
 }

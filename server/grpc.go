@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 const (
@@ -30,13 +30,15 @@ const (
 	loopbackBuffer = 256 << 10
 )
 
-// buildGRPC makes the gRPC server with EventService, health and reflection, and
+// buildGRPC makes the gRPC server with both services, health and reflection, and
 // the connection to it within the process.
 func (s *Server) buildGRPC() {
+	watches, endWatching := context.WithCancel(context.Background())
+	s.endWatches = endWatching
 	s.grpcServer = grpc.NewServer(
-		grpc.ForceServerCodecV2(eventservice.Codec{}),
+		grpc.ForceServerCodecV2(stream.Codec{}),
 		// A connection refuses no stream: a caller would wait without a word. How many
-		// there may be is EventService's to say.
+		// there may be is for the services to say.
 		grpc.MaxConcurrentStreams(0),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -44,11 +46,13 @@ func (s *Server) buildGRPC() {
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
 		grpc.ChainUnaryInterceptor(recoverUnary(s.logger)),
-		grpc.ChainStreamInterceptor(recoverStream(s.logger)),
+		grpc.ChainStreamInterceptor(recoverStream(s.logger), endWatches(watches)),
 	)
+	s.closeLater("end the watches of health", func() error { s.endWatches(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })
 
 	webhookgatewayv1.RegisterEventServiceServer(s.grpcServer, s.events)
+	webhookgatewayv1.RegisterSubscriptionServiceServer(s.grpcServer, s.workers)
 	s.health = health.NewServer()
 	healthpb.RegisterHealthServer(s.grpcServer, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING) // until Run
@@ -59,7 +63,9 @@ func (s *Server) buildGRPC() {
 }
 
 func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
-	for _, service := range []string{"", webhookgatewayv1.EventService_ServiceDesc.ServiceName} {
+	for _, service := range []string{
+		"", webhookgatewayv1.EventService_ServiceDesc.ServiceName, webhookgatewayv1.SubscriptionService_ServiceDesc.ServiceName,
+	} {
 		s.health.SetServingStatus(service, status)
 	}
 }
@@ -80,6 +86,28 @@ func (s *Server) dialLoopback() (*grpc.ClientConn, error) {
 
 // recoverUnary turns a panic of a handler into INTERNAL: a fault in one call does
 // not end the process and with it all others.
+// endWatches returns an interceptor that ends the watches of health when ctx is
+// done: their clients never would, and a shutdown would wait for them.
+func endWatches(ctx context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if info.FullMethod != healthpb.Health_Watch_FullMethodName {
+			return handler(srv, stream)
+		}
+		watching, cancel := context.WithCancel(stream.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return handler(srv, watch{stream, watching})
+	}
+}
+
+// watch is a stream with another context.
+type watch struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // what a stream has
+}
+
+func (w watch) Context() context.Context { return w.ctx }
+
 func recoverUnary(logger *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 		defer func() {

@@ -105,6 +105,13 @@ func TestLoadRefuses(t *testing.T) {
 			yaml: valid + "listn: {}\n",
 			want: []string{"FILE:7: listn: unknown key: did you mean listen?"},
 		},
+		"a header with a secret is stored": {
+			yaml: valid + "      other: {verification: off, required_header: {name: x-token, secret: env:TEST_SECRET}}\nwebhooks: {stored_headers: [X-Token, User Agent]}\n",
+			want: []string{
+				"webhooks.stored_headers[0]: X-Token holds a required secret",
+				`webhooks.stored_headers[1]: "User Agent" is no name of an HTTP header`,
+			},
+		},
 		"unknown inner key": {
 			yaml: valid + "store:\n  retention:\n    max_agee: 1h\n",
 			want: []string{"FILE:9: store.retention.max_agee: unknown key: did you mean store.retention.max_age?"},
@@ -238,9 +245,9 @@ providers:
     source_addresses: [here, 10.0.0.1, "::ffff:10.0.0.0/104"]
     urlsecret: hunter2
 store: {engine: paper, retention: {interval: 0s}, dedup_window: 1h}
-subscribe: {max_streams: 0}
+streams: {max_streams: 0}
 `)
-	_, err := Load(path, []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s", "WEBHOOK_GATEWAY_SUBSCRIBE_DEFAULT_HEARTBEAT=soon"})
+	_, err := Load(path, []string{"WEBHOOK_GATEWAY_SHUTDOWN_TIMEOUT=-1s", "WEBHOOK_GATEWAY_STREAMS_DEFAULT_HEARTBEAT=soon"})
 	if err == nil {
 		t.Fatal("the configuration was accepted")
 	}
@@ -249,7 +256,7 @@ FILE:4: webhooks.max_body_bytes: must be a whole number, not "many"
 FILE:16: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
 FILE:17: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
 FILE:23: providers.vezgo.urlsecret: unknown key: did you mean providers.vezgo.url_secret?
-WEBHOOK_GATEWAY_SUBSCRIBE_DEFAULT_HEARTBEAT: subscribe.default_heartbeat: must be a duration such as 30s or 720h, not "soon"
+WEBHOOK_GATEWAY_STREAMS_DEFAULT_HEARTBEAT: streams.default_heartbeat: must be a duration such as 30s or 720h, not "soon"
 listen.webhooks: "nowhere" is no address: give host:port, such as :8080 or 127.0.0.1:8080
 listen.internal_http: ":8081" is taken by listen.grpc: give each listener a port of its own
 log.format: "xml" is no format: choose text or json
@@ -268,7 +275,7 @@ providers.vezgo.source_addresses[2]: write the IPv4-mapped network "::ffff:10.0.
 store.engine: "paper" is no engine: choose pebble
 store.retention.interval: must be a positive duration such as 1m, not 0s
 store.dedup_window: must be at least 168h0m0s, as long as providers may retry; not 1h0m0s
-subscribe.max_streams: must be at least 1, not 0
+streams.max_streams: must be at least 1, not 0
 shutdown.timeout: must be a positive duration such as 30s, not -1s`
 	if diff := cmp.Diff(strings.ReplaceAll(want, "FILE", path), err.Error()); diff != "" {
 		t.Errorf("the problems differ (-want +got):\n%s", diff)

@@ -105,7 +105,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 		cut func()
 	}{
 		{"finish the deliveries in flight", s.webhookServer.Shutdown, func() { _ = s.webhookServer.Close() }},
-		{"say goodbye to the subscribers", s.events.Drain, func() {}},
+		{"say goodbye to the subscribers", s.streams.Drain, func() {}},
 		{"finish the calls in flight", s.stopGRPC, s.grpcServer.Stop},
 		{"finish the HTTP requests in flight", s.internalServer.Shutdown, func() { _ = s.internalServer.Close() }},
 	} {
@@ -132,6 +132,7 @@ func half(ctx context.Context, step func(context.Context) error) error {
 
 // stopGRPC waits for the calls under way. GracefulStop takes no context.
 func (s *Server) stopGRPC(ctx context.Context) error {
+	s.endWatches()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

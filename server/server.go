@@ -22,7 +22,9 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -33,11 +35,14 @@ type Server struct {
 	logger *slog.Logger
 
 	log      eventlog.Log
+	streams  *stream.Streams
 	events   *eventservice.Service
+	workers  *subscriptionservice.Service
 	health   *health.Server
 	draining atomic.Bool
 
 	grpcServer     *grpc.Server
+	endWatches     context.CancelFunc
 	webhookServer  *http.Server
 	internalServer *http.Server
 
@@ -104,7 +109,7 @@ func (s *Server) build(ctx context.Context) error {
 	s.webhookServer = webhook.NewServer(s.config.Webhooks, webhooks, s.logger)
 
 	subscriptions, err := subscription.New(ctx, subscription.Params{
-		Log: log, States: log, Compile: eventservice.Compile, MaxAge: s.config.Store.Retention.MaxAge,
+		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,
 		Logger: s.logger, Registerer: registry,
 	})
 	if err != nil {
@@ -115,10 +120,11 @@ func (s *Server) build(ctx context.Context) error {
 		defer cancel()
 		return subscriptions.Close(ctx)
 	})
-	s.events, err = eventservice.New(s.config.Subscribe, log, subscriptions, s.logger, registry)
-	if err != nil {
-		return fmt.Errorf("make the event service: %w", err)
+	if s.streams, err = stream.New(s.config.Streams, registry); err != nil {
+		return fmt.Errorf("make the streams: %w", err)
 	}
+	s.events = eventservice.New(log, s.streams, s.logger)
+	s.workers = subscriptionservice.New(log, subscriptions, s.streams, s.logger)
 	s.buildGRPC()
 	if err := s.buildInternal(ctx, registry); err != nil {
 		return err

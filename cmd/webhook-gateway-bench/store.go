@@ -52,8 +52,9 @@ func fillStore(ctx context.Context, s *settings, store string, events int) error
 		group.Go(func() {
 			event := proto.CloneOf(event)
 			event.ClientId = "client-" + strconv.Itoa(w%8)
+			event.RawBody = []byte(vezgoBody)
 			for next.Add(1) <= int64(events) {
-				entry, err := eventlog.NewEntry(event, "", []byte(vezgoBody))
+				entry, err := eventlog.NewEntry(event)
 				if err == nil {
 					_, err = log.Append(ctx, entry)
 				}

@@ -14,7 +14,6 @@ import (
 // measureWorkers measures how fast 8 workers settle a stored log through one
 // durable subscription, acknowledging each frame's events by one durable call.
 func measureWorkers(ctx context.Context, s *settings) error {
-	const workers = 8
 	if err := fillStore(ctx, s, "workers", s.events); err != nil {
 		return err
 	}
@@ -25,8 +24,9 @@ func measureWorkers(ctx context.Context, s *settings) error {
 	defer g.stop()
 	fmt.Fprintln(s.out, "| workers | events in an acknowledgement, at most | events | time | events/s | memory of the process |")
 	fmt.Fprintln(s.out, "|---|---|---|---|---|---|")
-	for _, batch := range []int32{100, 1000} {
-		name := fmt.Sprintf("bench-%d", batch)
+	const batch = 1000
+	for _, workers := range []int{1, 8, 64} {
+		name := fmt.Sprintf("bench-%d", workers)
 		took, err := settleAll(ctx, g, name, workers, batch, s.events)
 		if err != nil {
 			return err
@@ -47,12 +47,14 @@ func settleAll(ctx context.Context, g *process, name string, workers int, batch 
 		return 0, err
 	}
 	defer conn.Close()
-	client := webhookgatewayv1.NewEventServiceClient(conn)
+	client := webhookgatewayv1.NewSubscriptionServiceClient(conn)
 	_, err = client.CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{
-		Subscription: &webhookgatewayv1.Subscription{Name: name},
-		Start: &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{
-			Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST,
-		}},
+		Subscription: &webhookgatewayv1.Subscription{
+			Name: name,
+			Start: &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{
+				Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST,
+			}},
+		},
 	})
 	if err != nil {
 		return 0, err
@@ -87,8 +89,8 @@ func settleAll(ctx context.Context, g *process, name string, workers int, batch 
 }
 
 // settle is one worker. It goes on until it fails.
-func settle(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, batch int32, done func(int)) error {
-	stream, err := client.Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{Subscription: name, MaxBatchSize: batch})
+func settle(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient, name string, batch int32, done func(int)) error {
+	stream, err := client.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name, MaxBatchSize: batch})
 	if err != nil {
 		return err
 	}
@@ -98,13 +100,13 @@ func settle(ctx context.Context, client webhookgatewayv1.EventServiceClient, nam
 			return err
 		}
 		var tokens []string
-		for _, event := range frame.GetEvents().GetEvents() {
-			tokens = append(tokens, event.GetAckToken())
+		for _, delivery := range frame.GetDeliveries().GetDeliveries() {
+			tokens = append(tokens, delivery.GetAckToken())
 		}
 		if len(tokens) == 0 {
 			continue
 		}
-		resp, err := client.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{AckTokens: tokens})
+		resp, err := client.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: tokens})
 		if err != nil {
 			return err
 		}

@@ -65,12 +65,12 @@ func settled(t *testing.T, address string) bool {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }() // nothing is left to lose
-	resp, err := webhookgatewayv1.NewEventServiceClient(conn).GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
+	resp, err := webhookgatewayv1.NewSubscriptionServiceClient(conn).GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	status := resp.GetSubscription().GetStatus()
-	return status.GetCursor() == status.GetHeadCursor()
+	return status.GetCursor() == status.GetHeadCursor() && status.GetWaitingEvents() == 0 && status.GetParkedEvents() == 0
 }
 
 func deliverVezgo(t *testing.T, address string, n int) {
@@ -118,7 +118,7 @@ func (m *team) work(t *testing.T, address string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	for range 3 {
-		group.Go(func() { m.follow(ctx, t, webhookgatewayv1.NewEventServiceClient(conn)) })
+		group.Go(func() { m.follow(ctx, t, webhookgatewayv1.NewSubscriptionServiceClient(conn)) })
 	}
 	return func() {
 		cancel()
@@ -128,8 +128,8 @@ func (m *team) work(t *testing.T, address string) (stop func()) {
 }
 
 // follow acknowledges events one by one until the gateway is gone.
-func (m *team) follow(ctx context.Context, t *testing.T, client webhookgatewayv1.EventServiceClient) {
-	stream, err := client.Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{Subscription: "team", MaxBatchSize: 10})
+func (m *team) follow(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient) {
+	stream, err := client.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxBatchSize: 10})
 	if err != nil {
 		return
 	}
@@ -138,14 +138,17 @@ func (m *team) follow(ctx context.Context, t *testing.T, client webhookgatewayv1
 		if err != nil {
 			return // killed, or told to stop
 		}
-		for _, event := range frame.GetEvents().GetEvents() {
+		for _, delivery := range frame.GetDeliveries().GetDeliveries() {
+			event := delivery.GetEvent()
 			m.mu.Lock()
 			if m.acked[event.GetId()] {
 				t.Errorf("event %s came again after it was acknowledged", event.GetId())
 			}
 			m.tried[event.GetId()] = true
 			m.mu.Unlock()
-			resp, err := client.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{AckTokens: []string{event.GetAckToken()}})
+			resp, err := client.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{
+				Subscription: "team", AckTokens: []string{delivery.GetAckToken()},
+			})
 			if err != nil {
 				return
 			}

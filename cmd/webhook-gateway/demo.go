@@ -18,7 +18,6 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
-	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
@@ -55,8 +54,6 @@ func demo(ctx context.Context, w io.Writer, dir string) (err error) {
 	config.Store.Pebble.Path = filepath.Join(dir, "data")
 	s := secret.New(rand.Text())
 	acceptDevelopment(&config, s)
-	config.Providers.Vezgo.Verification = provider.ModeEnforce
-	config.Providers.Vezgo.SourceAddresses = []string{"127.0.0.1"}
 	gateway, err := server.New(ctx, config, newLogger(config.Log, w))
 	if err != nil {
 		return err
@@ -89,8 +86,9 @@ func demo(ctx context.Context, w io.Writer, dir string) (err error) {
 	}
 	say("A subscriber is connected over gRPC, and starts at %s.\n", first.GetSubscribed().GetStartCursor())
 
+	follow := chain{at: first.GetSubscribed().GetStartCursor()}
 	arrived := make(chan received)
-	go receive(runCtx, stream.Recv, arrived)
+	go receive(runCtx, follow, stream.Recv, arrived)
 	t := &triggerer{
 		url:     "http://" + addrs.Webhooks.String(),
 		client:  devClient,
@@ -107,10 +105,14 @@ type received struct {
 	err   error
 }
 
-// receive hands on the events of a stream until it ends.
-func receive(ctx context.Context, recv func() (*webhookgatewayv1.SubscribeResponse, error), arrived chan<- received) {
+// receive hands on the events of a stream until it ends. The chain is where the
+// stream is.
+func receive(ctx context.Context, follow chain, recv func() (*webhookgatewayv1.SubscribeResponse, error), arrived chan<- received) {
 	for {
 		response, err := recv()
+		if err == nil {
+			err = follow.follow(response)
+		}
 		list := []received{{err: err}}
 		if err == nil {
 			list = nil
@@ -185,7 +187,7 @@ func (d *demonstration) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if id := event.GetFinicity().GetEventId(); !bytes.Contains(marker.body, []byte(id)) {
+	if id := event.GetProviderEventId(); !bytes.Contains(marker.body, []byte(id)) {
 		return errors.New("a repeated delivery was stored twice")
 	}
 	d.say("A retry of %s, with the same event id, is answered 200 and stored once.", last.what)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
-	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
@@ -54,14 +53,14 @@ func localConfig() server.Config {
 }
 
 // acceptDevelopment takes both providers: Finicity for the client dev with a
-// secret, Vezgo from any address, marked as not verified.
+// secret, Vezgo from this machine.
 func acceptDevelopment(config *server.Config, s secret.Secret) {
 	config.Providers.Finicity.Enabled = true
 	config.Providers.Finicity.Clients = map[string]finicity.ClientConfig{
 		devClient: {Secrets: map[string]secret.Secret{devClient: s}},
 	}
 	config.Providers.Vezgo.Enabled = true
-	config.Providers.Vezgo.Verification = provider.ModeReport
+	config.Providers.Vezgo.SourceAddresses = []string{"127.0.0.0/8", "::1"}
 }
 
 // keptSecret returns the secret in a file, which it makes if there is none.
@@ -82,8 +81,8 @@ func (d *development) explain(w io.Writer, addrs server.Addrs) {
 	webhooks, grpc, internal := reachable(addrs.Webhooks), reachable(addrs.GRPC), reachable(addrs.InternalHTTP)
 	_, _ = fmt.Fprintf(w, `
 !!  THIS GATEWAY RUNS FOR DEVELOPMENT, because it was given no configuration.
-!!  Vezgo's deliveries are accepted from any address (marked as not verified), and
-!!  Finicity has a generated secret. For anything else: serve --config gateway.yaml
+!!  This machine is taken for Vezgo, whose own addresses are refused, and Finicity
+!!  has a generated secret. For anything else: serve --config gateway.yaml
 
 In another shell, in this folder:
 

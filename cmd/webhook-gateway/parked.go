@@ -22,12 +22,12 @@ func newParked(std streams) *cobra.Command {
   webhook-gateway parked discard billing --all`,
 	}
 	r.flag(c)
-	replay := func(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, ids []string, all bool) (int64, []string, error) {
-		resp, err := client.ReplayParkedEvents(ctx, &webhookgatewayv1.ReplayParkedEventsRequest{Name: name, EventIds: ids, All: all})
+	replay := func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient, name string, ids []string, all bool) (int64, []string, error) {
+		resp, err := client.ReplayParkedEvents(ctx, &webhookgatewayv1.ReplayParkedEventsRequest{Subscription: name, EventIds: ids, All: all})
 		return resp.GetReplayedEvents(), resp.GetUnknownEventIds(), err
 	}
-	discard := func(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, ids []string, all bool) (int64, []string, error) {
-		resp, err := client.DiscardParkedEvents(ctx, &webhookgatewayv1.DiscardParkedEventsRequest{Name: name, EventIds: ids, All: all})
+	discard := func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient, name string, ids []string, all bool) (int64, []string, error) {
+		resp, err := client.DiscardParkedEvents(ctx, &webhookgatewayv1.DiscardParkedEventsRequest{Subscription: name, EventIds: ids, All: all})
 		return resp.GetDiscardedEvents(), resp.GetUnknownEventIds(), err
 	}
 	c.AddCommand(
@@ -43,8 +43,11 @@ func newParkedList(std streams, r *remote) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list NAME", Short: "List the parked events of a subscription", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
-				req := &webhookgatewayv1.ListParkedEventsRequest{Name: args[0]}
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
+				req := &webhookgatewayv1.ListParkedEventsRequest{Subscription: args[0], View: webhookgatewayv1.EventView_EVENT_VIEW_METADATA}
+				if asJSON {
+					req.View = webhookgatewayv1.EventView_EVENT_VIEW_FULL
+				}
 				for {
 					page, err := client.ListParkedEvents(ctx, req)
 					if err != nil {
@@ -79,7 +82,7 @@ func printParked(w io.Writer, p *webhookgatewayv1.ParkedEvent, asJSON bool) erro
 
 // change is a call that does something with parked events. It returns how many,
 // and which ids are not parked.
-type change func(ctx context.Context, client webhookgatewayv1.EventServiceClient, name string, ids []string, all bool) (int64, []string, error)
+type change func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient, name string, ids []string, all bool) (int64, []string, error)
 
 func newParkedChange(std streams, r *remote, verb, short, done string, do change) *cobra.Command {
 	all := false
@@ -90,7 +93,7 @@ func newParkedChange(std streams, r *remote, verb, short, done string, do change
 			if all == (len(ids) > 0) {
 				return errNothingChosen
 			}
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				n, unknown, err := do(ctx, client, name, ids, all)
 				if err != nil {
 					return err

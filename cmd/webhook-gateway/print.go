@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -10,37 +8,32 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rest"
 )
 
-// printer prints an event.
+// printer prints an event, with which attempt to deliver it this is.
 type printer interface {
-	write(w io.Writer, event *webhookgatewayv1.Event) error
+	write(w io.Writer, event *webhookgatewayv1.Event, attempt int32) error
 }
 
 // jsonPrinter prints one line of JSON, as the REST mirror has it.
 type jsonPrinter struct{}
 
-func (jsonPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
+func (jsonPrinter) write(w io.Writer, event *webhookgatewayv1.Event, _ int32) error {
 	return printMessage(w, event)
 }
 
 // printMessage prints a message as one line of JSON.
 func printMessage(w io.Writer, message proto.Message) error {
-	text, err := protojson.Marshal(message)
+	text, err := rest.Marshal(message)
 	if err != nil {
 		return err
 	}
-	var line bytes.Buffer
-	if err := json.Compact(&line, text); err != nil { // protojson varies its spaces
-		return err
-	}
-	line.WriteByte('\n')
-	_, err = w.Write(line.Bytes())
+	_, err = w.Write(append(text, '\n'))
 	return err
 }
 
@@ -50,10 +43,13 @@ type humanPrinter struct {
 	raw bool
 }
 
-func (p humanPrinter) write(w io.Writer, event *webhookgatewayv1.Event) error {
+func (p humanPrinter) write(w io.Writer, event *webhookgatewayv1.Event, attempt int32) error {
 	line := fmt.Sprintf("%s  %-8s  %-23s  %-12s  %s",
 		event.GetReceiveTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
 		providerName(event), typeName(event), visible(event.GetClientId()), summary(event))
+	if attempt > 1 {
+		line += fmt.Sprintf(" [ATTEMPT %d]", attempt)
+	}
 	line = strings.TrimRight(line, " ") + "\n"
 	if p.raw {
 		line += "    " + strings.Map(printable, string(event.GetRawBody())) + "\n"
@@ -78,11 +74,11 @@ func typeName(event *webhookgatewayv1.Event) string {
 func summary(event *webhookgatewayv1.Event) string {
 	var words []string
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	if subject := event.GetSubject(); subject != "" {
+		add("subject=%s", visible(subject))
+	}
 	switch payload := event.GetPayload().(type) {
 	case *webhookgatewayv1.Event_Finicity:
-		if id := payload.Finicity.GetCustomerId(); id != "" {
-			add("customer_id=%s", visible(id))
-		}
 		words = append(words, scalars(payload.Finicity.ProtoReflect())...)
 	case *webhookgatewayv1.Event_Vezgo:
 		if name := payload.Vezgo.GetAccount().GetProvider(); name != "" {
@@ -93,9 +89,13 @@ func summary(event *webhookgatewayv1.Event) string {
 		}
 		words = append(words, scalars(payload.Vezgo.ProtoReflect())...)
 	}
-	if v := event.GetVerification(); v.GetVerdict() != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED {
-		failure, _, _ := strings.Cut(v.GetFailure(), ": ") // without what to do about it
-		add("[UNVERIFIED: %s]", clean(failure))
+	switch v := event.GetVerification(); v.GetVerdict() {
+	case webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED:
+	case webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED:
+		add("[NOT CHECKED]")
+	default:
+		failure := strings.TrimPrefix(v.GetFailure().String(), "VERIFICATION_FAILURE_")
+		add("[UNVERIFIED: %s]", strings.ToLower(strings.ReplaceAll(failure, "_", " ")))
 	}
 	if event.GetEventIdConflict() {
 		add("[CONFLICT: the event id was used before with another body]")
@@ -160,11 +160,12 @@ func elapsed(d time.Duration) string { return d.Round(10 * time.Microsecond).Str
 // printSubscriptions prints a table of subscriptions.
 func printSubscriptions(w io.Writer, list []*webhookgatewayv1.Subscription) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tLAG\tIN FLIGHT\tRETRYING\tPARKED\tSTREAMS") // Flush returns its error
+	_, _ = fmt.Fprintln(table, "NAME\tUNREAD\tREADY\tIN FLIGHT\tWAITING\tPARKED\tSTREAMS\tUNUSABLE") // Flush returns its error
 	for _, s := range list {
 		status := s.GetStatus()
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\n", s.GetName(), status.GetLagEvents(),
-			status.GetInFlightEvents(), status.GetRetryingEvents(), status.GetParkedEvents(), status.GetStreams())
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.GetName(),
+			status.GetUnreadEvents(), status.GetReadyEvents(), status.GetInFlightEvents(),
+			status.GetWaitingEvents(), status.GetParkedEvents(), status.GetStreams(), clean(status.GetUnusable()))
 	}
 	return table.Flush()
 }

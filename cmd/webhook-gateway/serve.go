@@ -25,8 +25,8 @@ such as WEBHOOK_GATEWAY_STORE_PEBBLE_PATH for store.pebble.path.
 
 Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
 DEVELOPMENT: it listens on localhost only, keeps its store in ./data, takes both
-providers, makes a Finicity secret for the client "dev", and accepts Vezgo's
-deliveries from any address.`,
+providers, makes a Finicity secret for the client "dev", and takes this machine
+for Vezgo, so that "trigger" can play both.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, dev, err := loadConfig(path, std.environ)

@@ -33,10 +33,15 @@ func serve(t *testing.T, environ ...string) served {
 	return served{command: c, webhooks: m[1], grpc: m[2], internal: m[3]}
 }
 
-// events returns what the gateway has stored, by its own tail.
 func (s served) events(t *testing.T, flags ...string) []map[string]any {
 	t.Helper()
-	out := mustExecute(t, append([]string{"tail", "--addr", s.grpc, "--from", "earliest", "--stop-at-head", "--json"}, flags...)...)
+	return storedEvents(t, s.grpc, flags...)
+}
+
+// storedEvents returns what the gateway at an address has stored, by tail.
+func storedEvents(t *testing.T, addr string, flags ...string) []map[string]any {
+	t.Helper()
+	out := mustExecute(t, append([]string{"tail", "--addr", addr, "--from", "earliest", "--stop-at-head", "--json"}, flags...)...)
 	var list []map[string]any
 	for line := range strings.Lines(out) {
 		var event map[string]any
@@ -88,6 +93,14 @@ func TestServeForDevelopment(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, typesOf(gateway.events(t))); diff != "" {
 		t.Errorf("what arrived differs (-want +got):\n%s", diff)
+	}
+	for _, event := range gateway.events(t, "--verdict", "verified", "--provider", "vezgo") {
+		if got, _ := event["verification"].(map[string]any); got["mode"] != "VERIFICATION_MODE_ENFORCE" {
+			t.Errorf("a delivery of Vezgo's was verified by %v", got)
+		}
+	}
+	if got := gateway.events(t, "--verdict", "failed", "--verdict", "not-checked"); len(got) != 0 {
+		t.Errorf("not verified: %v", got)
 	}
 	gateway.stop()
 	if code := gateway.wait(); code != exitOK {

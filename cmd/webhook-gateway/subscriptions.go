@@ -7,30 +7,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 )
-
-// A remote runs a command's call on the gateway that --addr names.
-type remote struct{ addr string }
-
-func (r *remote) flag(c *cobra.Command) {
-	c.PersistentFlags().StringVar(&r.addr, "addr", "localhost:9090", "the gRPC `address` of the gateway")
-}
-
-func (r *remote) call(ctx context.Context, call func(context.Context, webhookgatewayv1.EventServiceClient) error) error {
-	conn, err := dial(r.addr)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }() // nothing is left to lose
-	if err := call(ctx, webhookgatewayv1.NewEventServiceClient(conn)); err != nil {
-		return explain(r.addr, err)
-	}
-	return nil
-}
 
 func newSubscriptions(std streams) *cobra.Command {
 	r := &remote{}
@@ -40,8 +23,9 @@ func newSubscriptions(std streams) *cobra.Command {
 		Long: `A durable subscription is a named position in the log that any number of workers
 share: each event goes to one of them until it is acknowledged.
 ` + "`webhook-gateway tail --subscription NAME`" + ` is such a worker.`,
-		Example: `  webhook-gateway subscriptions create billing --type added --from earliest --ordering customer
-  webhook-gateway subscriptions show billing
+		Example: `  webhook-gateway subscriptions create billing --type added --from earliest --ordering subject
+  webhook-gateway subscriptions get billing
+  webhook-gateway subscriptions update billing --ack-deadline 2m
   webhook-gateway subscriptions seek billing 2026-11-01T00:00:00Z`,
 		Args: cobra.NoArgs,
 	}
@@ -49,7 +33,7 @@ share: each event goes to one of them until it is acknowledged.
 	c.AddCommand(
 		newSubscriptionsList(std, r),
 		newSubscriptionsCreate(std, r),
-		newSubscriptionsShow(std, r),
+		newSubscriptionsGet(std, r),
 		newSubscriptionsUpdate(std, r),
 		newSubscriptionsSeek(std, r),
 		newSubscriptionsDelete(r),
@@ -61,7 +45,7 @@ func newSubscriptionsList(std streams, r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the subscriptions and where they stand", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				var all []*webhookgatewayv1.Subscription
 				req := &webhookgatewayv1.ListSubscriptionsRequest{}
 				for {
@@ -84,17 +68,16 @@ func newSubscriptionsCreate(std streams, r *remote) *cobra.Command {
 	from := ""
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Create a subscription", Args: cobra.ExactArgs(1),
-		Long: `create creates a subscription. Creating one again with the same filters and
-settings changes nothing and is no error.`,
+		Long: `create creates a subscription. Creating one again with the same filters, settings
+and start changes nothing and is no error.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			subscription, err := o.subscription(args[0])
+			subscription, _, err := o.subscription(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
-				resp, err := client.CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{
-					Subscription: subscription, Start: startAt(from),
-				})
+			subscription.Start = startAt(from)
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
+				resp, err := client.CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{Subscription: subscription})
 				if err != nil {
 					return err
 				}
@@ -107,11 +90,11 @@ settings changes nothing and is no error.`,
 	return c
 }
 
-func newSubscriptionsShow(std streams, r *remote) *cobra.Command {
+func newSubscriptionsGet(std streams, r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use: "show NAME", Short: "Show a subscription as JSON", Args: cobra.ExactArgs(1),
+		Use: "get NAME", Short: "Show a subscription as JSON", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				resp, err := client.GetSubscription(ctx, &webhookgatewayv1.GetSubscriptionRequest{Name: args[0]})
 				if err != nil {
 					return err
@@ -125,16 +108,24 @@ func newSubscriptionsShow(std streams, r *remote) *cobra.Command {
 func newSubscriptionsUpdate(std streams, r *remote) *cobra.Command {
 	var o subscriptionOptions
 	c := &cobra.Command{
-		Use: "update NAME", Short: "Replace the filters and settings of a subscription", Args: cobra.ExactArgs(1),
-		Long: `update replaces the filters and settings of a subscription, all of them: what is not
-given becomes the default. The position and the parked events stay.`,
+		Use: "update NAME", Short: "Change filters and settings of a subscription", Args: cobra.ExactArgs(1),
+		Long: `update changes what flags name, and nothing else. The flags that select events
+belong together: one of them replaces the whole filter, and --type "" removes it.
+The position and the parked events stay.`,
+		Example: `  webhook-gateway subscriptions update billing --ack-deadline 2m --never-park
+  webhook-gateway subscriptions update billing --type added --type SyncError`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			subscription, err := o.subscription(args[0])
+			subscription, paths, err := o.subscription(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
-				resp, err := client.UpdateSubscription(ctx, &webhookgatewayv1.UpdateSubscriptionRequest{Subscription: subscription})
+			if len(paths) == 0 {
+				return usageError{errors.New("what should be changed? Give a flag for each")}
+			}
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
+				resp, err := client.UpdateSubscription(ctx, &webhookgatewayv1.UpdateSubscriptionRequest{
+					Subscription: subscription, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths},
+				})
 				if err != nil {
 					return err
 				}
@@ -152,7 +143,7 @@ func newSubscriptionsSeek(std streams, r *remote) *cobra.Command {
 		Long: `seek moves a subscription to WHERE: earliest, latest, a time (RFC 3339), or after a
 cursor. It delivers everything from there on, whatever was acknowledged before.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				resp, err := client.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: args[0], Start: startAt(args[1])})
 				if err != nil {
 					return err
@@ -167,7 +158,7 @@ func newSubscriptionsDelete(r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a subscription with its position and its parked events", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.EventServiceClient) error {
+			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				_, err := client.DeleteSubscription(ctx, &webhookgatewayv1.DeleteSubscriptionRequest{Name: args[0]})
 				return err
 			})
@@ -176,59 +167,91 @@ func newSubscriptionsDelete(r *remote) *cobra.Command {
 }
 
 // subscriptionOptions are the flags of a subscription's filter and settings. What
-// is not given has the gateway's default.
+// is not given has the gateway's default, or stays as it is.
 type subscriptionOptions struct {
 	filterOptions
-	ackDeadline, minBackoff, maxBackoff time.Duration
-	maxAttempts, perStream, inFlight    int32
-	ordering                            string
+	ackDeadline, minBackoff, maxBackoff, parkedRetention time.Duration
+	maxAttempts, perStream, inFlight, maxWaiting         int32
+	neverPark                                            bool
+	ordering                                             string
 }
+
+// neverPark as max_attempts is no limit.
+const neverPark = -1
 
 func (o *subscriptionOptions) flags(c *cobra.Command) {
 	o.filterOptions.flags(c)
 	f := c.Flags()
 	f.DurationVar(&o.ackDeadline, "ack-deadline", 0, "how long a worker has to acknowledge an event (default 30s)")
-	f.Int32Var(&o.maxAttempts, "max-attempts", 0, "after how many `deliveries` an event is parked (default 10)")
-	f.DurationVar(&o.minBackoff, "min-backoff", 0, "the delay before the second delivery (default 1s)")
-	f.DurationVar(&o.maxBackoff, "max-backoff", 0, "the longest delay before a further delivery (default 10m)")
+	f.Int32Var(&o.maxAttempts, "max-attempts", 0, "after how many failed `attempts` an event is parked (default 10)")
+	f.BoolVar(&o.neverPark, "never-park", false, "try an event for ever, however often it fails")
+	f.DurationVar(&o.minBackoff, "min-backoff", 0, "the delay before the second attempt (default 1s)")
+	f.DurationVar(&o.maxBackoff, "max-backoff", 0, "the longest delay before a further attempt (default 10m)")
 	f.Int32Var(&o.perStream, "max-in-flight-per-stream", 0, "the most `events` a worker holds (default 1000)")
 	f.Int32Var(&o.inFlight, "max-in-flight", 0, "the most `events` all workers hold (default 10000)")
-	f.StringVar(&o.ordering, "ordering", "none", "which events wait for which: none, customer or strict")
-	_ = c.RegisterFlagCompletionFunc("ordering", cobra.FixedCompletions([]string{"none", "customer", "strict"}, cobra.ShellCompDirectiveNoFileComp))
+	f.Int32Var(&o.maxWaiting, "max-waiting", 0, "the most `events` that wait for another attempt (default 100000)")
+	f.DurationVar(&o.parkedRetention, "parked-retention", 0, "how long a parked event is kept (default 2160h, which is 90 days)")
+	f.StringVar(&o.ordering, "ordering", "none", "which events wait for which: none, subject or strict")
+	c.MarkFlagsMutuallyExclusive("max-attempts", "never-park")
+	_ = c.RegisterFlagCompletionFunc("ordering", cobra.FixedCompletions([]string{"none", "subject", "strict"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (o *subscriptionOptions) subscription(name string) (*webhookgatewayv1.Subscription, error) {
-	settings := &webhookgatewayv1.SubscriptionSettings{
-		MaxAttempts: o.maxAttempts, MaxInFlightPerStream: o.perStream, MaxInFlight: o.inFlight,
-		AckDeadline: optional(o.ackDeadline), MinBackoff: optional(o.minBackoff), MaxBackoff: optional(o.maxBackoff),
+// subscription returns a subscription with what the flags of a command say, and
+// the paths of the fields that they name.
+func (o *subscriptionOptions) subscription(c *cobra.Command, name string) (s *webhookgatewayv1.Subscription, paths []string, err error) {
+	settings := &webhookgatewayv1.SubscriptionSettings{}
+	s = &webhookgatewayv1.Subscription{Name: name, Settings: settings}
+	if o.given(c) {
+		filter, err := o.filter()
+		if err != nil {
+			return nil, nil, err
+		}
+		if proto.Size(filter) > 0 {
+			s.Filters = []*webhookgatewayv1.EventFilter{filter}
+		}
+		paths = append(paths, "filters")
 	}
-	switch o.ordering {
-	case "none":
-		settings.Ordering = webhookgatewayv1.Ordering_ORDERING_NONE
-	case "customer":
-		settings.Ordering = webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER
-	case "strict":
-		settings.Ordering = webhookgatewayv1.Ordering_ORDERING_STRICT
-	default:
-		return nil, usageError{fmt.Errorf("%q is no ordering: choose none, customer or strict", o.ordering)}
-	}
-	s := &webhookgatewayv1.Subscription{Name: name, Settings: settings}
-	if len(o.types)+len(o.providers)+len(o.clients) == 0 {
-		return s, nil
-	}
-	filter, err := o.filter()
+	ordering, err := parseOrdering(o.ordering)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s.Filters = []*webhookgatewayv1.EventFilter{filter}
-	return s, nil
+	for _, setting := range []struct {
+		flag, field string
+		set         func()
+	}{
+		{"ack-deadline", "ack_deadline", func() { settings.AckDeadline = durationpb.New(o.ackDeadline) }},
+		{"max-attempts", "max_attempts", func() { settings.MaxAttempts = o.maxAttempts }},
+		{"min-backoff", "min_backoff", func() { settings.MinBackoff = durationpb.New(o.minBackoff) }},
+		{"max-backoff", "max_backoff", func() { settings.MaxBackoff = durationpb.New(o.maxBackoff) }},
+		{"max-in-flight-per-stream", "max_in_flight_per_stream", func() { settings.MaxInFlightPerStream = o.perStream }},
+		{"max-in-flight", "max_in_flight", func() { settings.MaxInFlight = o.inFlight }},
+		{"max-waiting", "max_waiting", func() { settings.MaxWaiting = o.maxWaiting }},
+		{"parked-retention", "parked_retention", func() { settings.ParkedRetention = durationpb.New(o.parkedRetention) }},
+		{"ordering", "ordering", func() { settings.Ordering = ordering }},
+		{"never-park", "max_attempts", func() {
+			if o.neverPark { // --never-park=false is the default
+				settings.MaxAttempts = neverPark
+			}
+		}},
+	} {
+		if c.Flags().Changed(setting.flag) {
+			setting.set()
+			paths = append(paths, "settings."+setting.field)
+		}
+	}
+	return s, paths, nil
 }
 
-func optional(d time.Duration) *durationpb.Duration {
-	if d == 0 {
-		return nil
+func parseOrdering(name string) (webhookgatewayv1.Ordering, error) {
+	switch name {
+	case "none":
+		return webhookgatewayv1.Ordering_ORDERING_NONE, nil
+	case "subject":
+		return webhookgatewayv1.Ordering_ORDERING_BY_SUBJECT, nil
+	case "strict":
+		return webhookgatewayv1.Ordering_ORDERING_STRICT, nil
 	}
-	return durationpb.New(d)
+	return 0, usageError{fmt.Errorf("%q is no ordering: choose none, subject or strict", name)}
 }
 
 // startAt understands a place in the log as people write it.

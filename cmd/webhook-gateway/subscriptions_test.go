@@ -16,24 +16,38 @@ func TestSubscriptionCommands(t *testing.T) {
 		Name     string
 		Settings map[string]any
 	}
-	out := mustExecute(t, on("subscriptions", "create", "team", "--from", "earliest", "--type", "added", "--type", "SyncError", "--ordering", "customer", "--max-attempts", "3")...)
+	out := mustExecute(t, on("subscriptions", "create", "team", "--from", "earliest", "--type", "added", "--type", "SyncError", "--ordering", "subject", "--max-attempts", "3")...)
 	if err := json.Unmarshal([]byte(out), &created); err != nil || created.Name != "team" ||
-		created.Settings["ordering"] != "ORDERING_BY_CUSTOMER" || created.Settings["maxAttempts"] != 3.0 {
+		created.Settings["ordering"] != "ORDERING_BY_SUBJECT" || created.Settings["maxAttempts"] != 3.0 {
 		t.Errorf("create printed %s (%v)", out, err)
 	}
 	if out := mustExecute(t, on("subscriptions", "list")...); !strings.Contains(out, "team  18") {
 		t.Errorf("list printed\n%s", out)
 	}
 	printed := mustExecute(t, on("tail", "--subscription", "team", "--max", "2", "--json")...)
-	if strings.Count(printed, "\n") != 2 || !strings.Contains(printed, `"attempt":1`) || !strings.Contains(printed, "ackToken") {
+	if strings.Count(printed, "\n") != 2 || !strings.Contains(printed, `"typeName":"added"`) {
 		t.Errorf("tail printed\n%s", printed)
 	}
 	for _, state := range []string{"lagEvents", "inFlightEvents"} {
-		if out := mustExecute(t, on("subscriptions", "show", "team")...); strings.Contains(out, state) {
-			t.Errorf("after everything was acknowledged, show prints %s", out)
+		if out := mustExecute(t, on("subscriptions", "get", "team")...); strings.Contains(out, state) {
+			t.Errorf("after everything was acknowledged, get prints %s", out)
 		}
 	}
-	mustExecute(t, on("subscriptions", "update", "team", "--type", "added")...)
+	// An update changes what its flags name, and nothing else.
+	var updated struct {
+		Filters  []struct{ EventTypes []string }
+		Settings map[string]any
+	}
+	out = mustExecute(t, on("subscriptions", "update", "team", "--ack-deadline", "1m")...)
+	if err := json.Unmarshal([]byte(out), &updated); err != nil || len(updated.Filters) != 1 || len(updated.Filters[0].EventTypes) != 2 ||
+		updated.Settings["ackDeadline"] != "60s" || updated.Settings["ordering"] != "ORDERING_BY_SUBJECT" || updated.Settings["maxAttempts"] != 3.0 {
+		t.Errorf("update of the deadline printed %s (%v)", out, err)
+	}
+	out = mustExecute(t, on("subscriptions", "update", "team", "--type", "added", "--never-park")...)
+	if err := json.Unmarshal([]byte(out), &updated); err != nil || len(updated.Filters[0].EventTypes) != 1 ||
+		updated.Settings["ackDeadline"] != "60s" || updated.Settings["maxAttempts"] != -1.0 {
+		t.Errorf("update of the filter printed %s (%v)", out, err)
+	}
 	mustExecute(t, on("subscriptions", "seek", "team", "earliest")...)
 	if printed := mustExecute(t, on("tail", "--subscription", "team", "--max", "1")...); !strings.Contains(printed, "added") {
 		t.Errorf("after the seek, tail printed\n%s", printed)
@@ -54,10 +68,12 @@ func TestSubscriptionCommands(t *testing.T) {
 		code int
 		want string
 	}{
-		{on("subscriptions", "show", "team"), exitFailure, "there is no subscription with this name"},
+		{on("subscriptions", "get", "team"), exitFailure, "there is no subscription with this name"},
 		{on("subscriptions", "create", "No Good"), exitUsage, "subscription.name"},
-		{on("subscriptions", "create", "team", "--ordering", "wild"), exitUsage, "choose none, customer or strict"},
+		{on("subscriptions", "create", "team", "--ordering", "wild"), exitUsage, "choose none, subject or strict"},
 		{on("subscriptions", "create"), exitUsage, "accepts 1 arg"},
+		{on("subscriptions", "create", "team", "-p", "vezgo", "-t", "finicity.added"), exitUsage, "is a type of PROVIDER_FINICITY"},
+		{on("subscriptions", "update", "team"), exitUsage, "Give a flag for each"},
 		{on("parked", "replay", "team"), exitUsage, "give --all"},
 		{on("parked", "discard", "team", "x", "--all"), exitUsage, "give --all"},
 		{on("parked", "list", "team"), exitFailure, "there is no subscription with this name"},

@@ -7,10 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -39,9 +35,15 @@ func newTail(std streams) *cobra.Command {
 		Long: `tail subscribes to a gateway and prints the events, one a line. It reconnects by
 itself and goes on where it was: nothing is lost and nothing is printed twice.
 What happens to the stream (connected, caught up, a gap, ...) is printed to stderr.
+It checks that each part of the stream begins where the one before it ended, and
+ends with 1 if one does not.
+
+Events that failed verification are left out, which is said on stderr; --verdict
+failed shows them.
 
 With --subscription it shares in a durable subscription, which keeps the position:
-each event is acknowledged when it is printed.
+each event is acknowledged when it is printed, so one may be printed twice. What
+was not printed when tail ends is given back.
 
 Lines for people hold neither account numbers nor login names. --json and --raw
 print everything that the event has.`,
@@ -63,13 +65,24 @@ print everything that the event has.`,
 			if o.json {
 				out = jsonPrinter{}
 			}
+			f := follower{addr: o.addr, note: noteTo(std.err), left: o.max}
+			if o.subscription != "" {
+				w := &worker{
+					follower:     f,
+					client:       webhookgatewayv1.NewSubscriptionServiceClient(conn),
+					subscription: o.subscription,
+					view:         request.GetView(),
+					show: func(delivery *webhookgatewayv1.Delivery) error {
+						return out.write(std.out, delivery.GetEvent(), delivery.GetAttempt())
+					},
+				}
+				return w.run(cmd.Context())
+			}
 			t := &tailer{
-				client:  webhookgatewayv1.NewEventServiceClient(conn),
-				addr:    o.addr,
-				request: request,
-				left:    o.max,
-				show:    func(event *webhookgatewayv1.Event) error { return out.write(std.out, event) },
-				note:    noteTo(std.err),
+				follower: f,
+				client:   webhookgatewayv1.NewEventServiceClient(conn),
+				request:  request,
+				show:     func(event *webhookgatewayv1.Event) error { return out.write(std.out, event, 1) },
 			}
 			return t.run(cmd.Context())
 		},
@@ -87,7 +100,7 @@ print everything that the event has.`,
 	f.StringVarP(&o.subscription, "subscription", "s", "", "share in the durable subscription with this `name`, and acknowledge what is printed")
 	c.MarkFlagsMutuallyExclusive("ago", "from")
 	c.MarkFlagsMutuallyExclusive("until", "stop-at-head")
-	for _, decided := range []string{"type", "provider", "client", "ago", "from", "until", "stop-at-head"} {
+	for _, decided := range append(filterFlags(), "ago", "from", "until", "stop-at-head") {
 		c.MarkFlagsMutuallyExclusive("subscription", decided)
 	}
 	// These fail only for a flag that does not exist.
@@ -100,7 +113,7 @@ func (o tailOptions) request() (*webhookgatewayv1.SubscribeRequest, error) {
 	if o.ago < 0 || o.max < 0 {
 		return nil, usageError{errors.New("--ago and --max are not negative")}
 	}
-	r := &webhookgatewayv1.SubscribeRequest{View: webhookgatewayv1.EventView_EVENT_VIEW_FULL, Subscription: o.subscription}
+	r := &webhookgatewayv1.SubscribeRequest{View: webhookgatewayv1.EventView_EVENT_VIEW_FULL}
 	if o.raw {
 		r.View = webhookgatewayv1.EventView_EVENT_VIEW_RAW
 	}
@@ -144,24 +157,6 @@ func (o tailOptions) setStop(r *webhookgatewayv1.SubscribeRequest) {
 	default:
 		r.Stop = &webhookgatewayv1.SubscribeRequest_StopCursor{StopCursor: o.until}
 	}
-}
-
-// dial connects to the gRPC listener of a gateway.
-func dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 2 * time.Second},
-			MinConnectTimeout: 5 * time.Second,
-		}),
-		// A single event is as large as a delivery may be, and more.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
-	)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--addr %s: %w", addr, err)}
-	}
-	return conn, nil
 }
 
 // noteTo returns a function that prints what happens to a stream.

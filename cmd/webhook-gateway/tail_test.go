@@ -9,40 +9,48 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
 var privateFields = regexp.MustCompile(`"(?:number|loginName|realAccountNumberLast4|accountNumberDisplay)":"([^"]+)"`)
 
+// startWithAll starts a gateway that was sent one delivery of every type.
+func startWithAll(t *testing.T, options ...func(*server.Config)) *servertest.Gateway {
+	t.Helper()
+	g := servertest.Start(t, options...)
+	for _, et := range eventTypes() {
+		g.Deliver(t, et.sample.Type)
+	}
+	return g
+}
+
 // A tail goes on over a restart of the gateway: every event once, in order.
 func TestTailReconnects(t *testing.T) {
-	t.Chdir(t.TempDir())
-	gateway := serve(t)
-	_, port, err := net.SplitHostPort(gateway.grpc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := servertest.Start(t)
 	const each, restarts = 5, 2
-	tail := begin(t, nil, "tail", "--addr", gateway.grpc, "--json", "--client", "dev", "--max", strconv.Itoa(each*(restarts+1)))
+	tail := begin(t, nil, "tail", "--addr", g.GRPCAddr(), "--json", "--client", servertest.Client, "--max", strconv.Itoa(each*(restarts+1)))
 	tail.err.waitFor(t, has("caught up"))
 	for i := range restarts + 1 {
 		if i > 0 {
-			gateway.stop()
-			if code := gateway.wait(); code != exitOK {
-				t.Fatalf("serve ended with %d:\n%s", code, gateway.err)
-			}
-			gateway = serve(t, "WEBHOOK_GATEWAY_LISTEN_GRPC=127.0.0.1:"+port)
+			g.Restart(t)
 		}
 		// The tail may not be connected again: what is sent meanwhile must reach it.
-		mustExecute(t, "trigger", "added", "--count", strconv.Itoa(each), "--url", "http://"+gateway.webhooks)
+		for range each {
+			g.Deliver(t, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
+		}
 		tail.out.waitFor(t, lines(each*(i+1)))
 	}
 	if code := tail.wait(); code != exitOK {
 		t.Errorf("tail ended with %d:\n%s", code, tail.err)
 	}
-	if want := mustExecute(t, "tail", "--addr", gateway.grpc, "--from", "earliest", "--until", "head", "--json"); tail.out.String() != want {
+	if want := mustExecute(t, "tail", "--addr", g.GRPCAddr(), "--from", "earliest", "--until", "head", "--json"); tail.out.String() != want {
 		t.Errorf("over the restarts came\n%s\nand the log has\n%s", tail.out, want)
 	}
 	for _, want := range []string{"ended the stream", "connected again"} {
@@ -53,50 +61,145 @@ func TestTailReconnects(t *testing.T) {
 }
 
 func TestTailStarts(t *testing.T) {
-	t.Chdir(t.TempDir())
-	gateway := serve(t)
-	mustExecute(t, "trigger", "--all", "--url", "http://"+gateway.webhooks)
-	events := gateway.events(t)
+	addr := startWithAll(t).GRPCAddr()
+	events := storedEvents(t, addr)
 	middle, _ := events[8]["cursor"].(string)
 	at, _ := events[9]["receiveTime"].(string)
+	id, _ := events[1]["providerEventId"].(string)
+	subject, _ := events[17]["subject"].(string)
+	if id == "" || subject == "" {
+		t.Fatalf("the events have no id of their provider or no subject: %v, %v", events[1], events[17])
+	}
 
 	for name, test := range map[string]struct {
 		args []string
 		want int
 	}{
-		"latest":   {nil, 0},
-		"earliest": {[]string{"--from", "earliest"}, 18},
-		"ago":      {[]string{"--ago", "1h"}, 18},
-		"cursor":   {[]string{"--from", middle}, 9},
-		"time":     {[]string{"--from", at}, 9},
-		"type":     {[]string{"--from", "earliest", "-t", "finicity.added,SyncError", "-t", "EVENT_TYPE_FINICITY_PING"}, 3},
-		"provider": {[]string{"--from", "earliest", "-p", "vezgo"}, 2},
-		"max":      {[]string{"--from", "earliest", "-n", "4"}, 4},
+		"latest":      {nil, 0},
+		"earliest":    {[]string{"--from", "earliest"}, 18},
+		"ago":         {[]string{"--ago", "1h"}, 18},
+		"cursor":      {[]string{"--from", middle}, 9},
+		"time":        {[]string{"--from", at}, 9},
+		"type":        {[]string{"--from", "earliest", "-t", "finicity.added,SyncError", "-t", "EVENT_TYPE_FINICITY_PING"}, 3},
+		"provider":    {[]string{"--from", "earliest", "-p", "vezgo"}, 2},
+		"client":      {[]string{"--from", "earliest", "-c", "nobody"}, 0},
+		"subject":     {[]string{"--from", "earliest", "-p", "vezgo", "--subject", subject}, 2},
+		"no subject":  {[]string{"--from", "earliest", "--subject", "nobody"}, 0},
+		"provider id": {[]string{"--from", "earliest", "--provider-event-id", id}, 1},
+		"verified":    {[]string{"--from", "earliest", "--verdict", "verified"}, 18},
+		"others":      {[]string{"--from", "earliest", "--verdict", "failed,not-checked"}, 0},
+		"max":         {[]string{"--from", "earliest", "-n", "4"}, 4},
 	} {
-		out := mustExecute(t, append([]string{"tail", "--addr", gateway.grpc, "--until", "head"}, test.args...)...)
+		out := mustExecute(t, append([]string{"tail", "--addr", addr, "--until", "head"}, test.args...)...)
 		if n := strings.Count(out, "\n"); n != test.want {
 			t.Errorf("%s: %d events, want %d:\n%s", name, n, test.want, out)
 		}
 	}
-	if out := mustExecute(t, "tail", "--addr", gateway.grpc, "--from", "earliest", "--until", middle); strings.Count(out, "\n") != 9 {
+	if out := mustExecute(t, "tail", "--addr", addr, "--from", "earliest", "--until", middle); strings.Count(out, "\n") != 9 {
 		t.Errorf("until a cursor came:\n%s", out)
 	}
-	if out := mustExecute(t, "tail", "--addr", gateway.grpc, "--from", "earliest", "--until", at); strings.Count(out, "\n") != 9 {
+	if out := mustExecute(t, "tail", "--addr", addr, "--from", "earliest", "--until", at); strings.Count(out, "\n") != 9 {
 		t.Errorf("until a time came:\n%s", out)
 	}
-
-	code, _, errOut := execute(t, "tail", "--addr", gateway.grpc, "--from", "yesterday")
-	if code != exitUsage || !strings.Contains(errOut, "cursor") {
-		t.Errorf("a malformed cursor: %d %s", code, errOut)
-	}
-	stopped := begin(t, nil, "tail", "--addr", gateway.grpc)
+	stopped := begin(t, nil, "tail", "--addr", addr)
 	stopped.err.waitFor(t, has("caught up"))
 	stopped.stop()
 	if code := stopped.wait(); code != exitOK {
 		t.Errorf("an interrupted tail ended with %d", code)
 	}
-	if code := run(t.Context(), []string{"tail", "--addr", gateway.grpc, "--from", "earliest"}, streams{out: failingWriter{}, err: newOutput()}); code != exitFailure {
+	if code := run(t.Context(), []string{"tail", "--addr", addr, "--from", "earliest"}, streams{out: failingWriter{}, err: newOutput()}); code != exitFailure {
 		t.Errorf("a tail that cannot print ended with %d", code)
+	}
+}
+
+// What the gateway refuses is said in its words, and in no others.
+func TestTailIsRefused(t *testing.T) {
+	addr := servertest.Start(t).GRPCAddr()
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"cursor": {[]string{"--from", "yesterday"}, exitUsage, "webhook-gateway: " + addr +
+			": the cursor is not one that a gateway gave out: pass it exactly as it was received (CURSOR_MALFORMED)\n"},
+		"provider and type": {[]string{"--provider", "vezgo", "--type", "added"}, exitUsage, "filters[0].event_types[0]: " +
+			"EVENT_TYPE_FINICITY_ADDED is a type of PROVIDER_FINICITY, which is not among the providers of this filter: add it, or leave the type out (INVALID_FIELD)\n"},
+		"subscription": {[]string{"--subscription", "none"}, exitFailure, "there is no subscription with this name: create it first (SUBSCRIPTION_NOT_FOUND)\n"},
+	} {
+		code, _, errOut := execute(t, append([]string{"tail", "--addr", addr}, test.args...)...)
+		if code != test.code || !strings.HasSuffix(errOut, test.want) || strings.Contains(errOut, "rpc error") {
+			t.Errorf("%s: ended with %d, want %d and %q in:\n%s", name, code, test.code, test.want, errOut)
+		}
+	}
+	code, _, errOut := execute(t, "tail", "--addr", "127.0.0.1:1", "--stop-at-head")
+	if want := "webhook-gateway: 127.0.0.1:1: no connection: connection refused: is the gateway running?"; code != exitFailure || !strings.Contains(errOut, want) {
+		t.Errorf("without a gateway tail ended with %d, want %q in:\n%s", code, want, errOut)
+	}
+}
+
+// Events that failed verification are left out, which is said.
+func TestTailLeavesOutWhatFailedVerification(t *testing.T) {
+	g := startWithAll(t, func(config *server.Config) { config.Providers.Finicity.Verification = provider.ModeReport })
+	forged := func(n int) {
+		mustExecute(t, "trigger", "added", "--count", strconv.Itoa(n), "--client", servertest.Client, "--url", g.WebhookURL())
+	}
+	t.Chdir(t.TempDir()) // no secret to sign with
+	forged(3)
+	tail := begin(t, nil, "tail", "--addr", g.GRPCAddr(), "--from", "earliest")
+	tail.err.waitFor(t, has("# caught up: what follows is live\n# 3 events were left out because they failed verification: `webhook-gateway tail --verdict failed` shows them\n"))
+	if out := tail.out.String(); strings.Count(out, "\n") != 18 || strings.Contains(out, "UNVERIFIED") {
+		t.Errorf("printed:\n%s", out)
+	}
+	tail.stop()
+	tail.wait()
+	if n := strings.Count(tail.err.String(), "left out"); n != 1 {
+		t.Errorf("it was said %d times:\n%s", n, tail.err)
+	}
+	code, out, errOut := execute(t, "tail", "--addr", g.GRPCAddr(), "--from", "earliest", "--until", "head", "--verdict", "failed")
+	if code != exitOK || strings.Count(out, "[UNVERIFIED: signature missing]\n") != 3 || strings.Count(out, "\n") != 3 || strings.Contains(errOut, "left out") {
+		t.Errorf("--verdict failed: %d\n%s%s", code, out, errOut)
+	}
+}
+
+// lyingGateway sends some frames, whatever was asked for.
+type lyingGateway struct {
+	webhookgatewayv1.UnimplementedEventServiceServer
+
+	frames []*webhookgatewayv1.SubscribeResponse
+}
+
+func (g *lyingGateway) Subscribe(_ *webhookgatewayv1.SubscribeRequest, stream grpc.ServerStreamingServer[webhookgatewayv1.SubscribeResponse]) error {
+	for _, frame := range g.frames {
+		if err := stream.Send(frame); err != nil {
+			return err
+		}
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+// A tail to which events are missing ends with an error that says between what.
+func TestTailEndsWhenTheChainBreaks(t *testing.T) {
+	var listen net.ListenConfig
+	listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lying := grpc.NewServer()
+	webhookgatewayv1.RegisterEventServiceServer(lying, &lyingGateway{frames: []*webhookgatewayv1.SubscribeResponse{
+		subscribedAt("c1"), eventsAfter("c1", "c2", "c3"), eventsAfter("c4", "c5"),
+	}})
+	served := make(chan error, 1)
+	go func() { served <- lying.Serve(listener) }()
+	t.Cleanup(func() {
+		lying.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	code, out, errOut := execute(t, "tail", "--addr", listener.Addr().String(), "--json")
+	if code != exitFailure || strings.Count(out, "\n") != 2 || !strings.Contains(errOut, "complete up to c3 and goes on after c4") {
+		t.Errorf("tail ended with %d:\n%s%s", code, out, errOut)
 	}
 }
 
@@ -111,7 +214,7 @@ func TestHumanLines(t *testing.T) {
 		decoded.TypeName = et.sample.TypeName
 		decoded.Provider = et.sender.ID()
 		var line bytes.Buffer
-		if err := (humanPrinter{}).write(&line, decoded); err != nil {
+		if err := (humanPrinter{}).write(&line, decoded, 1); err != nil {
 			t.Fatal(err)
 		}
 		for _, private := range privateFields.FindAllSubmatch(et.sample.Body, -1) {
@@ -125,14 +228,16 @@ func TestHumanLines(t *testing.T) {
 	hostile := &webhookgatewayv1.Event{
 		TypeName: "\x1b[2Jgone", ClientId: "a b", DecodeError: "drift\x07", EventIdConflict: true,
 		Verification: &webhookgatewayv1.Verification{
-			Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED, Failure: "why: what to do",
+			Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED,
+			Failure: webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED,
 		},
+		Subject: "some\x07body",
 		RawBody: []byte("{\"a\":\"\x1b[31m\"}"),
 	}
-	if err := (humanPrinter{raw: true}).write(&line, hostile); err != nil {
+	if err := (humanPrinter{raw: true}).write(&line, hostile, 3); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"\x1b[2Jgone"`, `"a b"`, "[DRIFT: drift·]", "[CONFLICT", "[UNVERIFIED: why]", `{"a":"·[31m"}`} {
+	for _, want := range []string{`"\x1b[2Jgone"`, `"a b"`, "[DRIFT: drift·]", "[CONFLICT", "[UNVERIFIED: source not allowed]", `subject="some\abody"`, "[ATTEMPT 3]", `{"a":"·[31m"}`} {
 		if !strings.Contains(line.String(), want) {
 			t.Errorf("the line lacks %s: %s", want, &line)
 		}

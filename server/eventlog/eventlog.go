@@ -24,12 +24,21 @@ type Log interface {
 	// ID names the log. It is made when the log is created and never changes.
 	ID() ID
 
+	// History names the positions of the log. It is a snapshot, that names every
+	// position that Bounds, Read or Append showed before the call. What is shown later
+	// may belong to a later epoch: take the history after a position, not before. It
+	// costs next to nothing.
+	//
+	// An engine MUST begin an epoch at every start, restore and repair, make it
+	// durable with its first event, and keep the epochs of trimmed events.
+	History() *History
+
 	// Append stores an event. When it returns without error the event is durable:
 	// it survives a crash of the process and of the machine. An engine MUST NOT
 	// return success before that, and MUST NOT show the event to Read, Bounds or
 	// Changed before that either.
 	//
-	// If Entry.EventID is set and an event of the same provider and client with
+	// If Entry.ProviderEventID is set and an event of the same provider and client with
 	// that id and the same body is remembered, nothing is stored and the receipt
 	// says Duplicate, once the remembered event is durable. This holds under any
 	// concurrency and across restarts. With another body the event is stored and
@@ -50,6 +59,11 @@ type Log interface {
 	// *TrimmedError; it never skips an event silently. A position ahead of the
 	// head yields nothing.
 	//
+	// If events that were stored cannot be read because they are damaged, it yields a
+	// *DamagedError that names them, after all events before them. Nothing between its
+	// After and its UpTo can be read. The caller may go on by a Read after UpTo, which
+	// may find further ones.
+	//
 	// The consumer may take its time between two records: an engine MUST NOT hold
 	// anything of the disk or a lock meanwhile.
 	Read(ctx context.Context, after Position) iter.Seq2[Record, error]
@@ -59,7 +73,8 @@ type Log interface {
 	Bounds() Bounds
 
 	// Seek returns the position after which the first event received at t or later
-	// comes: Bounds().Head if there is none yet, and at least Bounds().Trimmed.
+	// comes: Bounds().Head if there is none yet, and at least Bounds().Trimmed. A
+	// damaged event counts as received when the next one was that can be read.
 	Seek(ctx context.Context, t time.Time) (Position, error)
 
 	// Stats returns what is known of the retained events.

@@ -21,20 +21,23 @@ import (
 // is known only when the event is committed (position, time, conflict) is not in
 // the sections: the reader adds it in front (see Record.AppendEvent).
 //
-//	0      layout version
+//	0      version of the record
 //	1      flags
 //	2:4    event type
 //	4:6    length of the client id
 //	6:7    provider
+//	7:8    verdict of the verification
 //	8:16   receive time, Unix nanoseconds
 //	16:24  sum of the sizes of all values of the log up to and including this one
 //	24:28  length of the metadata section
 //	28:32  length of the payload section
 //	32:40  ordering group, 0 for none
-//	40:    client id, metadata, payload, raw body
+//	40:42  length of the subject
+//	42:44  length of the provider's event id
+//	44:    client id, subject, provider's event id, metadata, payload, raw body with headers
 const (
-	layoutVersion = 1
-	headerLen     = 40
+	recordVersion = 1
+	headerLen     = 44
 
 	flagConflict = 1 << 0
 )
@@ -45,11 +48,14 @@ const (
 	fieldCursor      = 2
 	fieldReceiveTime = 3
 	fieldConflict    = 9
-	fieldRawBody     = 30
 )
 
-// MaxClientIDLen is the longest client id, in bytes.
-const MaxClientIDLen = 255
+// The longest texts that a record is found by, in bytes.
+const (
+	MaxClientIDLen        = 255
+	MaxSubjectLen         = 1024
+	MaxProviderEventIDLen = 1024
+)
 
 // Entry is an event to append.
 type Entry struct {
@@ -57,97 +63,103 @@ type Entry struct {
 	Provider webhookgatewayv1.Provider
 	// ClientID is the client that the event belongs to.
 	ClientID string
-	// EventID is the provider's id of the event, unique within the client. Empty:
-	// the provider sends none, and the event is never taken for a duplicate.
-	EventID string
-	// BodyHash tells bodies with the same event id apart.
+	// ProviderEventID is the provider's id of the event, unique within the client.
+	// Empty: the provider sends none, and the event is never taken for a duplicate.
+	ProviderEventID string
+	// BodyHash tells bodies with the same id of the provider apart.
 	BodyHash [16]byte
 
 	value []byte
 }
 
-// NewEntry encodes an event for appending. The event has its provider, type,
-// client id, verification and payload; its id, cursor, receive time, conflict
-// mark and raw body are left empty.
-func NewEntry(event *webhookgatewayv1.Event, eventID string, rawBody []byte) (Entry, error) {
-	entry := Entry{Provider: event.GetProvider(), ClientID: event.GetClientId(), EventID: eventID}
-	if len(entry.ClientID) > MaxClientIDLen {
-		return Entry{}, fmt.Errorf("client id of %d bytes: at most %d are supported", len(entry.ClientID), MaxClientIDLen)
+// NewEntry encodes an event for appending. What the log decides is left empty:
+// id, cursor, receive time, conflict mark. The raw body and the headers are part
+// of the event.
+func NewEntry(event *webhookgatewayv1.Event) (Entry, error) {
+	entry := Entry{Provider: event.GetProvider(), ClientID: event.GetClientId(), ProviderEventID: event.GetProviderEventId()}
+	subject, id := event.GetSubject(), event.GetProviderEventId()
+	for _, text := range []struct {
+		what, value string
+		limit       int
+	}{
+		{"client id", entry.ClientID, MaxClientIDLen},
+		{"subject", subject, MaxSubjectLen},
+		{"provider's event id", id, MaxProviderEventIDLen},
+	} {
+		if len(text.value) > text.limit {
+			return Entry{}, fmt.Errorf("%s of %d bytes: at most %d are supported", text.what, len(text.value), text.limit)
+		}
 	}
-	if eventID != "" {
-		sum := sha256.Sum256(rawBody)
+	if id != "" {
+		sum := sha256.Sum256(event.GetRawBody())
 		copy(entry.BodyHash[:], sum[:])
 	}
 
 	payload := &webhookgatewayv1.Event{Payload: event.Payload}
 	metadata := &webhookgatewayv1.Event{
-		Provider:     event.Provider,
-		Type:         event.Type,
-		TypeName:     event.TypeName,
-		ClientId:     event.ClientId,
-		Verification: event.Verification,
-		DecodeError:  event.DecodeError,
+		Provider:        event.Provider,
+		Type:            event.Type,
+		TypeName:        event.TypeName,
+		ClientId:        event.ClientId,
+		Verification:    event.Verification,
+		DecodeError:     event.DecodeError,
+		Subject:         subject,
+		ProviderEventId: id,
+		TraceContext:    event.TraceContext,
 	}
+	raw := &webhookgatewayv1.Event{RawBody: event.RawBody, Headers: event.Headers}
 	opts := proto.MarshalOptions{}
-	size := headerLen + len(entry.ClientID) + opts.Size(metadata) + opts.Size(payload) +
-		protowire.SizeTag(fieldRawBody) + protowire.SizeBytes(len(rawBody))
+	size := headerLen + len(entry.ClientID) + len(subject) + len(id) + opts.Size(metadata) + opts.Size(payload) + opts.Size(raw)
 	if size > math.MaxInt32 {
 		return Entry{}, fmt.Errorf("event of %d bytes is too large to store", size)
 	}
 	opts.UseCachedSize = true
 
 	v := make([]byte, headerLen, size)
-	v = append(v, entry.ClientID...)
-	start := len(v)
-	v, err := opts.MarshalAppend(v, metadata)
-	if err != nil {
-		return Entry{}, fmt.Errorf("encode event metadata: %w", err)
+	v = append(append(append(v, entry.ClientID...), subject...), id...)
+	var ends [3]int
+	for i, section := range []*webhookgatewayv1.Event{metadata, payload, raw} {
+		ends[i] = len(v)
+		var err error
+		if v, err = opts.MarshalAppend(v, section); err != nil {
+			return Entry{}, fmt.Errorf("encode the event: %w", err)
+		}
 	}
-	metadataEnd := len(v)
-	v, err = opts.MarshalAppend(v, payload)
-	if err != nil {
-		return Entry{}, fmt.Errorf("encode event payload: %w", err)
-	}
-	payloadEnd := len(v)
-	v = protowire.AppendTag(v, fieldRawBody, protowire.BytesType)
-	v = protowire.AppendBytes(v, rawBody)
 
-	v[0] = layoutVersion
-	binary.LittleEndian.PutUint16(v[2:], uint16(event.GetType()))         //nolint:gosec // enum values are small
-	binary.LittleEndian.PutUint16(v[4:], uint16(len(entry.ClientID)))     //nolint:gosec // bounded above
-	v[6] = byte(event.GetProvider())                                      //nolint:gosec // enum values are small
-	binary.LittleEndian.PutUint32(v[24:], uint32(metadataEnd-start))      //nolint:gosec // bounded above
-	binary.LittleEndian.PutUint32(v[28:], uint32(payloadEnd-metadataEnd)) //nolint:gosec // bounded above
+	v[0] = recordVersion
+	binary.LittleEndian.PutUint16(v[2:], uint16(event.GetType()))     //nolint:gosec // enum values are small
+	binary.LittleEndian.PutUint16(v[4:], uint16(len(entry.ClientID))) //nolint:gosec // bounded above
+	v[6] = byte(event.GetProvider())                                  //nolint:gosec // enum values are small
+	v[7] = byte(event.GetVerification().GetVerdict())                 //nolint:gosec // enum values are small
+	binary.LittleEndian.PutUint32(v[24:], uint32(ends[1]-ends[0]))    //nolint:gosec // bounded above
+	binary.LittleEndian.PutUint32(v[28:], uint32(ends[2]-ends[1]))    //nolint:gosec // bounded above
+	binary.LittleEndian.PutUint64(v[32:], orderingGroup(entry.Provider, entry.ClientID, subject))
+	binary.LittleEndian.PutUint16(v[40:], uint16(len(subject))) //nolint:gosec // bounded above
+	binary.LittleEndian.PutUint16(v[42:], uint16(len(id)))      //nolint:gosec // bounded above
 	entry.value = v
 	return entry, nil
 }
 
-// OrderBy puts the event into the ordering group of a key, such as the customer
-// that it is about, within its provider and client. An empty key is no group.
-func (e Entry) OrderBy(key string) {
-	binary.LittleEndian.PutUint64(e.value[32:], orderingGroup(e.Provider, e.ClientID, key))
-}
-
-// orderingGroup returns a hash that is never 0 for a key, and never changes: it
-// is stored. Two keys with the same hash share a group, which does no harm.
-func orderingGroup(provider webhookgatewayv1.Provider, clientID, key string) uint64 {
-	if key == "" {
+// orderingGroup returns a hash that is never 0 for a subject, and never changes:
+// it is stored. Two subjects with the same hash share a group, which does no harm.
+func orderingGroup(provider webhookgatewayv1.Provider, clientID, subject string) uint64 {
+	if subject == "" {
 		return 0
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte{byte(provider), byte(len(clientID))}) //nolint:gosec // at most MaxClientIDLen
 	_, _ = h.Write([]byte(clientID))
-	_, _ = h.Write([]byte(key))
+	_, _ = h.Write([]byte(subject))
 	return max(h.Sum64(), 1)
 }
 
 // Size returns the size of the stored value in bytes.
 func (e Entry) Size() int { return len(e.value) }
 
-// Commit completes the stored value with what the engine decides, and returns
+// Complete completes the stored value with what the engine decides, and returns
 // it. For engines only; called once per stored entry, by one goroutine.
 // totalBytes is the sum of the sizes of all values of the log, including this.
-func (e Entry) Commit(receiveTime time.Time, totalBytes uint64, conflict bool) []byte {
+func (e Entry) Complete(receiveTime time.Time, totalBytes uint64, conflict bool) []byte {
 	if conflict {
 		e.value[1] |= flagConflict
 	}
@@ -168,19 +180,26 @@ type Record struct {
 }
 
 // ParseRecord interprets a stored value. It checks only what keeps the methods of
-// Record from failing.
+// Record from failing: the sections themselves are not looked into.
 func ParseRecord(position Position, value []byte, live bool) (Record, error) {
 	if len(value) < headerLen {
 		return Record{}, errors.New("stored event is truncated")
 	}
-	if value[0] != layoutVersion {
-		return Record{}, fmt.Errorf("stored event has layout version %d: this gateway reads version %d", value[0], layoutVersion)
+	if value[0] != recordVersion {
+		return Record{}, fmt.Errorf("stored event has record version %d and this gateway reads version %d: use the version of the gateway that wrote it", value[0], recordVersion)
 	}
-	r := Record{Position: position, Live: live, value: value}
-	if r.payloadEnd() > len(value) {
+	// NOTE: in 64 bits, where the sum of what the header says cannot overflow.
+	end := uint64(headerLen)
+	for _, at := range []int{4, 40, 42} {
+		end += uint64(binary.LittleEndian.Uint16(value[at:]))
+	}
+	for _, at := range []int{24, 28} {
+		end += uint64(binary.LittleEndian.Uint32(value[at:]))
+	}
+	if end > uint64(len(value)) {
 		return Record{}, errors.New("stored event is truncated")
 	}
-	return r, nil
+	return Record{Position: position, Live: live, value: value}, nil
 }
 
 // Provider returns the provider of the event.
@@ -195,6 +214,23 @@ func (r Record) Type() webhookgatewayv1.EventType {
 // record's.
 func (r Record) ClientID() []byte { return r.value[headerLen:r.clientEnd()] }
 
+// Subject returns whom the event is about, empty for nobody. The bytes are the
+// record's.
+func (r Record) Subject() []byte { return r.value[r.clientEnd():r.subjectEnd()] }
+
+// ProviderEventID returns the provider's id of the event, empty for none. The
+// bytes are the record's.
+func (r Record) ProviderEventID() []byte { return r.value[r.subjectEnd():r.idEnd()] }
+
+// Verdict returns the verdict of the verification of the event.
+func (r Record) Verdict() webhookgatewayv1.VerificationVerdict {
+	return webhookgatewayv1.VerificationVerdict(r.value[7])
+}
+
+// Value returns the stored value. It must not be changed, and is valid as long as
+// the record.
+func (r Record) Value() []byte { return r.value }
+
 // ReceiveTime returns when the event was stored.
 func (r Record) ReceiveTime() time.Time {
 	return time.Unix(0, int64(binary.LittleEndian.Uint64(r.value[8:]))) //nolint:gosec // written from an int64
@@ -204,22 +240,31 @@ func (r Record) ReceiveTime() time.Time {
 // including this one, trimmed ones too.
 func (r Record) TotalBytes() uint64 { return binary.LittleEndian.Uint64(r.value[16:]) }
 
-// OrderingGroup returns the group of events of the same client that the event is
-// in order with, such as those of one customer; 0 if it is in none.
+// OrderingGroup returns the group of events that the event is in order with, those
+// of its subject; 0 if it has none.
 func (r Record) OrderingGroup() uint64 { return binary.LittleEndian.Uint64(r.value[32:]) }
 
 // Size returns the size of the stored value in bytes.
 func (r Record) Size() int { return len(r.value) }
 
-// Conflict says whether another body with the same event id was stored before.
+// Conflict reports whether another body with the same event id was stored before.
 func (r Record) Conflict() bool { return r.value[1]&flagConflict != 0 }
 
 func (r Record) clientEnd() int {
 	return headerLen + int(binary.LittleEndian.Uint16(r.value[4:]))
 }
 
+func (r Record) subjectEnd() int {
+	return r.clientEnd() + int(binary.LittleEndian.Uint16(r.value[40:]))
+}
+
+// idEnd is where the metadata section begins.
+func (r Record) idEnd() int {
+	return r.subjectEnd() + int(binary.LittleEndian.Uint16(r.value[42:]))
+}
+
 func (r Record) metadataEnd() int {
-	return r.clientEnd() + int(binary.LittleEndian.Uint32(r.value[24:]))
+	return r.idEnd() + int(binary.LittleEndian.Uint32(r.value[24:]))
 }
 
 func (r Record) payloadEnd() int {
@@ -230,14 +275,16 @@ func (r Record) payloadEnd() int {
 const MaxEventOverhead = 2*(2+tokenLen) + 2 + 2*11 + 2
 
 // AppendEvent appends the event, encoded as a webhookgateway.v1.Event, as the
-// view shows it. log is the log that the record was read from.
-func (r Record) AppendEvent(b []byte, log ID, view webhookgatewayv1.EventView) []byte {
+// view shows it. The history is that of the log that the record was read from,
+// taken after the record was.
+func (r Record) AppendEvent(b []byte, history *History, view webhookgatewayv1.EventView) []byte {
+	epoch := history.epochAt(r.Position)
 	b = protowire.AppendTag(b, fieldID, protowire.BytesType)
 	b = append(b, tokenLen)
-	b = appendToken(b, kindEvent, log, r.Position)
+	b = appendToken(b, kindEvent, history.log, epoch, r.Position)
 	b = protowire.AppendTag(b, fieldCursor, protowire.BytesType)
 	b = append(b, tokenLen)
-	b = appendToken(b, kindCursor, log, r.Position)
+	b = appendToken(b, kindCursor, history.log, epoch, r.Position)
 
 	nanos := binary.LittleEndian.Uint64(r.value[8:])
 	seconds, fraction := nanos/1e9, nanos%1e9
@@ -260,13 +307,13 @@ func (r Record) AppendEvent(b []byte, log ID, view webhookgatewayv1.EventView) [
 		end = len(r.value)
 	case webhookgatewayv1.EventView_EVENT_VIEW_UNSPECIFIED, webhookgatewayv1.EventView_EVENT_VIEW_FULL:
 	}
-	return append(b, r.value[r.clientEnd():end]...)
+	return append(b, r.value[r.idEnd():end]...)
 }
 
-// Event decodes the event as the view shows it.
-func (r Record) Event(log ID, view webhookgatewayv1.EventView) (*webhookgatewayv1.Event, error) {
+// Event decodes the event as the view shows it; see AppendEvent.
+func (r Record) Event(history *History, view webhookgatewayv1.EventView) (*webhookgatewayv1.Event, error) {
 	event := &webhookgatewayv1.Event{}
-	if err := proto.Unmarshal(r.AppendEvent(nil, log, view), event); err != nil {
+	if err := proto.Unmarshal(r.AppendEvent(nil, history, view), event); err != nil {
 		return nil, fmt.Errorf("decode stored event %d: %w", r.Position, err)
 	}
 	return event, nil

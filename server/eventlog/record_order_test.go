@@ -8,14 +8,13 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-func orderingGroup(t *testing.T, provider webhookgatewayv1.Provider, clientID, key string) uint64 {
+func orderingGroup(t *testing.T, provider webhookgatewayv1.Provider, clientID, subject string) uint64 {
 	t.Helper()
-	entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{Provider: provider, ClientId: clientID}, "", []byte("{}"))
+	entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{Provider: provider, ClientId: clientID, Subject: subject})
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry.OrderBy(key)
-	record, err := eventlog.ParseRecord(1, entry.Commit(time.Now(), 1, false), true)
+	record, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), 1, false), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +24,7 @@ func orderingGroup(t *testing.T, provider webhookgatewayv1.Provider, clientID, k
 func TestOrderingGroup(t *testing.T) {
 	const finicity, vezgo = webhookgatewayv1.Provider_PROVIDER_FINICITY, webhookgatewayv1.Provider_PROVIDER_VEZGO
 	if got := orderingGroup(t, finicity, "client", ""); got != 0 {
-		t.Errorf("group without a key = %d, want 0", got)
+		t.Errorf("group without a subject = %d, want 0", got)
 	}
 	group := orderingGroup(t, finicity, "client", "customer")
 	// Stored in every log: a change of the hash would mix up groups.
@@ -35,7 +34,7 @@ func TestOrderingGroup(t *testing.T) {
 	for name, other := range map[string]uint64{
 		"another provider":          orderingGroup(t, vezgo, "client", "customer"),
 		"another client":            orderingGroup(t, finicity, "clien", "customer"),
-		"another key":               orderingGroup(t, finicity, "client", "customer2"),
+		"another subject":           orderingGroup(t, finicity, "client", "customer2"),
 		"the same, divided another": orderingGroup(t, finicity, "clientc", "ustomer"),
 	} {
 		if other == group {

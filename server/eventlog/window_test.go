@@ -10,11 +10,11 @@ import (
 
 func liveRecord(t testing.TB, p Position) Record {
 	t.Helper()
-	entry, err := NewEntry(&webhookgatewayv1.Event{ClientId: "client"}, "", make([]byte, 100))
+	entry, err := NewEntry(&webhookgatewayv1.Event{ClientId: "client", RawBody: make([]byte, 100)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := ParseRecord(p, entry.Commit(time.Unix(int64(p), 0), 0, false), true)
+	record, err := ParseRecord(p, entry.Complete(time.Unix(int64(p), 0), 0, false), true)
 	if err != nil {
 		t.Fatal(err)
 	}

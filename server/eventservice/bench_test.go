@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 // newTCPGateway is a gateway behind a TCP listener on the loopback interface.
@@ -35,7 +35,7 @@ func newTCPGateway(b *testing.B) *gateway {
 }
 
 // countingCodec only counts the bytes of what it receives.
-type countingCodec struct{ eventservice.Codec }
+type countingCodec struct{ stream.Codec }
 
 func (c countingCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if n, ok := v.(*int); ok {

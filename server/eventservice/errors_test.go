@@ -19,7 +19,6 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
-	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
@@ -94,7 +93,7 @@ func TestSubscribeRefusals(t *testing.T) {
 	heartbeat := func(d time.Duration) *webhookgatewayv1.SubscribeRequest {
 		return &webhookgatewayv1.SubscribeRequest{HeartbeatInterval: durationpb.New(d)}
 	}
-	foreign := eventlog.FormatCursor(eventlog.NewID(), 4)
+	foreign := newGateway(t, testConfig()).cursor(4)
 	for _, tc := range []struct {
 		name string
 		req  *webhookgatewayv1.SubscribeRequest
@@ -102,7 +101,7 @@ func TestSubscribeRefusals(t *testing.T) {
 	}{
 		{"start cursor empty", startCursor(""), "InvalidArgument CURSOR_MALFORMED start_cursor"},
 		{"start cursor garbled", startCursor(g.cursor(4)[1:] + "c"), "InvalidArgument CURSOR_MALFORMED start_cursor"},
-		{"start cursor is an event id", startCursor(eventlog.FormatEventID(g.log.ID(), 4)), "InvalidArgument CURSOR_MALFORMED start_cursor"},
+		{"start cursor is an event id", startCursor(g.log.History().FormatEventID(4)), "InvalidArgument CURSOR_MALFORMED start_cursor"},
 		{"start cursor foreign", startCursor(foreign), "FailedPrecondition CURSOR_OF_ANOTHER_LOG start_cursor"},
 		{"start cursor ahead", startCursor(g.cursor(7)), "FailedPrecondition CURSOR_AHEAD start_cursor"},
 		{"start cursor expired", startCursor(g.cursor(2)), "OutOfRange CURSOR_EXPIRED"},
@@ -231,7 +230,7 @@ func TestLogFails(t *testing.T) {
 		_, err = g.client.ListEvents(ctx, req)
 		checkError(t, err, want)
 	}
-	_, err = g.client.GetEvent(ctx, &webhookgatewayv1.GetEventRequest{Id: eventlog.FormatEventID(g.log.ID(), 1)})
+	_, err = g.client.GetEvent(ctx, &webhookgatewayv1.GetEventRequest{Id: g.log.History().FormatEventID(1)})
 	checkError(t, err, want)
 	_, err = g.client.GetLogInfo(ctx, &webhookgatewayv1.GetLogInfoRequest{})
 	checkError(t, err, want)
@@ -252,23 +251,10 @@ func TestLogCloses(t *testing.T) {
 	if err := g.log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := g.client.GetEvent(t.Context(), &webhookgatewayv1.GetEventRequest{Id: eventlog.FormatEventID(g.log.ID(), 1)})
+	_, err := g.client.GetEvent(t.Context(), &webhookgatewayv1.GetEventRequest{Id: g.log.History().FormatEventID(1)})
 	if status.Code(err) != codes.OK { // it may be in memory
 		checkError(t, err, "Unavailable DRAINING")
 	}
 	_, err = g.client.ListEvents(t.Context(), &webhookgatewayv1.ListEventsRequest{StartTime: timestamppb.Now()})
 	checkError(t, err, "Unavailable DRAINING")
-}
-
-func TestConfig(t *testing.T) {
-	t.Parallel()
-	if err := eventservice.DefaultConfig().Validate(); err != nil {
-		t.Errorf("the default: %v", err)
-	}
-	err := eventservice.Config{DefaultHeartbeat: time.Millisecond}.Validate()
-	for _, key := range []string{"max_streams", "default_heartbeat"} {
-		if err == nil || !strings.Contains(err.Error(), key) {
-			t.Errorf("error = %v, want it to name %s", err, key)
-		}
-	}
 }

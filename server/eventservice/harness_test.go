@@ -23,7 +23,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
-	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 const (
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // only the listener is not real.
 type gateway struct {
 	log     eventlog.Log
-	service *eventservice.Service
+	streams *stream.Streams
 	conn    *grpc.ClientConn
 	client  webhookgatewayv1.EventServiceClient
 	metrics *prometheus.Registry
@@ -51,11 +51,11 @@ type gateway struct {
 	now *atomic.Int64
 }
 
-func testConfig() eventservice.Config {
-	return eventservice.Config{MaxStreams: 1000, DefaultHeartbeat: time.Minute}
+func testConfig() stream.Config {
+	return stream.Config{MaxStreams: 1000, DefaultHeartbeat: time.Minute}
 }
 
-func newGateway(tb testing.TB, config eventservice.Config) *gateway {
+func newGateway(tb testing.TB, config stream.Config) *gateway {
 	tb.Helper()
 	now := new(atomic.Int64)
 	logConfig := pebblelog.DefaultConfig()
@@ -80,7 +80,7 @@ func newGateway(tb testing.TB, config eventservice.Config) *gateway {
 }
 
 // serve serves a log.
-func serve(tb testing.TB, log eventlog.Log, config eventservice.Config) *gateway {
+func serve(tb testing.TB, log eventlog.Log, config stream.Config) *gateway {
 	tb.Helper()
 	listener := bufconn.Listen(64 << 10)
 	return serveOn(tb, log, config, listener, func(ctx context.Context, _ string) (net.Conn, error) {
@@ -89,26 +89,16 @@ func serve(tb testing.TB, log eventlog.Log, config eventservice.Config) *gateway
 }
 
 func serveOn(
-	tb testing.TB, log eventlog.Log, config eventservice.Config, listener net.Listener, dial func(context.Context, string) (net.Conn, error),
+	tb testing.TB, log eventlog.Log, config stream.Config, listener net.Listener, dial func(context.Context, string) (net.Conn, error),
 ) *gateway {
 	tb.Helper()
 	registry := prometheus.NewRegistry()
-	states, _ := log.(eventlog.StateStore) // a log that only reads has no subscriptions
-	var manager *subscription.Manager
-	if states != nil {
-		var err error
-		manager, err = subscription.New(context.Background(), subscription.Params{
-			Log: log, States: states, Compile: eventservice.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
-		})
-		if err != nil {
-			tb.Fatal(err)
-		}
-	}
-	service, err := eventservice.New(config, log, manager, slog.New(slog.DiscardHandler), registry)
+	streams, err := stream.New(config, registry)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(eventservice.Codec{}), grpc.WaitForHandlers(true))
+	service := eventservice.New(log, streams, slog.New(slog.DiscardHandler))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true))
 	webhookgatewayv1.RegisterEventServiceServer(server, service)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -126,14 +116,8 @@ func serveOn(
 		if err := <-served; err != nil {
 			tb.Error(err)
 		}
-		if manager == nil {
-			return
-		}
-		if err := manager.Close(context.Background()); err != nil && !errors.Is(err, eventlog.ErrClosed) {
-			tb.Error(err)
-		}
 	})
-	return &gateway{log: log, service: service, conn: conn, client: webhookgatewayv1.NewEventServiceClient(conn), metrics: registry}
+	return &gateway{log: log, streams: streams, conn: conn, client: webhookgatewayv1.NewEventServiceClient(conn), metrics: registry}
 }
 
 // add stores an event and returns its position.
@@ -195,10 +179,11 @@ func newEntry(provider webhookgatewayv1.Provider, eventType webhookgatewayv1.Eve
 			Account: &vezgov1.Account{Id: proto.String("account")},
 		}}
 	}
-	return eventlog.NewEntry(event, "", body)
+	event.RawBody = body
+	return eventlog.NewEntry(event)
 }
 
-func (g *gateway) cursor(p eventlog.Position) string { return eventlog.FormatCursor(g.log.ID(), p) }
+func (g *gateway) cursor(p eventlog.Position) string { return g.log.History().FormatCursor(p) }
 
 func (g *gateway) subscribe(tb testing.TB, req *webhookgatewayv1.SubscribeRequest) *subscriber {
 	tb.Helper()
@@ -222,6 +207,17 @@ type subscriber struct {
 	stream  grpc.ServerStreamingClient[webhookgatewayv1.SubscribeResponse]
 	cancel  context.CancelFunc
 	gateway *gateway
+	// chain is where the stream is: every frame that moves it must go on from there.
+	chain string
+}
+
+// moves checks that a frame goes on from where the stream is.
+func (s *subscriber) moves(after, to string) {
+	s.tb.Helper()
+	if after != s.chain {
+		s.tb.Fatalf("a frame goes on after %q, and the stream is at %q", after, s.chain)
+	}
+	s.chain = to
 }
 
 // next returns the next frame that is no heartbeat.
@@ -235,6 +231,7 @@ func (s *subscriber) next() *webhookgatewayv1.SubscribeResponse {
 		if frame.GetHeartbeat() == nil {
 			return frame
 		}
+		s.describe(frame)
 	}
 }
 
@@ -271,30 +268,37 @@ func (s *subscriber) expect(want ...string) {
 func (s *subscriber) describe(frame *webhookgatewayv1.SubscribeResponse) []string {
 	s.tb.Helper()
 	at := func(cursor string) eventlog.Position {
-		log, p, err := eventlog.ParseCursor(cursor)
-		if err != nil || log != s.gateway.log.ID() {
+		p, err := s.gateway.log.History().ParseCursor(cursor)
+		if err != nil {
 			s.tb.Fatalf("cursor %q: %v", cursor, err)
 		}
 		return p
 	}
 	switch f := frame.GetFrame().(type) {
 	case *webhookgatewayv1.SubscribeResponse_Subscribed:
+		s.chain = f.Subscribed.GetStartCursor()
 		return []string{fmt.Sprintf("subscribed %d", at(f.Subscribed.GetStartCursor()))}
 	case *webhookgatewayv1.SubscribeResponse_Events:
+		s.moves(f.Events.GetAfterCursor(), f.Events.GetEvents()[len(f.Events.GetEvents())-1].GetCursor())
 		var events []string
 		for _, e := range f.Events.GetEvents() {
 			events = append(events, fmt.Sprint(at(e.GetCursor())))
 		}
 		return events
 	case *webhookgatewayv1.SubscribeResponse_Heartbeat:
+		s.moves(f.Heartbeat.GetAfterCursor(), f.Heartbeat.GetCursor())
 		return []string{fmt.Sprintf("heartbeat %d", at(f.Heartbeat.GetCursor()))}
 	case *webhookgatewayv1.SubscribeResponse_CaughtUp:
+		s.moves(f.CaughtUp.GetAfterCursor(), f.CaughtUp.GetCursor())
 		return []string{fmt.Sprintf("caught_up %d", at(f.CaughtUp.GetCursor()))}
 	case *webhookgatewayv1.SubscribeResponse_FellBehind:
+		s.moves(f.FellBehind.GetAfterCursor(), f.FellBehind.GetCursor())
 		return []string{fmt.Sprintf("fell_behind %d", at(f.FellBehind.GetCursor()))}
 	case *webhookgatewayv1.SubscribeResponse_Gap:
+		s.moves(f.Gap.GetFromCursor(), f.Gap.GetToCursor())
 		return []string{fmt.Sprintf("gap %d-%d", at(f.Gap.GetFromCursor()), at(f.Gap.GetToCursor()))}
 	case *webhookgatewayv1.SubscribeResponse_Goodbye:
+		s.moves(f.Goodbye.GetAfterCursor(), f.Goodbye.GetCursor())
 		return []string{fmt.Sprintf("goodbye %d", at(f.Goodbye.GetCursor()))}
 	}
 	s.tb.Fatalf("unknown frame %v", frame)

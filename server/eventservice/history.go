@@ -11,13 +11,13 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 const (
-	defaultPageSize = 100
-	maxPageSize     = 1000
-	maxPageBytes    = 1 << 20
 	// A page is searched for this long, looking at the clock after every chunk.
 	maxPageTime  = 500 * time.Millisecond
 	minListChunk = 32
@@ -26,16 +26,26 @@ const (
 
 // GetEvent implements EventService.
 func (s *Service) GetEvent(ctx context.Context, req *webhookgatewayv1.GetEventRequest) (*webhookgatewayv1.GetEventResponse, error) {
-	view, err := checkView(req.GetView())
+	event, err := s.event(ctx, req)
+	if err != nil {
+		return nil, s.api.Fail(ctx, "get an event", err)
+	}
+	return &webhookgatewayv1.GetEventResponse{Event: event}, nil
+}
+
+func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventRequest) (*webhookgatewayv1.Event, error) {
+	view, err := logapi.View(req.GetView())
 	if err != nil {
 		return nil, err
 	}
-	log, position, err := eventlog.ParseEventID(req.GetId())
-	if err != nil {
-		return nil, invalid("id", "it is not the id of an event: pass it exactly as it was received")
+	position, err := s.api.ParseEventID("id", req.GetId())
+	if errors.Is(err, logapi.ErrForeignEvent) {
+		return nil, errNotFound()
 	}
-	bounds := s.log.Bounds()
-	if log != s.log.ID() || position <= bounds.Trimmed || position > bounds.Head {
+	if err != nil {
+		return nil, err
+	}
+	if bounds := s.log.Bounds(); position <= bounds.Trimmed || position > bounds.Head {
 		return nil, errNotFound()
 	}
 	for r, err := range s.log.Read(ctx, position-1) {
@@ -44,13 +54,9 @@ func (s *Service) GetEvent(ctx context.Context, req *webhookgatewayv1.GetEventRe
 			return nil, errNotFound()
 		}
 		if err != nil {
-			return nil, s.fail(ctx, "get an event", err)
+			return nil, err
 		}
-		event, err := r.Event(s.log.ID(), view)
-		if err != nil {
-			return nil, s.fail(ctx, "get an event", err)
-		}
-		return &webhookgatewayv1.GetEventResponse{Event: event}, nil
+		return r.Event(s.log.History(), view)
 	}
 	return nil, errNotFound()
 }
@@ -64,12 +70,12 @@ func errNotFound() error {
 func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfoRequest) (*webhookgatewayv1.GetLogInfoResponse, error) {
 	stats, err := s.log.Stats(ctx)
 	if err != nil {
-		return nil, s.fail(ctx, "describe the log", err)
+		return nil, s.api.Fail(ctx, "describe the log", err)
 	}
 	info := &webhookgatewayv1.GetLogInfoResponse{
 		LogId:          s.log.ID().String(),
-		EarliestCursor: s.cursor(stats.Bounds.Trimmed),
-		HeadCursor:     s.cursor(stats.Bounds.Head),
+		EarliestCursor: s.api.Cursor(stats.Bounds.Trimmed),
+		HeadCursor:     s.api.Cursor(stats.Bounds.Head),
 		EventCount:     int64(stats.Bounds.Len()), //nolint:gosec // a number of events
 		EventBytes:     int64(stats.Bytes),        //nolint:gosec // a number of bytes
 		ServerTime:     timestamppb.Now(),
@@ -85,19 +91,23 @@ func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfo
 type page struct {
 	*Service
 
-	matchers matchers
-	view     webhookgatewayv1.EventView
-	size     int
+	filter *filter.Filter
+	view   webhookgatewayv1.EventView
+	size   int
 	// The events after low and up to high are still to be listed.
 	low, high eventlog.Position
 	deadline  time.Time
+	// leftOut counts events that failed verification. leftAt are those found since
+	// high was moved.
+	leftOut int64
+	leftAt  []eventlog.Position
 }
 
 // ListEvents implements EventService.
 func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*webhookgatewayv1.ListEventsResponse, error) {
 	p, err := s.planPage(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, s.api.Fail(ctx, "list events", err)
 	}
 	list := p.oldestFirst
 	next := &p.low
@@ -105,18 +115,14 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 		list, next = p.newestFirst, &p.high
 	}
 	encoded, err := list(ctx)
-	var trimmed *eventlog.TrimmedError
-	if errors.As(err, &trimmed) {
-		return nil, s.expired(ctx, trimmed)
-	}
 	if err != nil {
-		return nil, s.fail(ctx, "list events", err)
+		return nil, s.api.Fail(ctx, "list events", err)
 	}
-	resp := &webhookgatewayv1.ListEventsResponse{Events: make([]*webhookgatewayv1.Event, len(encoded))}
+	resp := &webhookgatewayv1.ListEventsResponse{Events: make([]*webhookgatewayv1.Event, len(encoded)), LeftOutEvents: p.leftOut}
 	for i, e := range encoded {
 		resp.Events[i] = &webhookgatewayv1.Event{}
 		if err := proto.Unmarshal(e, resp.Events[i]); err != nil {
-			return nil, s.fail(ctx, "list events", fmt.Errorf("decode a stored event: %w", err))
+			return nil, s.api.Fail(ctx, "list events", fmt.Errorf("decode a stored event: %w", err))
 		}
 	}
 	if p.low < p.high {
@@ -126,18 +132,16 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 }
 
 func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*page, error) {
-	p := &page{Service: s, size: defaultPageSize, deadline: time.Now().Add(maxPageTime)}
+	p := &page{Service: s, deadline: time.Now().Add(maxPageTime)}
 	var err error
-	if _, p.matchers, err = compile(req.GetFilters()); err != nil {
+	if p.filter, err = filter.Compile(req.GetFilters()); err != nil {
 		return nil, err
 	}
-	if p.view, err = checkView(req.GetView()); err != nil {
+	if p.view, err = logapi.View(req.GetView()); err != nil {
 		return nil, err
 	}
-	if n := req.GetPageSize(); n < 0 || n > maxPageSize {
-		return nil, invalid("page_size", "%d is out of range: give 1 to %d, or 0 for %d", n, maxPageSize, defaultPageSize)
-	} else if n > 0 {
-		p.size = int(n)
+	if p.size, err = logapi.PageSize(req.GetPageSize()); err != nil {
+		return nil, err
 	}
 	if err := p.planRange(ctx, req); err != nil {
 		return nil, err
@@ -154,34 +158,45 @@ func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEvents
 		return p, nil
 	}
 	if position < p.low { // what was to come next is gone
-		return nil, s.expired(ctx, &eventlog.TrimmedError{After: position, Trimmed: p.low})
+		return nil, s.api.Expired(ctx, p.low)
 	}
 	p.low = position
 	return p, nil
+}
+
+// countLeftOut counts the events that were left out after high. Those up to it will
+// be found again by the next page.
+func (p *page) countLeftOut() {
+	for _, at := range p.leftAt {
+		if at > p.high {
+			p.leftOut++
+		}
+	}
+	p.leftAt = p.leftAt[:0]
 }
 
 // planRange finds the positions that the times of a request select.
 func (p *page) planRange(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) error {
 	low, high := eventlog.Position(0), noStop
 	if req.GetStartTime() != nil {
-		t, err := checkTime("start_time", req.GetStartTime())
+		t, err := logapi.Time("start_time", req.GetStartTime())
 		if err != nil {
 			return err
 		}
 		if low, err = p.log.Seek(ctx, t); err != nil {
-			return p.fail(ctx, "find the start of a list", err)
+			return p.api.Fail(ctx, "find the start of a list", err)
 		}
 	}
 	if req.GetEndTime() != nil {
-		t, err := checkTime("end_time", req.GetEndTime())
+		t, err := logapi.Time("end_time", req.GetEndTime())
 		if err != nil {
 			return err
 		}
 		if req.GetStartTime() != nil && t.Before(req.GetStartTime().AsTime()) {
-			return invalid("end_time", "it is before start_time")
+			return fielderr.New("end_time", "it is before start_time")
 		}
 		if high, err = p.log.Seek(ctx, t); err != nil {
-			return p.fail(ctx, "find the end of a list", err)
+			return p.api.Fail(ctx, "find the end of a list", err)
 		}
 	}
 	bounds := p.log.Bounds()
@@ -189,7 +204,7 @@ func (p *page) planRange(ctx context.Context, req *webhookgatewayv1.ListEventsRe
 	return nil
 }
 
-// oldestFirst returns the next events, encoded, and moves low behind them.
+// oldestFirst returns the next events, encoded, and moves low to the last of them.
 func (p *page) oldestFirst(ctx context.Context) ([][]byte, error) {
 	var events [][]byte
 	scanned, size := 0, 0
@@ -200,12 +215,16 @@ func (p *page) oldestFirst(ctx context.Context) ([][]byte, error) {
 		if r.Position > p.high {
 			break
 		}
-		if p.matchers.match(r) {
-			if len(events) > 0 && size+r.Size() > maxPageBytes {
+		switch p.filter.Match(r) {
+		case filter.Match:
+			if len(events) > 0 && size+r.Size() > logapi.MaxPageBytes {
 				return events, nil
 			}
-			events = append(events, r.AppendEvent(nil, p.log.ID(), p.view))
+			events = append(events, r.AppendEvent(nil, p.log.History(), p.view))
 			size += len(events[len(events)-1])
+		case filter.LeftOut:
+			p.leftOut++
+		case filter.Other:
 		}
 		p.low = r.Position
 		if len(events) == p.size {
@@ -230,7 +249,7 @@ func (p *page) newestFirst(ctx context.Context) ([][]byte, error) {
 		if p.high-p.low > chunk {
 			from = p.high - chunk
 		}
-		newest, complete, err := p.newestOf(ctx, from, p.size-len(events), maxPageBytes-size, len(events) == 0)
+		newest, complete, err := p.newestOf(ctx, from, p.size-len(events), logapi.MaxPageBytes-size, len(events) == 0)
 		var trimmed *eventlog.TrimmedError
 		if errors.As(err, &trimmed) { // the rest of the list is gone, as it would be a moment later
 			p.low = min(max(p.low, trimmed.Trimmed), p.high)
@@ -245,9 +264,11 @@ func (p *page) newestFirst(ctx context.Context) ([][]byte, error) {
 			p.high = newest[i].position - 1
 		}
 		if !complete {
+			p.countLeftOut()
 			break
 		}
 		p.high = from
+		p.countLeftOut()
 		if time.Now().After(p.deadline) {
 			break
 		}
@@ -276,10 +297,15 @@ func (p *page) newestOf(ctx context.Context, from eventlog.Position, count, size
 		if r.Position > p.high {
 			break
 		}
-		if !p.matchers.match(r) {
+		switch p.filter.Match(r) {
+		case filter.Match:
+		case filter.LeftOut:
+			p.leftAt = append(p.leftAt, r.Position)
+			continue
+		case filter.Other:
 			continue
 		}
-		kept = append(kept, listed{r.Position, r.AppendEvent(nil, p.log.ID(), p.view)})
+		kept = append(kept, listed{r.Position, r.AppendEvent(nil, p.log.History(), p.view)})
 		total += len(kept[len(kept)-1].event)
 		for len(kept) > minKept && (len(kept) > count || total > size) {
 			total -= len(kept[0].event)

@@ -9,6 +9,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 )
 
 // A page token is a position and a hash of the log, the position and the fields
@@ -30,7 +31,7 @@ func parsePageToken(log eventlog.ID, req *webhookgatewayv1.ListEventsRequest) (e
 			return position, nil
 		}
 	}
-	return 0, errPageToken()
+	return 0, logapi.ErrPageToken()
 }
 
 func pageTokenHash(log eventlog.ID, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) []byte {

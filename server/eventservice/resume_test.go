@@ -94,7 +94,7 @@ func readSome(tb testing.TB, g *gateway, filter *webhookgatewayv1.EventFilter, c
 		}
 		for _, e := range frame.GetEvents().GetEvents() {
 			cursor = e.GetCursor()
-			_, p, err := eventlog.ParseCursor(cursor)
+			p, err := g.log.History().ParseCursor(cursor)
 			if err != nil {
 				tb.Error(err)
 			}
@@ -117,7 +117,7 @@ func TestDrain(t *testing.T) {
 		subscribers[i] = g.subscribe(t, &webhookgatewayv1.SubscribeRequest{})
 		subscribers[i].expect("subscribed 6", "caught_up 6")
 	}
-	if err := g.service.Drain(t.Context()); err != nil {
+	if err := g.streams.Drain(t.Context()); err != nil {
 		t.Errorf("Drain: %v", err)
 	}
 	for _, s := range subscribers {
@@ -137,7 +137,7 @@ func TestDrain(t *testing.T) {
 	if _, err := g.client.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{}); err != nil {
 		t.Errorf("a call after Drain: %v", err)
 	}
-	if err := g.service.Drain(t.Context()); err != nil {
+	if err := g.streams.Drain(t.Context()); err != nil {
 		t.Errorf("Drain again: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestDrainWhileCatchingUp(t *testing.T) {
 	s := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{Start: fromEarliest(), MaxBatchSize: 1})
 	s.expect("subscribed 0")
 	drained := make(chan error, 1)
-	go func() { drained <- g.service.Drain(t.Context()) }()
+	go func() { drained <- g.streams.Drain(t.Context()) }()
 	got, err := s.rest()
 	checkError(t, err, "Unavailable DRAINING")
 	if err := <-drained; err != nil {
@@ -177,14 +177,14 @@ func TestDrainDoesNotWaitForEver(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := g.service.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := g.streams.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Drain = %v", err)
 	}
 	s.cancel()
 	if _, err := s.rest(); status.Code(err) != codes.Canceled {
 		t.Errorf("the stream ended with %v", err)
 	}
-	if err := g.service.Drain(t.Context()); err != nil {
+	if err := g.streams.Drain(t.Context()); err != nil {
 		t.Errorf("Drain after the stream ended: %v", err)
 	}
 }

@@ -30,7 +30,7 @@ func TestExpiredAtTheStart(t *testing.T) {
 		{
 			"cursor",
 			&webhookgatewayv1.SubscribeRequest{Start: &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: g.cursor(1)}, OnExpired: goOn},
-			"[subscribed 4 gap 1-4 5 6 caught_up 6]",
+			"[subscribed 1 gap 1-4 5 6 caught_up 6]",
 		},
 		{
 			"cursor just retained",
@@ -39,8 +39,8 @@ func TestExpiredAtTheStart(t *testing.T) {
 		},
 		{"earliest", &webhookgatewayv1.SubscribeRequest{Start: fromEarliest()}, "[subscribed 4 5 6 caught_up 6]"},
 		{"latest", &webhookgatewayv1.SubscribeRequest{}, "[subscribed 6 caught_up 6]"},
-		{"time", &webhookgatewayv1.SubscribeRequest{Start: longAgo}, "[subscribed 4 gap 0-4 5 6 caught_up 6]"},
-		{"time with policy", &webhookgatewayv1.SubscribeRequest{Start: longAgo, OnExpired: goOn}, "[subscribed 4 gap 0-4 5 6 caught_up 6]"},
+		{"time", &webhookgatewayv1.SubscribeRequest{Start: longAgo}, "[subscribed 0 gap 0-4 5 6 caught_up 6]"},
+		{"time with policy", &webhookgatewayv1.SubscribeRequest{Start: longAgo, OnExpired: goOn}, "[subscribed 0 gap 0-4 5 6 caught_up 6]"},
 		{
 			"time that is retained",
 			&webhookgatewayv1.SubscribeRequest{Start: &webhookgatewayv1.SubscribeRequest_StartAgo{StartAgo: &durationpb.Duration{}}},
@@ -52,7 +52,7 @@ func TestExpiredAtTheStart(t *testing.T) {
 				Start: &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: g.cursor(1)}, OnExpired: goOn,
 				Stop: &webhookgatewayv1.SubscribeRequest_StopCursor{StopCursor: g.cursor(2)},
 			},
-			"[subscribed 4 gap 1-4]",
+			"[subscribed 1 gap 1-4]",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

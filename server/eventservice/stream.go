@@ -11,7 +11,8 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
-	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 const (
@@ -25,37 +26,39 @@ const (
 	stopGrace = time.Second
 )
 
-// stream is one Subscribe call.
-type stream struct {
+// subscriber is one Subscribe call.
+type subscriber struct {
 	*Service
 	*plan
+	*stream.Sender
 
-	ctx    context.Context //nolint:containedctx // a stream lives as long as its call
-	send   func(frame any) error
-	buffer batch
+	ctx   context.Context //nolint:containedctx // a stream lives as long as its call
+	batch *stream.Batch
 	// read is how far the log was read. Everything up to it was sent, or skipped by
-	// the filters, or is in the buffer.
-	read     eventlog.Position
+	// the filters, or is in the batch. last is the last event of the batch.
+	read, last eventlog.Position
+	// told is where the subscriber knows the stream to be.
+	told     eventlog.Position
+	leftOut  int64
 	caughtUp bool
 	stopped  bool
-	lastSent time.Time
 }
 
 // Subscribe implements EventService.
 func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.ServerStreamingServer[webhookgatewayv1.SubscribeResponse]) error {
-	if err := s.admit(); err != nil {
+	if err := s.streams.Enter(); err != nil {
 		return err
 	}
-	defer s.leave()
-	if req.GetSubscription() != "" {
-		return s.work(req, call)
-	}
+	defer s.streams.Leave()
 	ctx := call.Context()
 	p, err := s.plan(ctx, req)
 	if err != nil {
-		return err
+		return s.api.Fail(ctx, "open a stream", err)
 	}
-	st := &stream{Service: s, plan: p, ctx: ctx, send: call.SendMsg, read: p.start}
+	st := &subscriber{
+		Service: s, plan: p, Sender: s.streams.Sender(call.SendMsg),
+		ctx: ctx, batch: s.streams.Batch(p.view), read: p.start, told: p.start,
+	}
 	if err := st.opened(); err != nil {
 		return err
 	}
@@ -63,29 +66,30 @@ func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.Se
 }
 
 // opened sends what comes before everything else.
-func (st *stream) opened() error {
-	err := st.sendFrame("subscribed", &webhookgatewayv1.SubscribeResponse{
+func (st *subscriber) opened() error {
+	err := st.Send("subscribed", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Subscribed{Subscribed: &webhookgatewayv1.Subscribed{
-			StartCursor:       st.cursor(st.start),
-			EarliestCursor:    st.cursor(st.bounds.Trimmed),
-			HeadCursor:        st.cursor(st.bounds.Head),
-			Filters:           st.filters,
+			StartCursor:       st.api.Cursor(st.start),
+			EarliestCursor:    st.api.Cursor(st.bounds.Trimmed),
+			HeadCursor:        st.api.Cursor(st.bounds.Head),
+			Filters:           st.filter.Normal(),
 			HeartbeatInterval: durationpb.New(st.heartbeat),
 			View:              st.view,
 		}},
 	})
-	if err == nil && st.hasGap {
-		err = st.sendGap(st.gapFrom, st.start)
+	if err == nil && st.gap {
+		err = st.sendGap(st.bounds.Trimmed, webhookgatewayv1.GapReason_GAP_REASON_RETENTION)
 	}
 	return err
 }
 
 // run delivers until the stream ends.
-func (st *stream) run() error {
+func (st *subscriber) run() error {
 	opened := time.Now()
 	timer := time.NewTimer(st.nextDue(opened).Sub(opened))
 	defer timer.Stop()
 	armed := true // it fires when the next thing is due, or before that
+	draining := st.streams.Draining().Done()
 	for {
 		changed := st.log.Changed()
 		now := time.Now()
@@ -107,17 +111,17 @@ func (st *stream) run() error {
 		case <-changed:
 		case <-timer.C:
 			armed = false
-		case <-st.draining:
+		case <-draining:
 		case <-st.ctx.Done():
 		}
 	}
 }
 
 // tell sends the frames that depend on the clock and on where the stream is, and
-// says whether the stream is to end.
-func (st *stream) tell(now time.Time, head eventlog.Position) (done bool, err error) {
+// reports whether the stream is to end.
+func (st *subscriber) tell(now time.Time, head eventlog.Position) (done bool, err error) {
 	if st.ctx.Err() != nil {
-		return true, rpcerr.From(st.ctx.Err())
+		return true, st.api.Fail(st.ctx, "stream", st.ctx.Err())
 	}
 	atHead := st.read >= head
 	if atHead && !st.caughtUp {
@@ -130,17 +134,17 @@ func (st *stream) tell(now time.Time, head eventlog.Position) (done bool, err er
 	if st.stopped || st.read >= st.stopAfter || pastTime {
 		return true, nil
 	}
-	if st.isDraining() {
+	if st.streams.Draining().Err() != nil {
 		return true, st.goodbye()
 	}
-	if now.Sub(st.lastSent) >= st.heartbeat {
+	if now.Sub(st.Last()) >= st.heartbeat {
 		return false, st.sendHeartbeat()
 	}
 	return false, nil
 }
 
-func (st *stream) nextDue(now time.Time) time.Time {
-	due := st.lastSent.Add(st.heartbeat)
+func (st *subscriber) nextDue(now time.Time) time.Time {
+	due := st.Last().Add(st.heartbeat)
 	if end := st.stopTime.Add(stopGrace); !st.stopTime.IsZero() && end.After(now) && end.Before(due) {
 		return end
 	}
@@ -149,7 +153,7 @@ func (st *stream) nextDue(now time.Time) time.Time {
 
 // pass reads the log up to the head, or for a while, and sends what matches as
 // frames fill. The last frame is not held back.
-func (st *stream) pass(head eventlog.Position) error {
+func (st *subscriber) pass(head eventlog.Position) error {
 	begun, scanned := time.Now(), 0
 	var failure error
 	fellBehind := false
@@ -166,16 +170,21 @@ func (st *stream) pass(head eventlog.Position) error {
 			st.stopped = true
 			break
 		}
-		if st.match(r) {
-			if st.buffer.full(r) {
+		switch st.match(r) {
+		case filter.Match:
+			if st.batch.Full(r) {
 				if err := st.flush(); err != nil {
 					return err
 				}
 			}
-			st.buffer.add(r, st.log.ID(), st.view, r.Position >= head, nil, st.buffers)
+			st.batch.Add(r, st.log.History(), r.Position >= head)
+			st.last = r.Position
+		case filter.LeftOut:
+			st.leftOut++
+		case filter.Other:
 		}
 		st.read = r.Position
-		if st.buffer.count >= st.maxBatch {
+		if st.batch.Len() >= st.maxBatch {
 			if err := st.flush(); err != nil {
 				return err
 			}
@@ -187,112 +196,121 @@ func (st *stream) pass(head eventlog.Position) error {
 	if err := st.flush(); err != nil {
 		return err
 	}
-	var trimmed *eventlog.TrimmedError
 	switch {
-	case errors.As(failure, &trimmed):
-		return st.skip(trimmed)
 	case failure != nil:
-		return st.fail(st.ctx, "read a stream", failure)
+		return st.missing(failure)
 	case fellBehind:
 		return st.fallBehind()
 	}
 	return nil
 }
 
-// skip goes on behind events that are gone, if the subscriber asked for that.
-func (st *stream) skip(trimmed *eventlog.TrimmedError) error {
-	if !st.skipExpired {
-		return st.expired(st.ctx, trimmed)
+// missing goes on after events that cannot be read, if the subscriber asked for
+// that.
+func (st *subscriber) missing(failure error) error {
+	var (
+		trimmed *eventlog.TrimmedError
+		damaged *eventlog.DamagedError
+	)
+	switch {
+	case !st.skipMissing:
+	case errors.As(failure, &trimmed):
+		return st.skip(trimmed.Trimmed, webhookgatewayv1.GapReason_GAP_REASON_RETENTION)
+	case errors.As(failure, &damaged):
+		return st.skip(damaged.UpTo, webhookgatewayv1.GapReason_GAP_REASON_DAMAGED)
 	}
+	return st.api.Fail(st.ctx, "read a stream", failure)
+}
+
+func (st *subscriber) skip(to eventlog.Position, reason webhookgatewayv1.GapReason) error {
 	if st.caughtUp {
 		if err := st.fallBehind(); err != nil {
 			return err
 		}
 	}
-	from := st.read
-	st.read = trimmed.Trimmed
-	return st.sendGap(from, st.read)
+	return st.sendGap(to, reason)
 }
 
 // flush sends the collected events, if any.
-func (st *stream) flush() error {
-	if st.buffer.count == 0 {
+func (st *subscriber) flush() error {
+	if st.batch.Len() == 0 {
 		return nil
 	}
-	count, oldest := st.buffer.count, st.buffer.oldest
-	frame, size := st.buffer.take(st.buffers)
-	if st.caughtUp {
-		st.metrics.liveDelay.Observe(time.Since(oldest).Seconds())
-	}
-	if err := st.sendFrame("events", frame); err != nil {
-		return err
-	}
-	st.metrics.events.Add(float64(count))
-	st.metrics.bytes.Add(float64(size))
-	return nil
+	st.batch.After(st.move(st.last))
+	return st.SendBatch("events", st.batch, st.caughtUp)
 }
 
-func (st *stream) sendCaughtUp() error {
-	return st.sendFrame("caught_up", &webhookgatewayv1.SubscribeResponse{
-		Frame: &webhookgatewayv1.SubscribeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{Cursor: st.cursor(st.read)}},
+// move returns the cursor of where the subscriber knows the stream to be. The
+// frame that it goes into tells that the stream is at a position now.
+func (st *subscriber) move(to eventlog.Position) (afterCursor string) {
+	afterCursor = st.api.Cursor(st.told)
+	st.told = to
+	return afterCursor
+}
+
+func (st *subscriber) sendCaughtUp() error {
+	return st.Send("caught_up", &webhookgatewayv1.SubscribeResponse{
+		Frame: &webhookgatewayv1.SubscribeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{
+			Cursor: st.api.Cursor(st.read), AfterCursor: st.move(st.read), LeftOutEvents: st.leftOut,
+		}},
 	})
 }
 
-func (st *stream) sendHeartbeat() error {
+func (st *subscriber) sendHeartbeat() error {
 	head := max(st.log.Bounds().Head, st.read)
-	return st.sendFrame("heartbeat", &webhookgatewayv1.SubscribeResponse{
+	return st.Send("heartbeat", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Heartbeat{Heartbeat: &webhookgatewayv1.Heartbeat{
-			Cursor:     st.cursor(st.read),
-			HeadCursor: st.cursor(head),
+			Cursor:     st.api.Cursor(st.read),
+			HeadCursor: st.api.Cursor(head),
 			LagEvents:  int64(head - st.read), //nolint:gosec // a number of events
 			ServerTime: timestamppb.Now(),
+
+			AfterCursor:   st.move(st.read),
+			LeftOutEvents: st.leftOut,
 		}},
 	})
 }
 
-func (st *stream) fallBehind() error {
+func (st *subscriber) fallBehind() error {
 	st.caughtUp = false
 	head := max(st.log.Bounds().Head, st.read)
-	return st.sendFrame("fell_behind", &webhookgatewayv1.SubscribeResponse{
+	return st.Send("fell_behind", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_FellBehind{FellBehind: &webhookgatewayv1.FellBehind{
-			Cursor:     st.cursor(st.read),
-			HeadCursor: st.cursor(head),
+			Cursor:     st.api.Cursor(st.read),
+			HeadCursor: st.api.Cursor(head),
 			LagEvents:  int64(head - st.read), //nolint:gosec // a number of events
+
+			AfterCursor: st.move(st.read),
 		}},
 	})
 }
 
-func (st *stream) sendGap(from, to eventlog.Position) error {
-	return st.sendFrame("gap", &webhookgatewayv1.SubscribeResponse{
+// sendGap tells that nothing up to a position can be delivered, and goes on after
+// it.
+func (st *subscriber) sendGap(to eventlog.Position, reason webhookgatewayv1.GapReason) error {
+	st.read = to
+	return st.Send("gap", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Gap{Gap: &webhookgatewayv1.Gap{
-			FromCursor: st.cursor(from),
-			ToCursor:   st.cursor(to),
-			Reason:     webhookgatewayv1.GapReason_GAP_REASON_RETENTION,
+			FromCursor: st.move(to),
+			ToCursor:   st.api.Cursor(to),
+			Reason:     reason,
 		}},
 	})
 }
 
 // goodbye announces the end of the stream and returns its status.
-func (st *stream) goodbye() error {
-	err := st.sendFrame("goodbye", &webhookgatewayv1.SubscribeResponse{
+func (st *subscriber) goodbye() error {
+	err := st.Send("goodbye", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Goodbye{Goodbye: &webhookgatewayv1.Goodbye{
-			Cursor:     st.cursor(st.read),
+			Cursor:     st.api.Cursor(st.read),
 			Reason:     webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_DRAINING,
-			RetryAfter: durationpb.New(retryDelay),
+			RetryAfter: durationpb.New(stream.RetryDelay),
+
+			AfterCursor: st.move(st.read),
 		}},
 	})
 	if err != nil {
 		return err
 	}
-	return errDraining()
-}
-
-// sendFrame blocks while the subscriber does not read.
-func (st *stream) sendFrame(kind string, frame any) error {
-	if err := st.send(frame); err != nil {
-		return err // a status, and nobody to read it
-	}
-	st.lastSent = time.Now()
-	st.metrics.frames.WithLabelValues(kind).Inc()
-	return nil
+	return stream.ErrDraining()
 }

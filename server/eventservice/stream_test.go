@@ -99,8 +99,8 @@ func TestSubscribedTellsWhatTheRequestWasResolvedTo(t *testing.T) {
 	want := &webhookgatewayv1.Subscribed{
 		StartCursor: g.cursor(2), EarliestCursor: g.cursor(2), HeadCursor: g.cursor(6),
 		Filters: filters{
-			{Providers: []webhookgatewayv1.Provider{finicity, vezgo}, EventTypes: []webhookgatewayv1.EventType{ping, syncError}},
-			{ClientIds: []string{"a", "b"}},
+			{Providers: []webhookgatewayv1.Provider{finicity, vezgo}, EventTypes: []webhookgatewayv1.EventType{ping, syncError}, Verdicts: authentic()},
+			{ClientIds: []string{"a", "b"}, Verdicts: authentic()},
 		},
 		HeartbeatInterval: durationpb.New(3 * time.Second),
 		View:              webhookgatewayv1.EventView_EVENT_VIEW_METADATA,
@@ -111,6 +111,7 @@ func TestSubscribedTellsWhatTheRequestWasResolvedTo(t *testing.T) {
 	defaults := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{}).next().GetSubscribed()
 	want = &webhookgatewayv1.Subscribed{
 		StartCursor: g.cursor(6), EarliestCursor: g.cursor(2), HeadCursor: g.cursor(6),
+		Filters:           filters{{Verdicts: authentic()}},
 		HeartbeatInterval: durationpb.New(time.Minute), View: webhookgatewayv1.EventView_EVENT_VIEW_FULL,
 	}
 	if diff := cmp.Diff(want, defaults, protocmp.Transform()); diff != "" {
@@ -253,7 +254,7 @@ func TestViews(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if want, err = r.Event(g.log.ID(), view); err != nil {
+				if want, err = r.Event(g.log.History(), view); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -338,6 +339,7 @@ func TestHeartbeat(t *testing.T) {
 			if h == nil {
 				t.Fatalf("got %v", frame)
 			}
+			s.describe(frame)
 			if h.GetServerTime().AsTime().Before(time.Now().Add(-time.Minute)) {
 				t.Errorf("server time = %v", h.GetServerTime().AsTime())
 			}

@@ -49,18 +49,20 @@ func In(section string, err error) error {
 // All returns every problem that an error names, in order. What is no *Error is
 // one without a path.
 func All(err error) []*Error {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if field, ok := e.(*Error); ok { //nolint:errorlint // looks at this very level
+			return []*Error{field}
+		}
+		if joined, ok := e.(interface{ Unwrap() []error }); ok {
+			var all []*Error
+			for _, one := range joined.Unwrap() {
+				all = append(all, All(one)...)
+			}
+			return all
+		}
+	}
 	if err == nil {
 		return nil
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []*Error
-		for _, e := range joined.Unwrap() {
-			all = append(all, All(e)...)
-		}
-		return all
-	}
-	if field := (*Error)(nil); errors.As(err, &field) {
-		return []*Error{field}
 	}
 	return []*Error{{Message: err.Error()}}
 }

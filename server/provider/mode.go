@@ -59,24 +59,42 @@ func (m *Mode) UnmarshalText(text []byte) error {
 
 // Verification returns what an event says of a delivery that was checked by
 // method in this mode. A nil failure is an authentic delivery. It returns the
-// failure as an error when the mode refuses it.
+// failure as an error when the mode refuses it, and when it is none that an event
+// can carry.
 func (m Mode) Verification(method webhookgatewayv1.VerificationMethod, keyID string, failure *Refusal) (*webhookgatewayv1.Verification, error) {
 	v := &webhookgatewayv1.Verification{Mode: m.Proto()}
 	switch {
 	case m == ModeOff:
 		v.Verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED
-		v.Failure = "verification is off"
 	case failure == nil:
 		v.Method = method
 		v.Verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED
 		v.KeyId = keyID
-	case m == ModeReport:
+	default:
+		reason := failureOf(failure.Reason)
+		if m != ModeReport || reason == webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_UNSPECIFIED {
+			return nil, failure
+		}
 		v.Method = method
 		v.Verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
 		v.KeyId = keyID
-		v.Failure = failure.Message
-	default:
-		return nil, failure
+		v.Failure = reason
 	}
 	return v, nil
+}
+
+// failureOf returns the failure that an event carries for a refusal, and
+// VERIFICATION_FAILURE_UNSPECIFIED for one that has nothing to do with whether the
+// delivery is the provider's.
+func failureOf(reason webhookgatewayv1.ErrorReason) webhookgatewayv1.VerificationFailure {
+	switch reason {
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISSING:
+		return webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_SIGNATURE_MISSING
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH:
+		return webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_SIGNATURE_MISMATCH
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED:
+		return webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED
+	default:
+		return webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_UNSPECIFIED
+	}
 }

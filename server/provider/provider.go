@@ -28,6 +28,14 @@ type Provider interface {
 	// the body other than to verify it.
 	Authenticate(d *Delivery) (Identity, error)
 
+	// VerifiedHeaders returns the canonical names of the headers that Authenticate
+	// looks at and that hold no secret. They are stored with every event.
+	VerifiedHeaders() []string
+
+	// SecretHeaders returns the canonical names of the headers that hold a required
+	// secret. They are never stored, nor logged.
+	SecretHeaders() []string
+
 	// Decode turns a body into a typed payload. It returns a *Refusal if the body
 	// is not one JSON object, and only then: whatever else it cannot represent it
 	// leaves out of the payload and names in Event.DecodeError.
@@ -55,18 +63,25 @@ type Identity struct {
 	ClientID string
 	// Verification travels with the event. Its source address is set by the caller.
 	Verification *webhookgatewayv1.Verification
+	// Failure is why a delivery that was accepted is not authentic, with what the
+	// operator can do. For the log: an event carries only its stable reason. Nil if
+	// the delivery is authentic, or was not checked.
+	Failure *Refusal
 }
+
+// The longest names that are stored, in bytes. A provider leaves out what is
+// longer, with a note in Event.DecodeError: it is no reason to refuse a delivery.
+const (
+	MaxEventIDBytes = 1024
+	MaxSubjectBytes = 1024
+)
 
 // Decoded is what a body says.
 type Decoded struct {
-	// Event has type, type name, payload and decode error; nothing else.
+	// Event has type, type name, subject, provider's event id, payload and decode
+	// error; nothing else. Events with the same subject are in order with each other.
+	// The id is unique within the client: a retry is recognised by it.
 	Event *webhookgatewayv1.Event
-	// EventID is the provider's id of the event, unique within the client; empty
-	// if the provider gave none.
-	EventID string
-	// OrderingKey names whom the event is about, such as a customer: events with
-	// the same key are in order with each other. Empty if the body does not say.
-	OrderingKey string
 	// Probe says that the provider only tests the endpoint and must be answered OK
 	// even if the event cannot be stored.
 	Probe bool
@@ -76,7 +91,7 @@ type Decoded struct {
 type Refusal struct {
 	// Reason is stable.
 	Reason webhookgatewayv1.ErrorReason
-	// Message says to the operator what was wrong and what to do. It never holds a
+	// Message tells the operator what was wrong and what to do. It never holds a
 	// secret or a part of the body.
 	Message string
 }

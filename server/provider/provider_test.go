@@ -42,6 +42,32 @@ func TestVerificationEnforced(t *testing.T) {
 	}
 }
 
+// TestVerificationReported has every reason of a refusal reported: an event says
+// which, or the delivery is refused.
+func TestVerificationReported(t *testing.T) {
+	reported := make(map[string]bool)
+	for number, name := range webhookgatewayv1.ErrorReason_name {
+		failure := &provider.Refusal{Reason: webhookgatewayv1.ErrorReason(number), Message: "what to do: see vezgo.source_addresses"}
+		got, err := provider.ModeReport.Verification(0, "", failure)
+		if err != nil {
+			if !errors.Is(err, failure) {
+				t.Errorf("%s: the error is %v, want the failure", name, err)
+			}
+			continue
+		}
+		short := strings.TrimPrefix(name, "ERROR_REASON_")
+		reported[short] = true
+		if got.GetFailure().String() != "VERIFICATION_FAILURE_"+short || got.GetVerdict() != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
+			t.Errorf("%s: the verification is %v", name, got)
+		}
+	}
+	for number, name := range webhookgatewayv1.VerificationFailure_name {
+		if short := strings.TrimPrefix(name, "VERIFICATION_FAILURE_"); number != 0 && !reported[short] {
+			t.Errorf("%s is never reported", name)
+		}
+	}
+}
+
 func TestCheckClientID(t *testing.T) {
 	for id, ok := range map[string]bool{
 		"app-1":                  true,

@@ -1,16 +1,19 @@
-// Package rest is EventService over HTTP: every call as JSON, a stream as one
-// JSON object per line, and the OpenAPI document that describes them.
+// Package rest is both services over HTTP: every call as JSON, a stream as one JSON
+// object per line, and the OpenAPI document that describes them.
 //
 // It is a client of the gRPC server, so both give the same answers.
 package rest
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // for the OpenAPI document
+	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -50,6 +53,9 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	if err := webhookgatewayv1.RegisterEventServiceHandler(ctx, gateway, conn); err != nil {
 		return nil, fmt.Errorf("register EventService: %w", err)
 	}
+	if err := webhookgatewayv1.RegisterSubscriptionServiceHandler(ctx, gateway, conn); err != nil {
+		return nil, fmt.Errorf("register SubscriptionService: %w", err)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentTypeJSON)
@@ -70,7 +76,7 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 // read a form as if it were the query.
 func checkContentType(r *http.Request) error {
 	given := r.Header.Get("Content-Type")
-	if r.Method != http.MethodPost || given == "" {
+	if (r.Method != http.MethodPost && r.Method != http.MethodPatch) || given == "" {
 		return nil
 	}
 	if mediaType, _, err := mime.ParseMediaType(given); err != nil || mediaType != contentTypeJSON {
@@ -78,6 +84,20 @@ func checkContentType(r *http.Request) error {
 			"the content type of a request is application/json")
 	}
 	return nil
+}
+
+// Marshal returns the JSON of a message, without unset fields and white space. That
+// of one build is that of another: protojson's alone is not.
+func Marshal(m proto.Message) ([]byte, error) {
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return nil, fmt.Errorf("compact the JSON of %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return compact.Bytes(), nil
 }
 
 // marshaler writes protobuf JSON without unset fields. In a stream it writes each
@@ -99,10 +119,10 @@ func (marshaler) StreamContentType(any) string { return contentTypeNDJSON }
 func (marshaler) Marshal(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case proto.Message:
-		return protojson.Marshal(v)
+		return Marshal(v)
 	case map[string]any: // a frame of a stream
 		if m, ok := v["result"].(proto.Message); ok {
-			return protojson.Marshal(m)
+			return Marshal(m)
 		}
 	case map[string]proto.Message: // the error that ends a stream
 		return marshalStreamError(v["error"])
@@ -110,13 +130,32 @@ func (marshaler) Marshal(v any) ([]byte, error) {
 	return nil, fmt.Errorf("no JSON for %T", v)
 }
 
-// Unmarshal implements runtime.Marshaler.
+// Unmarshal implements runtime.Marshaler. v is a message or, if the body is one
+// field of the request, the address of that field.
 func (marshaler) Unmarshal(data []byte, v any) error {
-	m, ok := v.(proto.Message)
+	m, ok := message(v)
 	if !ok {
 		return fmt.Errorf("no JSON for %T", v)
 	}
 	return protojson.Unmarshal(data, m)
+}
+
+// message returns the message that a body is decoded into: a request, or, where
+// the body is one field of it, the message in that field, which v points to.
+func message(v any) (proto.Message, bool) {
+	if m, ok := v.(proto.Message); ok {
+		return m, true
+	}
+	field := reflect.ValueOf(v)
+	if field.Kind() != reflect.Pointer || field.Elem().Kind() != reflect.Pointer {
+		return nil, false
+	}
+	made := reflect.New(field.Type().Elem().Elem())
+	m, ok := made.Interface().(proto.Message)
+	if ok {
+		field.Elem().Set(made)
+	}
+	return m, ok
 }
 
 // NewDecoder implements runtime.Marshaler. A body is one JSON object; none is an

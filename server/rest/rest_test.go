@@ -29,7 +29,9 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,7 +39,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type gateway struct {
 	url     string
 	log     eventlog.Log
-	service *eventservice.Service
+	streams *stream.Streams
 }
 
 // newGateway serves a log of four events, of which the first was trimmed.
@@ -49,20 +51,18 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := prometheus.NewRegistry()
-	manager, err := subscription.New(t.Context(), subscription.Params{
-		Log: log, States: log, Compile: eventservice.Compile, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
-	})
+	registry, logger := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	manager, err := subscription.New(t.Context(), subscription.Params{Log: log, States: log, Logger: logger, Registerer: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := eventservice.New(eventservice.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute},
-		log, manager, slog.New(slog.DiscardHandler), registry)
+	streams, err := stream.New(stream.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute}, registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(eventservice.Codec{}), grpc.WaitForHandlers(true))
-	webhookgatewayv1.RegisterEventServiceServer(server, service)
+	server := grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true))
+	webhookgatewayv1.RegisterEventServiceServer(server, eventservice.New(log, streams, logger))
+	webhookgatewayv1.RegisterSubscriptionServiceServer(server, subscriptionservice.New(log, manager, streams, logger))
 	listener := bufconn.Listen(64 << 10)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -93,7 +93,7 @@ func newGateway(t *testing.T) *gateway {
 			t.Error(err)
 		}
 	})
-	g := &gateway{url: web.URL, log: log, service: service}
+	g := &gateway{url: web.URL, log: log, streams: streams}
 	for range 4 {
 		g.add(t)
 	}
@@ -109,7 +109,11 @@ func (g *gateway) add(t *testing.T) {
 		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
 		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
 		ClientId: "client " + strconv.FormatUint(uint64(g.log.Bounds().Head+1), 10),
-	}, "", []byte("{}"))
+		Verification: &webhookgatewayv1.Verification{
+			Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+		},
+		RawBody: []byte("{}"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +122,7 @@ func (g *gateway) add(t *testing.T) {
 	}
 }
 
-func (g *gateway) cursor(p eventlog.Position) string { return eventlog.FormatCursor(g.log.ID(), p) }
+func (g *gateway) cursor(p eventlog.Position) string { return g.log.History().FormatCursor(p) }
 
 func (g *gateway) request(t *testing.T, method, path, contentType, body string) *response {
 	t.Helper()
@@ -231,7 +235,7 @@ func TestStreamIsLive(t *testing.T) {
 		g.add(t)
 		expect(fmt.Sprintf("[client %d]", n+5))
 	}
-	if err := g.service.Drain(t.Context()); err != nil {
+	if err := g.streams.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 	expect("[goodbye]")
@@ -263,7 +267,7 @@ func TestStreamIsCancelled(t *testing.T) {
 		t.Error(err)
 	}
 	// Drain has nothing to wait for, other than for the news to arrive.
-	if err := g.service.Drain(t.Context()); err != nil {
+	if err := g.streams.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -285,7 +289,7 @@ func checkError(t *testing.T, body []byte, reason string) map[string]string {
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	eventID := eventlog.FormatEventID(g.log.ID(), 1)
+	eventID := g.log.History().FormatEventID(1)
 	for _, tc := range []struct {
 		name, method, path, contentType, body string
 		status                                int
@@ -383,7 +387,14 @@ func TestOpenAPI(t *testing.T) {
 	if err := json.Unmarshal(readAll(t, resp), &document); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/v1/events", "/v1/events:subscribe", "/v1/events:list", "/v1/events/{id}", "/v1/log"} {
+	for _, path := range []string{
+		"/v1/events", "/v1/events:subscribe", "/v1/events:list", "/v1/events/{id}", "/v1/log",
+		"/v1/subscriptions", "/v1/subscriptions/{name}", "/v1/subscriptions/{subscription.name}", "/v1/subscriptions/{name}:seek",
+		"/v1/subscriptions/{subscription}:consume", "/v1/subscriptions/{subscription}:acknowledge", "/v1/subscriptions/{subscription}:reject",
+		"/v1/subscriptions/{subscription}:extendDeadline", "/v1/subscriptions/{subscription}:commitCursor",
+		"/v1/subscriptions/{subscription}/parkedEvents", "/v1/subscriptions/{subscription}/parkedEvents:replay",
+		"/v1/subscriptions/{subscription}/parkedEvents:discard",
+	} {
 		if document.Paths[path] == nil {
 			t.Errorf("the document lacks %s", path)
 		}

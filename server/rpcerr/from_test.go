@@ -10,60 +10,35 @@ import (
 	"google.golang.org/grpc/status"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
-	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 func TestFrom(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		err    error
-		code   codes.Code
-		reason webhookgatewayv1.ErrorReason
-		retry  bool
+	fallback := status.Error(codes.DataLoss, "fallback")
+	given := rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING, "bye")
+	for _, test := range []struct {
+		name string
+		err  error
+		want string
 	}{
-		{"none", nil, codes.OK, 0, false},
+		{"nil", nil, "OK UNSPECIFIED: "},
+		{"a status", given, "Unavailable DRAINING: bye"},
+		{"a wrapped status", fmt.Errorf("open: %w", given), "Unavailable DRAINING: open: rpc error: code = Unavailable desc = bye"},
+		{"a field", fielderr.New("a.b", "no"), "InvalidArgument INVALID_FIELD: a.b: no"},
 		{
-			"trimmed", fmt.Errorf("read: %w", &eventlog.TrimmedError{After: 1, Trimmed: 2}),
-			codes.OutOfRange, webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED, false,
+			"fields", fmt.Errorf("check: %w", errors.Join(fielderr.New("a", "no"), fielderr.New("b", "never"))),
+			"InvalidArgument INVALID_FIELD: a: no; b: never",
 		},
-		{
-			"malformed", eventlog.ErrMalformed,
-			codes.InvalidArgument, webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_MALFORMED, false,
-		},
-		{
-			"closed", fmt.Errorf("append: %w", eventlog.ErrClosed),
-			codes.Unavailable, webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING, true,
-		},
-		{
-			"refusal", &provider.Refusal{Reason: webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN, Message: "no"},
-			codes.NotFound, webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN, false,
-		},
-		{
-			"disk", errors.New("no space left on device"),
-			codes.Unavailable, webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE, true,
-		},
-		{"cancelled", fmt.Errorf("read: %w", context.Canceled), codes.Canceled, 0, false},
-		{"deadline", context.DeadlineExceeded, codes.DeadlineExceeded, 0, false},
-		{
-			"status", rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, "later"),
-			codes.ResourceExhausted, webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, true,
-		},
+		{"cancelled", fmt.Errorf("wait: %w", context.Canceled), "Canceled UNSPECIFIED: the caller cancelled the call"},
+		{"too late", context.DeadlineExceeded, "DeadlineExceeded UNSPECIFIED: the deadline of the call passed"},
+		{"any other", errors.New("disk"), "DataLoss UNSPECIFIED: fallback"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			err := rpcerr.From(tc.err)
-			if got := status.Code(err); got != tc.code {
-				t.Errorf("code = %s, want %s", got, tc.code)
-			}
-			if got := rpcerr.Reason(err); got != tc.reason {
-				t.Errorf("reason = %s, want %s", got, tc.reason)
-			}
-			if got := rpcerr.RetryDelay(err) > 0; got != tc.retry {
-				t.Errorf("asks to try again: %t, want %t", got, tc.retry)
-			}
-		})
+		err := rpcerr.From(test.err, fallback)
+		got := fmt.Sprintf("%v %s: %s", status.Code(err), rpcerr.Name(rpcerr.Reason(err)), status.Convert(err).Message())
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
 	}
 }

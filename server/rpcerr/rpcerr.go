@@ -133,7 +133,8 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:
 		return codes.Unimplemented
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_WAITING:
 		return codes.ResourceExhausted
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
@@ -141,10 +142,14 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		return codes.Unavailable
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_HISTORY_LOST,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_UNUSABLE,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_STRICT:
 		return codes.FailedPrecondition
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED:
 		return codes.OutOfRange
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_DAMAGED:
+		return codes.DataLoss
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
 	}
 	return codes.Unknown // only for a reason that does not exist

@@ -19,7 +19,7 @@ import (
 // disk, read them and acknowledge them in batches, durably.
 func BenchmarkWorkers(b *testing.B) {
 	const workers = 8
-	for _, ordering := range []webhookgatewayv1.Ordering{webhookgatewayv1.Ordering_ORDERING_NONE, webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER} {
+	for _, ordering := range []webhookgatewayv1.Ordering{webhookgatewayv1.Ordering_ORDERING_NONE, webhookgatewayv1.Ordering_ORDERING_BY_SUBJECT} {
 		for _, batch := range []int{10, 100, 1000} {
 			b.Run(fmt.Sprintf("%v/batch=%d", ordering, batch), func(b *testing.B) {
 				config := pebblelog.DefaultConfig()
@@ -39,7 +39,7 @@ func BenchmarkWorkers(b *testing.B) {
 				b.ResetTimer()
 				for range workers {
 					group.Go(func() {
-						stream, err := g.manager.Attach("s")
+						stream, err := g.manager.Attach("s", StreamOptions{})
 						if err != nil {
 							b.Error(err)
 							return
@@ -52,14 +52,14 @@ func BenchmarkWorkers(b *testing.B) {
 								return
 							}
 							tokens = tokens[:0]
-							for event, err := range stream.Read(ctx, got.Deliveries) {
+							for event, err := range stream.Read(ctx, stream.Sending(got.Deliveries)) {
 								if err != nil {
 									b.Error(err)
 									return
 								}
 								tokens = append(tokens, event.AckToken())
 							}
-							if _, err := g.manager.Acknowledge(b.Context(), tokens); err != nil {
+							if _, err := g.manager.Acknowledge(b.Context(), "s", tokens); err != nil {
 								b.Error(err)
 							}
 							if settled.Add(int64(len(tokens))) == int64(b.N) {
@@ -91,25 +91,29 @@ func fill(b *testing.B, log *pebblelog.Log, events int) {
 	group.Wait()
 }
 
-// BenchmarkInFlightMemory holds a million events, each of a customer of its own,
+// BenchmarkInFlightMemory holds a million events, each of a subject of its own,
 // then settles every second one.
 func BenchmarkInFlightMemory(b *testing.B) {
 	const events = 1_000_000
 	for b.Loop() {
 		before := heapBytes()
 		s := defaultSettings()
-		s.ordering = webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER
+		s.ordering = webhookgatewayv1.Ordering_ORDERING_BY_SUBJECT
 		s.maxInFlight, s.maxInFlightPerStream = events, events
 		now := time.Now()
 		m := newMachine(s, 0, 1, now)
-		m.connect(1)
+		m.connect(1, 0)
 		for p := eventlog.Position(1); p <= events; p += feedEvents {
 			var offers []offer
 			for q := p; q < p+feedEvents && q <= events; q++ {
 				offers = append(offers, offer{q, uint64(q) * 0x9e3779b97f4a7c15})
 			}
 			m.offer(offers, offers[len(offers)-1].position)
-			m.deliver(1, events, events, now)
+			m.workers[1].credit = events
+			m.want(1, events)
+			for w, share := m.next(); w != nil; w, share = m.next() {
+				m.deliver(w, share, now)
+			}
 		}
 		m.takeChanges()
 		if m.held != events {
@@ -143,17 +147,34 @@ func BenchmarkMachine(b *testing.B) {
 			s.ordering = webhookgatewayv1.Ordering(ordering)
 			now := time.Now()
 			m := newMachine(s, 0, 1, now)
-			m.connect(1)
+			m.connect(1, 0)
 			b.ReportAllocs()
 			for p := eventlog.Position(1); b.Loop(); p++ {
 				m.offer([]offer{{p, uint64(p) % 1000}}, p)
 				if p%100 == 0 {
-					for _, d := range m.deliver(1, 100, 100, now) {
+					m.workers[1].credit = 100
+					m.want(1, 100)
+					w, share := m.next()
+					for _, d := range m.deliver(w, share, now) {
+						m.sending(d.lease, now)
 						m.acknowledge(d.lease, now)
 					}
 					m.takeChanges()
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkToken makes a token and parses it.
+func BenchmarkToken(b *testing.B) {
+	seal := newSeal(newSealKey())
+	buf := make([]byte, 0, TokenLen)
+	b.ReportAllocs()
+	for p := eventlog.Position(1); b.Loop(); p++ {
+		buf = seal.appendToken(buf[:0], lease{position: p, number: 1 << termShift, slot: 1})
+		if _, ok := seal.parseToken(string(buf)); !ok {
+			b.Fatal("the token is not known")
+		}
 	}
 }

@@ -22,11 +22,18 @@ type failingStore struct {
 	fails atomic.Bool
 }
 
-func (s *failingStore) CommitScope(ctx context.Context, scope string, epoch uint64, mutations []eventlog.StateMutation) error {
+func (s *failingStore) DropScope(ctx context.Context, scope string, term uint64) error {
 	if s.fails.Load() {
 		return errDisk
 	}
-	return s.StateStore.CommitScope(ctx, scope, epoch, mutations)
+	return s.StateStore.DropScope(ctx, scope, term)
+}
+
+func (s *failingStore) CommitScope(ctx context.Context, scope string, term uint64, mutations []eventlog.StateMutation) error {
+	if s.fails.Load() {
+		return errDisk
+	}
+	return s.StateStore.CommitScope(ctx, scope, term, mutations)
 }
 
 // An acknowledgement that could not be stored is an error, and no answer until it
@@ -36,7 +43,7 @@ func TestStoreFails(t *testing.T) {
 	log := disk.Open(t)
 	store := &failingStore{StateStore: log}
 	manager, err := New(t.Context(), Params{
-		Log: log, States: store, Compile: compile,
+		Log: log, States: store,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -50,7 +57,7 @@ func TestStoreFails(t *testing.T) {
 
 	store.fails.Store(true)
 	for range 2 {
-		if _, err := manager.Acknowledge(t.Context(), tokens(d...)); !errors.Is(err, errDisk) {
+		if _, err := manager.Acknowledge(t.Context(), "s", tokens(d...)); !errors.Is(err, errDisk) {
 			t.Errorf("Acknowledge() = %v, want the error of the store", err)
 		}
 	}
@@ -61,7 +68,7 @@ func TestStoreFails(t *testing.T) {
 		t.Errorf("Get() = %v, want ErrNotFound", err)
 	}
 	store.fails.Store(false)
-	g.wantAck(t, resultUnknown, d...)
+	g.wantAck(t, resultSettled, d...)
 	if got := g.crash(t).cursor(t); got != 1 {
 		t.Errorf("cursor %d after a crash, want 1", got)
 	}

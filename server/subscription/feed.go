@@ -6,15 +6,18 @@ import (
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
 )
 
 const (
 	// feedEvents is the most events looked at between two looks at the rest.
 	feedEvents = 4096
-	// lazyCommit is how long changes that nobody waits for are not durable.
-	lazyCommit = time.Second
+	// lazyFlush is how long changes that nobody waits for are not durable.
+	lazyFlush = time.Second
 	// readRetry is the time until the log is read again after it failed.
 	readRetry = time.Second
+	// idle is how long the goroutine waits when it knows of nothing to do.
+	idle = time.Hour
 )
 
 // startFeeding starts the goroutine. The mutex must be held.
@@ -39,22 +42,21 @@ func (s *subscription) stopFeeding() {
 func (s *subscription) feed(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var commitDue time.Time
+	var flushDue time.Time
 	for ctx.Err() == nil {
 		changed := s.manager.Log.Changed()
 		work, due, dirty := s.tick()
 		now := time.Now()
 		switch {
 		case !dirty:
-			commitDue = time.Time{}
-		case commitDue.IsZero():
-			commitDue = now.Add(lazyCommit)
-		case !now.Before(commitDue):
-			commitDue = time.Time{}
+			flushDue = time.Time{}
+		case flushDue.IsZero():
+			flushDue = now.Add(lazyFlush)
+		case !now.Before(flushDue):
+			flushDue = now.Add(lazyFlush)
 			s.mu.Lock()
-			s.commitSoon()
+			s.flushSoon()
 			s.mu.Unlock()
-			continue
 		}
 		if work.limit > 0 {
 			if err := s.readAhead(ctx, work); err == nil {
@@ -65,7 +67,7 @@ func (s *subscription) feed(ctx context.Context) {
 				changed = nil
 			}
 		}
-		timer.Reset(time.Until(earlier(due, commitDue)))
+		timer.Reset(time.Until(earlier(due, flushDue)))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -74,9 +76,6 @@ func (s *subscription) feed(ctx context.Context) {
 		}
 	}
 }
-
-// idle is how long the goroutine waits when it knows of nothing to do.
-const idle = time.Hour
 
 // earlier returns the earlier of two times, of which a zero one is never.
 func earlier(a, b time.Time) time.Time {
@@ -93,7 +92,7 @@ func earlier(a, b time.Time) time.Time {
 type work struct {
 	after      eventlog.Position
 	limit      int
-	match      func(eventlog.Record) bool
+	filter     *filter.Filter
 	generation int
 }
 
@@ -107,37 +106,41 @@ func (s *subscription) tick() (work, time.Time, bool) {
 	s.machine.expire(now)
 	s.machine.trim(bounds.Trimmed)
 	s.dispatch(now)
-	due, _ := s.machine.nextDue()
-	w := work{after: s.machine.read, match: s.def.match, generation: s.generation}
-	if w.after < bounds.Head {
-		w.limit = s.machine.room()
+	due, found := s.machine.nextDue()
+	if !found {
+		due = time.Time{}
 	}
-	return w, due, len(s.machine.changed) > 0
+	return s.work(bounds.Head, s.machine.room()), due, s.machine.dirty()
 }
 
-// commitSoon commits what changed, and waits for nothing. The mutex must be held.
-func (s *subscription) commitSoon() {
-	if s.running == nil && s.next == nil {
-		s.next = &commit{done: make(chan struct{})}
-		s.startCommit()
+// work returns what to read next. The mutex must be held.
+func (s *subscription) work(head eventlog.Position, limit int) work {
+	w := work{after: s.machine.read, filter: s.def.filter, generation: s.generation}
+	if w.after < head {
+		w.limit = limit
 	}
+	return w
 }
 
 // readAhead offers the next events of the log to the machine.
 func (s *subscription) readAhead(ctx context.Context, w work) error {
 	var offers []offer
-	upTo := w.after
+	var damage *eventlog.DamagedError
+	leftOut, upTo := int64(0), w.after
 	for record, err := range s.manager.Log.Read(ctx, w.after) {
-		var trimmed *eventlog.TrimmedError
-		if errors.As(err, &trimmed) {
-			break // the next tick knows
+		if errors.As(err, new(*eventlog.TrimmedError)) || errors.As(err, &damage) {
+			break // the next tick knows what was trimmed
 		}
 		if err != nil {
 			return err
 		}
 		upTo = record.Position
-		if w.match(record) {
+		switch w.filter.Match(record) {
+		case filter.Match:
 			offers = append(offers, offer{position: upTo, hash: record.OrderingGroup()})
+		case filter.LeftOut:
+			leftOut++
+		case filter.Other:
 		}
 		if len(offers) == w.limit || upTo-w.after == feedEvents {
 			break
@@ -145,9 +148,16 @@ func (s *subscription) readAhead(ctx context.Context, w work) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.generation == s.generation {
-		s.machine.offer(offers, upTo)
-		s.dispatch(time.Now())
+	if w.generation != s.generation || s.ended != nil {
+		return nil
 	}
+	s.leftOut += leftOut
+	s.machine.offer(offers, upTo)
+	if damage != nil {
+		s.machine.damaged(damage.After, damage.UpTo)
+		s.manager.Logger.Error("a subscription passes over damaged events", "subscription", s.name,
+			"after", uint64(damage.After), "up_to", uint64(damage.UpTo), "error", damage.Err)
+	}
+	s.dispatch(time.Now())
 	return nil
 }

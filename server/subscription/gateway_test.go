@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"testing"
 	"time"
 
@@ -19,17 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// compile compiles filters of one client id each.
-func compile(filters []*webhookgatewayv1.EventFilter) ([]*webhookgatewayv1.EventFilter, func(eventlog.Record) bool, error) {
-	var clients []string
-	for _, f := range filters {
-		clients = append(clients, f.GetClientIds()...)
-	}
-	return filters, func(r eventlog.Record) bool {
-		return len(clients) == 0 || slices.Contains(clients, string(r.ClientID()))
-	}, nil
-}
 
 // gateway is a log with a manager.
 type gateway struct {
@@ -49,7 +37,7 @@ func startGateway(t testing.TB, disk *pebblelogtest.Disk) *gateway {
 func newManager(t testing.TB, log *pebblelog.Log) *Manager {
 	t.Helper()
 	manager, err := New(t.Context(), Params{
-		Log: log, States: log, Compile: compile, MaxAge: time.Hour,
+		Log: log, States: log, MaxAge: time.Hour,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -80,11 +68,15 @@ func logEntry(t testing.TB, client, key string) eventlog.Entry {
 		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
 		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
 		ClientId: client,
-	}, "", []byte(`{"body":"`+key+`"}`))
+		Subject:  key,
+		RawBody:  []byte(`{"body":"` + key + `"}`),
+		Verification: &webhookgatewayv1.Verification{
+			Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.OrderBy(key)
 	return e
 }
 
@@ -113,7 +105,7 @@ func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.S
 // attach attaches a stream to the subscription s.
 func (g *gateway) attach(t testing.TB) *Stream {
 	t.Helper()
-	stream, err := g.manager.Attach("s")
+	stream, err := g.manager.Attach("s", StreamOptions{})
 	if err != nil {
 		t.Fatalf("Attach() = %v", err)
 	}
@@ -121,7 +113,7 @@ func (g *gateway) attach(t testing.TB) *Stream {
 	return stream
 }
 
-// next returns n deliveries.
+// next returns n deliveries, which are taken for sent.
 func next(t testing.TB, stream *Stream, n int) []Delivery {
 	t.Helper()
 	var deliveries []Delivery
@@ -130,10 +122,10 @@ func next(t testing.TB, stream *Stream, n int) []Delivery {
 		if err != nil {
 			t.Fatalf("Next() = %v", err)
 		}
-		if batch.Gap != (Gap{}) {
-			t.Fatalf("unexpected gap %v", batch.Gap)
+		if len(batch.Gaps) > 0 {
+			t.Fatalf("unexpected gaps %v", batch.Gaps)
 		}
-		deliveries = append(deliveries, batch.Deliveries...)
+		deliveries = append(deliveries, stream.Sending(batch.Deliveries)...)
 	}
 	return deliveries
 }
@@ -178,7 +170,7 @@ func wantResults(t testing.TB, want webhookgatewayv1.TokenResult, f func() ([]we
 func (g *gateway) wantAck(t testing.TB, want webhookgatewayv1.TokenResult, deliveries ...Delivery) {
 	t.Helper()
 	wantResults(t, want, func() ([]webhookgatewayv1.TokenResult, error) {
-		return g.manager.Acknowledge(t.Context(), tokens(deliveries...))
+		return g.manager.Acknowledge(t.Context(), "s", tokens(deliveries...))
 	})
 }
 
@@ -195,9 +187,19 @@ func (g *gateway) status(t testing.TB) *webhookgatewayv1.SubscriptionStatus {
 // cursor returns the cursor of the subscription s.
 func (g *gateway) cursor(t testing.TB) eventlog.Position {
 	t.Helper()
-	_, p, err := eventlog.ParseCursor(g.status(t).GetCursor())
+	p, err := g.log.History().ParseCursor(g.status(t).GetCursor())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// setCredit gives a stream credit as if it had settled a lot.
+func (g *gateway) setCredit(t testing.TB, st *Stream, credit int) {
+	t.Helper()
+	st.subscription.mu.Lock()
+	defer st.subscription.mu.Unlock()
+	w := st.subscription.machine.workers[st.id]
+	w.credit = credit
+	st.subscription.machine.refresh(w)
 }

@@ -7,7 +7,7 @@ func (m *machine) groupOf(e *entry) uint64 {
 	switch m.settings.ordering {
 	case webhookgatewayv1.Ordering_ORDERING_STRICT:
 		return 1
-	case webhookgatewayv1.Ordering_ORDERING_BY_CUSTOMER:
+	case webhookgatewayv1.Ordering_ORDERING_BY_SUBJECT:
 		return e.hash
 	default:
 		return 0
@@ -72,62 +72,97 @@ func (m *machine) promote(s slot) {
 		return
 	}
 	e := m.at(s)
-	if e.state != blocked || e.position > m.read && m.groupOf(e) != 0 {
+	if e.stage != blocked {
+		return
+	}
+	if e.position > m.read && m.groupOf(e) != 0 {
+		// Earlier events of its group may be offered yet.
+		if e.is(apart) && !e.is(ahead) {
+			e.set(ahead, true)
+			m.aheads.push(s)
+		}
 		return
 	}
 	if e.before == 0 {
-		e.state = ready
-		m.ready.push(s)
+		e.stage = ready
+		m.readyHeap(e).push(s)
 		return
 	}
-	if before := m.at(e.before); before.state == held {
-		e.state, e.stream = reserved, before.stream
-		m.streams[e.stream].reserved.push(s)
+	if before := m.at(e.before); before.stage == held {
+		w := m.workers[before.worker]
+		// NOTE A worker that holds suspects is given nothing else, and no other is given
+		// suspects: they follow once the event before them is settled.
+		if w.probing == e.suspect() {
+			e.stage, e.worker = reserved, w.id
+			w.reserved.push(s)
+			m.refresh(w)
+		}
+	}
+}
+
+// readyHeap returns the heap of an entry that is ready.
+func (m *machine) readyHeap(e *entry) *slotHeap {
+	switch {
+	case e.suspect():
+		return &m.suspects
+	case e.is(apart | handed):
+		return &m.again
+	default:
+		return &m.fresh
 	}
 }
 
 // block takes back a promotion.
 func (m *machine) block(s slot) {
-	if e := m.at(s); e.state == ready || e.state == reserved {
+	if e := m.at(s); e.stage == ready || e.stage == reserved {
 		m.leaveHeap(s)
-		e.state = blocked
+		e.stage = blocked
 	}
 }
 
-// revoke takes an entry back from the stream that holds it, without counting the
-// attempt, and takes back a promotion.
+// revoke takes an entry back from the worker that holds it, and takes back a
+// promotion.
 func (m *machine) revoke(s slot) {
 	m.block(s)
-	if e := m.at(s); e.state == held {
+	if e := m.at(s); e.stage == held {
 		m.leaveHeap(s)
-		e.state, e.lease = blocked, 0
-		e.attempts--
+		e.stage, e.lease = blocked, 0
 	}
 }
 
 // revokeAfter revokes the later entries of a group.
 func (m *machine) revokeAfter(s slot) {
-	for s = m.at(s).after; s != 0 && m.at(s).state != blocked; s = m.at(s).after {
-		m.revoke(s)
+	for n := m.at(s).after; n != 0 && m.at(n).stage != blocked; {
+		e := m.at(n)
+		next, wasHeld := e.after, e.stage == held
+		m.revoke(n)
+		if wasHeld && m.gone(e) {
+			m.lose(n, webhookgatewayv1.GapReason_GAP_REASON_RETENTION)
+		}
+		n = next
 	}
 }
 
 // leaveHeap takes an entry out of the heap it is in, and out of the counts. Its
-// state must change then.
+// stage must change then.
 func (m *machine) leaveHeap(s slot) {
 	e := m.at(s)
-	switch e.state {
+	switch e.stage {
 	case ready:
-		m.ready.remove(s)
+		m.readyHeap(e).remove(s)
 	case reserved:
-		m.streams[e.stream].reserved.remove(s)
+		w := m.workers[e.worker]
+		w.reserved.remove(s)
+		m.refresh(w)
 	case waiting:
 		m.timers.remove(s)
-		m.waiting--
 	case held:
-		m.timers.remove(s)
-		m.held--
-		m.streams[e.stream].held--
-	case free, blocked:
+		m.unhold(s)
+	case blocked:
+		if e.is(ahead) {
+			e.set(ahead, false)
+			m.aheads.remove(s)
+		}
+	case free:
 	}
 }

@@ -6,19 +6,19 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// A machine is the state of one subscription and its rules. It does no I/O, has
-// no goroutine and is told the time; it is not safe for concurrent use.
+// A machine is one subscription with its rules. It does no I/O, has no goroutine
+// and is told the time; it is not safe for concurrent use.
 //
-// An event of the log is offered to it in order of positions, held by a stream
-// from its delivery on, and at last settled: acknowledged, skipped or parked.
-// Every event up to the cursor that matched is settled; of those after it the
-// settled ones are in a bitmap. The only events at or before the cursor that are
-// not settled are those replayed after they were parked.
+// An event of the log is offered to it in order of positions, held by a worker
+// from its delivery on, and at last settled: acknowledged, skipped or parked. What
+// was given back as failed or suspect, and what is replayed, is apart: it is
+// durable by itself, and the cursor passes it. Every other event up to the cursor
+// that matched is settled; of those after it the settled ones are in a bitmap.
 //
 // Order is by groups of events. An event is delivered only when every earlier
-// event of its group is read, and settled or held by the same stream. So the events of a
-// group that are held are its earliest, and held by one stream. When one of them
-// is given back, those after it are revoked.
+// event of its group is read, and settled or held by the same worker. So the
+// events of a group that are held are its earliest, and held by one worker. When
+// one of them is given back, those after it are revoked.
 type machine struct {
 	settings settings
 	start    time.Time
@@ -28,7 +28,7 @@ type machine struct {
 	read eventlog.Position
 	// trimmed is the position up to which the log is known to be trimmed.
 	trimmed eventlog.Position
-	gap     Gap
+	gaps    []untoldGap
 	// lease is the number of the newest delivery.
 	lease uint64
 
@@ -36,72 +36,93 @@ type machine struct {
 	first, last slot
 	// offered is the entry at or before the newest event offered.
 	offered slot
-	replays map[eventlog.Position]slot
-	// ahead is the number of replayed entries that wait until the log is read up
-	// to them.
-	ahead int
 	// tails has the last entry of each group.
 	tails map[uint64]slot
 
-	ready   heap
-	timers  heap // waiting and held entries
-	streams map[uint32]*stream
-	held    int
-	waiting int
+	// Entries that are ready: to be delivered for the first time, to be delivered
+	// again, and suspects.
+	fresh, again, suspects slotHeap
+	timers                 slotHeap // waiting entries
+	aheads                 slotHeap // blocked until the log is read up to them
+	apart                  map[eventlog.Position]slot
+	// lowestApart is at most the lowest position of those apart that are not copied,
+	// 0 if there are none; it is too low if stale.
+	lowestApart eventlog.Position
+	stale       bool
+	held        int
+	apartHeld   int
+
+	workers map[uint32]*worker
+	// takers are the workers that want deliveries, the one to serve first in front.
+	takers workerHeap
+	// reservists are those of them that something is reserved for.
+	reservists map[*worker]struct{}
+	// deadlines are the workers that hold something, by the earliest deadline.
+	deadlines workerHeap
+	resting   []*worker
+	// prober is the worker that holds suspects; drained is to be the next.
+	prober, drained *worker
 
 	settled map[uint64]*[blockBytes]byte
-	// attempts of events that were given back. Also of events that were not read
-	// again since the state was loaded.
-	attempts map[eventlog.Position]uint16
-	parked   []parked // by position
-	changed  map[change]struct{}
+	changed map[change]struct{}
+	parking parkedChanges
 }
 
-// stream is what a stream holds.
-type stream struct {
-	held     int
-	reserved heap
-}
-
-// epochShift leaves room for a trillion deliveries per epoch.
-const epochShift = 40
+// termShift leaves room for a trillion deliveries per term.
+const termShift = 40
 
 // newMachine returns the machine of a subscription that begins after a position.
-// Of two machines of a subscription the later has the larger epoch: it never
-// gives out a lease that the other did.
-func newMachine(settings settings, after eventlog.Position, epoch uint64, now time.Time) *machine {
+// Of two machines of a subscription the later has the larger term: it never gives
+// out a lease that the other did.
+func newMachine(settings settings, after eventlog.Position, term uint64, now time.Time) *machine {
 	m := &machine{
-		settings: settings,
-		start:    now,
-		cursor:   after,
-		read:     after,
-		lease:    epoch << epochShift,
-		streams:  make(map[uint32]*stream),
-		attempts: make(map[eventlog.Position]uint16),
-		changed:  make(map[change]struct{}),
+		settings:   settings,
+		start:      now,
+		cursor:     after,
+		read:       after,
+		lease:      term << termShift,
+		workers:    make(map[uint32]*worker),
+		reservists: make(map[*worker]struct{}),
+		settled:    make(map[uint64]*[blockBytes]byte),
+		changed:    make(map[change]struct{}),
+		parking:    parkedChanges{each: make(map[eventlog.Position]parkedChange)},
+	}
+	m.takers = workerHeap{less: m.servedBefore, index: func(w *worker) *int { return &w.takersIndex }}
+	m.deadlines = workerHeap{
+		less:  func(a, b *worker) bool { return a.earliest < b.earliest },
+		index: func(w *worker) *int { return &w.deadlinesIndex },
 	}
 	m.clear()
-	m.settled = make(map[uint64]*[blockBytes]byte)
 	return m
 }
 
 // clear forgets all entries.
 func (m *machine) clear() {
+	for _, w := range m.workers {
+		m.deadlines.keep(w, false)
+	}
 	m.arena = newArena()
 	m.first, m.last, m.offered = 0, 0, 0
-	m.replays, m.ahead = make(map[eventlog.Position]slot), 0
 	m.tails = make(map[uint64]slot)
-	m.ready = heap{arena: &m.arena, less: byPosition}
-	m.timers = heap{arena: &m.arena, less: byDue}
-	m.held, m.waiting = 0, 0
-	for _, st := range m.streams {
-		*st = stream{reserved: heap{arena: &m.arena, less: byPosition}}
+	m.apart, m.lowestApart, m.stale = make(map[eventlog.Position]slot), 0, false
+	for _, h := range []*slotHeap{&m.fresh, &m.again, &m.suspects, &m.aheads} {
+		*h = slotHeap{arena: &m.arena, less: byPosition}
+	}
+	m.timers = slotHeap{arena: &m.arena, less: byDue}
+	m.held, m.apartHeld = 0, 0
+	m.prober, m.drained = nil, nil
+	for _, w := range m.workers {
+		w.clear(&m.arena)
+		m.refresh(w)
 	}
 }
 
 func (m *machine) at(s slot) *entry { return m.arena.at(s) }
 
 func (m *machine) clock(now time.Time) int64 { return int64(now.Sub(m.start)) }
+
+// time returns the time of the clock.
+func (m *machine) time(clock int64) time.Time { return m.start.Add(time.Duration(clock)) }
 
 // offer is an event of the log that matches the filters.
 type offer struct {
@@ -126,15 +147,9 @@ func (m *machine) offer(offers []offer, upTo eventlog.Position) {
 		m.enter(s)
 	}
 	m.readTo(max(m.read, upTo))
-	for p, s := range m.replays {
-		if m.ahead == 0 {
-			break
-		}
-		if m.at(s).ahead && p <= m.read {
-			m.at(s).ahead = false
-			m.ahead--
-			m.promote(s)
-		}
+	for s := m.aheads.first(); s != 0 && m.at(s).position <= m.read; s = m.aheads.first() {
+		m.leaveHeap(s)
+		m.promote(s)
 	}
 	m.advance()
 }
@@ -149,16 +164,21 @@ func (m *machine) readTo(p eventlog.Position) {
 	}
 }
 
-// room returns how many events may be offered.
-func (m *machine) room() int {
-	return max(0, m.settings.readAhead()-(m.arena.live-m.held))
+// readyEvents is how many events were found and not delivered yet.
+func (m *machine) readyEvents() int {
+	return m.arena.live - len(m.apart) - (m.held - m.apartHeld)
 }
+
+// waitingEvents is how many events are apart, and not held.
+func (m *machine) waitingEvents() int { return len(m.apart) - m.apartHeld }
+
+// room returns how many events may be offered.
+func (m *machine) room() int { return max(0, m.settings.readAhead()-m.readyEvents()) }
 
 func (m *machine) newEntry(o offer) slot {
 	s := m.arena.alloc()
 	e := m.at(s)
-	e.position, e.hash, e.state = o.position, o.hash, blocked
-	e.attempts = m.attempts[o.position]
+	e.position, e.hash, e.stage = o.position, o.hash, blocked
 	return s
 }
 
@@ -202,6 +222,7 @@ func (m *machine) unlink(s slot) {
 	} else {
 		m.at(e.next).prev = e.prev
 	}
+	e.prev, e.next = 0, 0
 }
 
 // remove ends an entry. The next of its group moves up.
@@ -209,18 +230,15 @@ func (m *machine) remove(s slot) {
 	e := m.at(s)
 	m.leaveHeap(s)
 	after := m.leaveGroup(s)
-	if e.replayed {
-		delete(m.replays, e.position)
-		if e.ahead {
-			m.ahead--
+	if e.is(apart) {
+		delete(m.apart, e.position)
+		m.touch(pairApart, e.position)
+		m.stale = m.stale || e.position == m.lowestApart
+		if e.is(copied) {
+			m.touch(pairCopy, e.position)
 		}
-		m.touch(changeReplay, e.position)
 	} else {
 		m.unlink(s)
-	}
-	if _, kept := m.attempts[e.position]; kept {
-		delete(m.attempts, e.position)
-		m.touch(changeAttempts, e.position)
 	}
 	m.arena.release(s)
 	m.promote(after)
@@ -228,20 +246,45 @@ func (m *machine) remove(s slot) {
 
 // settle ends an entry that will not be delivered any more.
 func (m *machine) settle(s slot) {
-	e := m.at(s)
-	position := e.position
-	switch {
-	case e.replayed:
-	case s == m.first && position <= m.read:
-		// The cursor passes it.
-	default:
-		m.markSettled(position)
+	if !m.at(s).is(apart) {
+		m.pass(s)
 	}
 	m.remove(s)
 	m.advance()
 }
 
-// advance moves the cursor as far as everything is settled.
+// pass has the cursor pass an entry that is in the list yet.
+func (m *machine) pass(s slot) {
+	if p := m.at(s).position; s != m.first || p > m.read {
+		m.markSettled(p)
+	}
+}
+
+// setApart takes an entry, which nobody holds, out of the list: the cursor passes
+// it.
+func (m *machine) setApart(s slot) {
+	e := m.at(s)
+	m.touch(pairApart, e.position)
+	if e.is(apart) {
+		return
+	}
+	m.pass(s)
+	m.unlink(s)
+	m.addApart(s)
+	m.advance()
+}
+
+// addApart makes an entry that is not in the list one that is apart.
+func (m *machine) addApart(s slot) {
+	e := m.at(s)
+	e.set(apart, true)
+	m.apart[e.position] = s
+	if !e.is(copied) && (e.position < m.lowestApart || m.lowestApart == 0) {
+		m.lowestApart = e.position
+	}
+}
+
+// advance moves the cursor as far as everything is settled or apart.
 func (m *machine) advance() {
 	to := m.read
 	if m.first != 0 {
@@ -252,39 +295,80 @@ func (m *machine) advance() {
 	}
 	m.dropBlocks(m.cursor, to)
 	m.cursor = to
-	m.touch(changeState, 0)
+	m.touch(pairPlace, 0)
 }
 
-// isSettled says whether an event up to the position read to is settled.
+// isSettled reports whether an event is settled.
 func (m *machine) isSettled(p eventlog.Position) bool {
-	_, replayed := m.replays[p]
-	return !replayed && m.passed(p)
+	_, isApart := m.apart[p]
+	return !isApart && m.passed(p)
 }
 
-// passed says whether an event was settled, though it may be replayed now.
+// passed reports whether an event is settled or apart.
 func (m *machine) passed(p eventlog.Position) bool { return p <= m.cursor || m.markedSettled(p) }
 
 // nextDue returns when expire has something to do.
 func (m *machine) nextDue() (time.Time, bool) {
-	s := m.timers.first()
-	if s == 0 {
-		return time.Time{}, false
+	least, found := int64(0), false
+	due := func(clock int64) {
+		if !found || clock < least {
+			least, found = clock, true
+		}
 	}
-	return m.start.Add(time.Duration(m.at(s).due)), true
+	if s := m.timers.first(); s != 0 {
+		due(m.at(s).due)
+	}
+	if w := m.deadlines.first(); w != nil {
+		due(w.earliest)
+	}
+	for _, w := range m.resting {
+		due(w.restsUntil)
+	}
+	for _, g := range m.gaps {
+		if g.forgetAt != 0 {
+			due(g.forgetAt)
+		}
+	}
+	return m.time(least), found
 }
 
-// delivered returns the position up to which nothing is left to deliver, other
-// than again.
+// delivered returns the position up to which nothing is left to deliver for the
+// first time.
 func (m *machine) delivered() eventlog.Position {
 	for s := m.first; s != 0; s = m.at(s).next {
-		if e := m.at(s); e.state != held {
+		if e := m.at(s); e.stage != held {
 			return min(m.read, e.position-1)
 		}
 	}
 	return m.read
 }
 
-// idle says whether everything up to the head is settled or held.
+// idle reports whether everything up to the head is delivered.
 func (m *machine) idle(head eventlog.Position) bool {
-	return m.read >= head && m.arena.live == m.held
+	return m.read >= head && m.readyEvents() == 0 && m.again.len() == 0
+}
+
+// oldestOwed returns the position of the earliest event of the subscription's own
+// that is known not to be settled and is not copied.
+func (m *machine) oldestOwed() (eventlog.Position, bool) {
+	var oldest eventlog.Position
+	if m.first != 0 {
+		oldest = m.at(m.first).position
+	}
+	if m.stale {
+		m.findLowestApart()
+	}
+	if m.lowestApart != 0 && (oldest == 0 || m.lowestApart < oldest) {
+		oldest = m.lowestApart
+	}
+	return oldest, oldest != 0
+}
+
+func (m *machine) findLowestApart() {
+	m.lowestApart, m.stale = 0, false
+	for p, s := range m.apart {
+		if !m.at(s).is(copied) && (p < m.lowestApart || m.lowestApart == 0) {
+			m.lowestApart = p
+		}
+	}
 }

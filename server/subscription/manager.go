@@ -11,24 +11,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// CompileFunc validates filters. It returns them normalised, and what says
-// whether an event matches any of them.
-type CompileFunc func([]*webhookgatewayv1.EventFilter) ([]*webhookgatewayv1.EventFilter, func(eventlog.Record) bool, error)
-
 // Params are what a Manager needs.
 type Params struct {
 	// Log is read. States keeps what is durable of subscriptions.
 	Log    eventlog.Log
 	States eventlog.StateStore
-	// Compile compiles filters. The errors it returns are passed on.
-	Compile CompileFunc
 	// MaxAge is the age at which the log removes events; 0 if it does not.
 	MaxAge time.Duration
 	Logger *slog.Logger
@@ -38,120 +32,149 @@ type Params struct {
 
 // Manager has all subscriptions. All methods are safe for concurrent use.
 //
-// An error that is none of the typed errors of this package and of eventlog means
-// that the log or the store cannot do it at present.
+// An error that is none of the typed errors of this package, of fielderr and of
+// eventlog means that the log or the store cannot do it at present. Every method
+// that takes a name returns ErrNotFound if there is no such subscription, an
+// *UnusableError if it was set aside (but Get and Delete), and ErrClosed.
 type Manager struct {
 	Params
-	ctx    context.Context //nolint:containedctx // the life of the goroutines
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	ctx     context.Context //nolint:containedctx // the life of the goroutines
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	metrics *metrics
 
 	// changing is held while the set of subscriptions changes, which takes I/O.
 	changing sync.Mutex
 
 	mu     sync.RWMutex
 	closed bool
-	byName map[string]*subscription
-	byID   map[subscriptionID]*subscription
+	// unlisted is why the store could not be listed yet.
+	unlisted error
+	byName   map[string]*subscription
+	aside    map[string]*setAside
 }
 
-// New loads the subscriptions.
+// New loads the subscriptions. One that cannot be loaded is set aside. What the
+// store cannot read at present is tried again until it can; until then calls
+// return its error. New fails only if the metrics cannot be registered.
 func New(ctx context.Context, params Params) (*Manager, error) {
 	m := &Manager{
-		Params: params,
-		byName: make(map[string]*subscription),
-		byID:   make(map[subscriptionID]*subscription),
+		Params:   params,
+		unlisted: errNotLoaded,
+		byName:   make(map[string]*subscription),
+		aside:    make(map[string]*setAside),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for name, err := range m.States.ListScopes(ctx) {
-		if err != nil {
-			return nil, fmt.Errorf("list the subscriptions: %w", err)
-		}
-		s, err := m.load(ctx, name)
-		if err != nil {
-			return nil, fmt.Errorf("load the subscription %s: %w", name, err)
-		}
-		m.byName[name], m.byID[s.id] = s, s
-	}
-	if err := m.Registerer.Register(newCollector(m)); err != nil {
+	var err error
+	if m.metrics, err = newMetrics(m); err != nil {
 		m.cancel()
 		return nil, fmt.Errorf("register the metrics of subscriptions: %w", err)
 	}
+	if !m.loadAll(m.ctx) {
+		m.tasks.Go(m.reload)
+	}
+	m.tasks.Go(m.keepHouse)
 	return m, nil
 }
 
 // Close ends all streams with ErrClosed, and makes durable what is not. What was
-// held is delivered again after the next start; these deliveries do not count as
-// attempts.
+// held is given back unused: it is delivered again after the next start.
 func (m *Manager) Close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
-	all := slices.Collect(maps.Values(m.byName))
 	m.mu.Unlock()
 	m.cancel()
+	m.changing.Lock() // whoever changes the set is done
+	all := m.all()
+	m.changing.Unlock()
 	var errs []error
 	for _, s := range all {
 		s.end(ErrClosed)
-		errs = append(errs, s.commit(ctx))
+		errs = append(errs, s.durable(ctx))
 	}
 	m.tasks.Wait()
 	return errors.Join(errs...)
 }
 
-// Create creates a subscription that begins after a position. If one with the
-// same filters and settings exists it returns that, as it is. Errors are
-// *InvalidError, *ExistsError, and those of Compile.
+// all returns the subscriptions at this moment.
+func (m *Manager) all() []*subscription {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Collect(maps.Values(m.byName))
+}
+
+// Create creates a subscription that begins after a position; its start is only
+// kept and compared. If one with the same filters, settings and start, as they
+// were asked for, exists it returns that, as it is. Errors are of fielderr, or an
+// *ExistsError.
 func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription, after eventlog.Position) (*webhookgatewayv1.Subscription, error) {
-	wanted, err := m.define(in)
+	wanted, err := define(in)
 	if err != nil {
 		return nil, err
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	name := wanted.proto.GetName()
+	name := wanted.asked.GetName()
 	if s, err := m.find(name); err == nil {
-		if differences := difference(s.definition().proto, wanted.proto); len(differences) > 0 {
-			return nil, &ExistsError{Name: name, Differences: differences}
+		if fields := differences(s.definition(), wanted); len(fields) > 0 {
+			return nil, &ExistsError{Name: name, Differences: fields}
 		}
 		return s.describe(ctx)
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	wanted.proto.CreateTime = timestamppb.Now()
-	epoch, err := m.States.AcquireScope(ctx, name)
+	wanted.asked.CreateTime = timestamppb.Now()
+	term, err := m.States.AcquireScope(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
-	s := m.newSubscription(newSubscriptionID(), epoch, wanted, after)
-	s.machine.touch(changeState, 0)
-	definition, err := s.encodeDefinition(wanted)
+	s := m.newSubscription(newSealKey(), term, wanted, after)
+	definition, err := wanted.encode(s.seal.key)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
-	if err := m.States.CommitScope(ctx, name, epoch, append(s.machine.takeChanges(), definition)); err != nil {
+	s.machine.touch(pairPlace, 0)
+	// NOTE Whatever an earlier one of the name left behind ends with this.
+	everything := eventlog.StateMutation{Delete: true, End: []byte{0xff}}
+	mutations := append([]eventlog.StateMutation{everything, definition}, s.machine.takeChanges().pairs...)
+	if err := m.States.CommitScope(ctx, name, term, mutations); err != nil {
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
 	m.mu.Lock()
-	m.byName[name], m.byID[s.id] = s, s
+	m.byName[name] = s
 	m.mu.Unlock()
 	return s.describe(ctx)
 }
 
-// Get returns a subscription with its status.
+// Get returns a subscription with its status. Of one that was set aside it is its
+// name and why.
 func (m *Manager) Get(ctx context.Context, name string) (*webhookgatewayv1.Subscription, error) {
 	s, err := m.find(name)
+	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
+		return &webhookgatewayv1.Subscription{
+			Name: name, Status: &webhookgatewayv1.SubscriptionStatus{Unusable: unusable.Reason},
+		}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	return s.describe(ctx)
 }
 
-// List returns up to limit subscriptions with their status, by name, that come
-// after a name.
+// List returns up to limit subscriptions as Get does, by name, that come after a
+// name.
 func (m *Manager) List(ctx context.Context, after string, limit int) ([]*webhookgatewayv1.Subscription, error) {
 	m.mu.RLock()
-	names := slices.Sorted(maps.Keys(m.byName))
+	names := slices.Concat(slices.Collect(maps.Keys(m.byName)), slices.Collect(maps.Keys(m.aside)))
+	closed, unlisted := m.closed, m.unlisted
 	m.mu.RUnlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case unlisted != nil:
+		return nil, unlisted
+	}
+	slices.Sort(names)
 	var list []*webhookgatewayv1.Subscription
 	for _, name := range names {
 		if name <= after || len(list) == limit {
@@ -169,17 +192,18 @@ func (m *Manager) List(ctx context.Context, after string, limit int) ([]*webhook
 	return list, nil
 }
 
-// Update replaces filters and settings. Errors are *InvalidError, ErrNotFound and
-// those of Compile. If it fails otherwise, the change is in force but may be
-// forgotten after a crash.
-func (m *Manager) Update(ctx context.Context, in *webhookgatewayv1.Subscription) (*webhookgatewayv1.Subscription, error) {
-	wanted, err := m.define(in)
+// Update changes what a mask names: `filters`, `settings`, a setting such as
+// `settings.ack_deadline`, or `*`. Without a mask it is what the subscription
+// sets. Errors are of fielderr. If it fails otherwise, the change is in force but
+// may be forgotten after a crash.
+func (m *Manager) Update(ctx context.Context, in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask) (*webhookgatewayv1.Subscription, error) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	s, err := m.find(in.GetName())
 	if err != nil {
 		return nil, err
 	}
-	m.changing.Lock()
-	defer m.changing.Unlock()
-	s, err := m.find(wanted.proto.GetName())
+	wanted, err := s.definition().update(in, mask)
 	if err != nil {
 		return nil, err
 	}
@@ -189,23 +213,38 @@ func (m *Manager) Update(ctx context.Context, in *webhookgatewayv1.Subscription)
 	return s.describe(ctx)
 }
 
-// Delete removes a subscription. Its streams end with ErrNotFound.
+// Delete removes a subscription. Its streams end with ErrNotFound, and what comes
+// meanwhile is answered with it. If it fails, the subscription goes on.
 func (m *Manager) Delete(ctx context.Context, name string) error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	s, err := m.find(name)
+	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
+		return m.deleteAside(ctx, name)
+	}
 	if err != nil {
 		return err
 	}
-	if err := m.States.DropScope(ctx, name, s.epoch); err != nil {
+	s.end(ErrNotFound)
+	// NOTE A write that is under way ends before the drop or fails after it: the drop
+	// ends its term.
+	err = m.States.DropScope(ctx, name, s.term)
+	if err != nil && !errors.Is(err, eventlog.ErrScopeLost) { // an earlier drop that seemed to fail
+		s.revive()
 		return fmt.Errorf("delete the subscription: %w", err)
 	}
-	m.mu.Lock()
-	delete(m.byName, name)
-	delete(m.byID, s.id)
-	m.mu.Unlock()
-	s.end(ErrNotFound)
+	m.forget(s)
 	return nil
+}
+
+// forget takes a subscription that is gone out of the set.
+func (m *Manager) forget(s *subscription) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byName[s.name] == s {
+		delete(m.byName, s.name)
+		m.metrics.forget(s.name)
+	}
 }
 
 // Seek moves a subscription to after a position, and fences what workers hold.
@@ -221,7 +260,7 @@ func (m *Manager) Seek(ctx context.Context, name string, after eventlog.Position
 	if err != nil {
 		return nil, err
 	}
-	if err := s.commit(ctx); err != nil {
+	if err := s.durable(ctx); err != nil {
 		return nil, err
 	}
 	return s.describe(ctx)
@@ -230,71 +269,31 @@ func (m *Manager) Seek(ctx context.Context, name string, after eventlog.Position
 func (m *Manager) find(name string) (*subscription, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.closed {
+	switch {
+	case m.closed:
 		return nil, ErrClosed
+	case m.unlisted != nil:
+		return nil, m.unlisted
 	}
-	s, ok := m.byName[name]
-	if !ok {
-		return nil, ErrNotFound
+	if s, ok := m.byName[name]; ok {
+		return s, nil
 	}
-	return s, nil
+	if a, ok := m.aside[name]; ok {
+		return nil, a.err(name)
+	}
+	return nil, ErrNotFound
 }
 
-// definition is what the operator gave.
-type definition struct {
-	// proto has name, normalised filters, settings with defaults and create time.
-	// It never changes.
-	proto    *webhookgatewayv1.Subscription
-	settings settings
-	match    func(eventlog.Record) bool
-}
+// cursor returns the cursor of a position.
+func (m *Manager) cursor(p eventlog.Position) string { return m.Log.History().FormatCursor(p) }
 
-func (m *Manager) define(in *webhookgatewayv1.Subscription) (definition, error) {
-	if err := checkName(in.GetName()); err != nil {
-		return definition{}, err
-	}
-	settings, err := parseSettings(in.GetSettings())
-	if err != nil {
-		return definition{}, err
-	}
-	filters, match, err := m.Compile(in.GetFilters())
-	if err != nil {
-		return definition{}, err
-	}
-	return definition{
-		proto:    &webhookgatewayv1.Subscription{Name: in.GetName(), Filters: filters, Settings: settings.proto()},
-		settings: settings,
-		match:    match,
-	}, nil
-}
-
-func checkName(name string) error {
-	const allowed = "1 to 64 characters of a-z, 0-9, '-', '_' and '.', beginning with a letter"
-	if name == "" || len(name) > eventlog.MaxScopeLen {
-		return invalid("subscription.name", "%d characters are given: give %s", len(name), allowed)
-	}
-	for i, c := range []byte(name) {
-		letter := c >= 'a' && c <= 'z'
-		if !letter && (i == 0 || (c < '0' || c > '9') && c != '-' && c != '_' && c != '.') {
-			return invalid("subscription.name", "%q is given: give %s", name, allowed)
+// record reads one event. Its bytes do not change.
+func (m *Manager) record(ctx context.Context, p eventlog.Position) (eventlog.Record, error) {
+	for record, err := range m.Log.Read(ctx, p-1) {
+		if err != nil || record.Live {
+			return record, err
 		}
+		return eventlog.ParseRecord(p, slices.Clone(record.Value()), true)
 	}
-	return nil
-}
-
-// difference returns which fields of two subscriptions differ.
-func difference(a, b *webhookgatewayv1.Subscription) []string {
-	var differences []string
-	if !slices.EqualFunc(a.GetFilters(), b.GetFilters(), func(a, b *webhookgatewayv1.EventFilter) bool { return proto.Equal(a, b) }) {
-		differences = append(differences, "filters")
-	}
-	x, y := a.GetSettings().ProtoReflect(), b.GetSettings().ProtoReflect()
-	fields := x.Descriptor().Fields()
-	for i := range fields.Len() {
-		if f := fields.Get(i); !x.Get(f).Equal(y.Get(f)) {
-			differences = append(differences, "settings."+string(f.Name()))
-		}
-	}
-	slices.Sort(differences)
-	return differences
+	return eventlog.Record{}, fmt.Errorf("event %d is missing", p)
 }

@@ -1,38 +1,56 @@
 package subscription
 
 import (
-	"slices"
-
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
 // seek moves the subscription to after a position. Everything held is fenced, and
-// replays end.
+// what is apart ends. What is parked stays.
 func (m *machine) seek(after eventlog.Position) {
-	for p := range m.replays {
-		m.touch(changeReplay, p)
-	}
-	for p := range m.attempts {
-		m.touch(changeAttempts, p)
+	for p, s := range m.apart {
+		m.touch(pairApart, p)
+		if m.at(s).is(copied) {
+			m.touch(pairCopy, p)
+		}
 	}
 	for b := range m.settled {
-		m.touch(changeBlock, eventlog.Position(b))
+		m.touch(pairBlock, eventlog.Position(b))
 	}
 	m.clear()
-	clear(m.attempts)
 	clear(m.settled)
-	m.cursor, m.read, m.trimmed, m.gap = after, after, 0, Gap{}
-	m.touch(changeState, 0)
+	m.cursor, m.read, m.trimmed, m.gaps = after, after, 0, nil
+	m.touch(pairPlace, 0)
 }
 
 // configure changes the settings. What is held stays so, unless the ordering
 // changes.
 func (m *machine) configure(to settings) {
 	reorder := to.ordering != m.settings.ordering
+	for _, s := range m.entriesByPosition(reorder) {
+		m.revoke(s)
+	}
 	m.settings = to
 	if reorder {
 		m.reorder()
 	}
+	m.refreshAll()
+}
+
+// entriesByPosition returns all entries, or none.
+func (m *machine) entriesByPosition(wanted bool) []slot {
+	if !wanted {
+		return nil
+	}
+	var all []slot
+	for s := m.first; s != 0; s = m.at(s).next {
+		all = append(all, s)
+	}
+	for _, s := range m.apart {
+		all = append(all, s)
+	}
+	m.sortByPosition(all)
+	return all
 }
 
 // refilter forgets the events that were not delivered and has the log offered
@@ -42,7 +60,7 @@ func (m *machine) refilter() {
 	m.read = max(m.cursor, min(m.read, m.trimmed))
 	for s := m.first; s != 0; {
 		next := m.at(s).next
-		if e := m.at(s); e.state != held && e.attempts == 0 {
+		if m.at(s).stage != held {
 			m.remove(s)
 		}
 		s = next
@@ -51,7 +69,7 @@ func (m *machine) refilter() {
 	for s := m.first; s != 0; s = m.at(s).next {
 		m.blockAhead(s)
 	}
-	for _, s := range m.replays {
+	for _, s := range m.apart {
 		m.blockAhead(s)
 	}
 }
@@ -59,46 +77,31 @@ func (m *machine) refilter() {
 // blockAhead blocks what is ahead of the position read to: earlier events of its
 // group may be offered yet.
 func (m *machine) blockAhead(s slot) {
-	e := m.at(s)
-	if e.position <= m.read || m.groupOf(e) == 0 {
-		return
-	}
-	m.block(s)
-	if e.replayed && !e.ahead {
-		e.ahead = true
-		m.ahead++
+	if e := m.at(s); e.position > m.read && m.groupOf(e) != 0 {
+		m.block(s)
+		m.promote(s)
 	}
 }
 
-// reorder puts the entries into the groups of another ordering, and revokes what
-// is held.
+// reorder puts the entries, none of which is held, into the groups of another
+// ordering.
 func (m *machine) reorder() {
-	var all []slot
-	for s := m.first; s != 0; s = m.at(s).next {
-		all = append(all, s)
-	}
-	for _, s := range m.replays {
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b slot) int { return int(m.at(a).position) - int(m.at(b).position) }) //nolint:gosec // positions are far from 2^63
-	for _, s := range all {
-		m.revoke(s)
-	}
+	all := m.entriesByPosition(true)
 	m.tails = make(map[uint64]slot)
 	for _, s := range all {
 		e := m.at(s)
 		e.before, e.after = 0, 0
-		if e.state == waiting {
-			m.joinGroup(s)
-			continue
+		if e.is(ahead) {
+			m.leaveHeap(s)
 		}
-		m.enter(s)
+		m.joinGroup(s)
 	}
 	for _, s := range all {
-		m.blockAhead(s)
-		if m.at(s).position <= m.trimmed { // it was held
-			m.lose(s)
+		if e := m.at(s); e.stage != free && m.gone(e) { // it was held
+			m.lose(s, webhookgatewayv1.GapReason_GAP_REASON_RETENTION)
+			continue
 		}
+		m.promote(s)
 	}
 }
 
@@ -109,49 +112,37 @@ func (m *machine) trim(upTo eventlog.Position) {
 		return
 	}
 	m.trimmed = upTo
+	const reason = webhookgatewayv1.GapReason_GAP_REASON_RETENTION
 	from, lost := m.cursor, m.read < upTo
 	for s := m.first; s != 0 && m.at(s).position <= upTo; {
 		next := m.at(s).next
-		if m.at(s).state != held {
+		if m.at(s).stage != held {
 			m.remove(s)
 			lost = true
 		}
 		s = next
 	}
-	for p, s := range m.replays {
-		if p <= upTo && m.at(s).state != held {
-			m.remove(s)
-			m.widenGap(p-1, p)
-		}
-	}
-	for p := range m.attempts {
-		if p <= upTo {
-			delete(m.attempts, p)
-			m.touch(changeAttempts, p)
-		}
-	}
 	if lost {
-		m.widenGap(from, upTo)
+		m.widenGap(from, upTo, reason)
 	}
-	m.read = max(m.read, upTo)
-	m.advance()
+	m.trimApart(upTo)
+	m.offer(nil, max(m.read, upTo))
 }
 
-func (m *machine) widenGap(from, to eventlog.Position) {
-	if m.gap == (Gap{}) {
-		m.gap = Gap{From: from, To: to}
-	} else {
-		m.gap = Gap{From: min(m.gap.From, from), To: max(m.gap.To, to)}
+// trimApart ends what is apart and not copied.
+func (m *machine) trimApart(upTo eventlog.Position) {
+	if m.lowestApart == 0 || m.lowestApart > upTo {
+		return
 	}
-	m.touch(changeState, 0)
-}
-
-// takeGap returns the gap that no stream was told of, if any, and forgets it.
-func (m *machine) takeGap() Gap {
-	gap := m.gap
-	if gap != (Gap{}) {
-		m.gap = Gap{}
-		m.touch(changeState, 0)
+	var lost []slot
+	for p, s := range m.apart {
+		if e := m.at(s); p <= upTo && e.stage != held && !e.is(copied) {
+			lost = append(lost, s)
+		}
 	}
-	return gap
+	m.sortByPosition(lost)
+	for _, s := range lost {
+		m.lose(s, webhookgatewayv1.GapReason_GAP_REASON_RETENTION)
+	}
+	m.findLowestApart()
 }

@@ -1,81 +1,265 @@
 package subscription
 
 import (
-	"cmp"
-	"slices"
+	"context"
+	"errors"
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// parked is a parked event.
-type parked struct {
-	position eventlog.Position
-	reason   webhookgatewayv1.ParkReason
-	message  string
-	attempts uint16
-	time     time.Time
+const (
+	// replayBatch is the most parked events that are replayed at a time, and
+	// replayBytes about how large they are at most.
+	replayBatch = 500
+	replayBytes = 16 << 20
+	// discardBatch is the most parked events that are discarded at a time:
+	// acknowledgements wait for it.
+	discardBatch = 500
+)
+
+// Parked is an event that is not delivered any more until it is replayed.
+type Parked struct {
+	Position eventlog.Position
+	// Record is the event, as it was when it was parked. Its bytes do not change.
+	// HasRecord is false if the log had lost the event before it was parked.
+	Record    eventlog.Record
+	HasRecord bool
+	Reason    webhookgatewayv1.ParkReason
+	// Message is what the worker said of it.
+	Message string
+	// Attempts is how many attempts failed.
+	Attempts int
+	Time     time.Time
 }
 
-func (m *machine) findParked(p eventlog.Position) (int, bool) {
-	return slices.BinarySearchFunc(m.parked, p, func(e parked, p eventlog.Position) int { return cmp.Compare(e.position, p) })
-}
-
-// parkEntry settles an entry and keeps its event with the parked ones.
-func (m *machine) parkEntry(s slot, reason webhookgatewayv1.ParkReason, message string, now time.Time) {
-	e := m.at(s)
-	m.addParked(parked{position: e.position, reason: reason, message: message, attempts: e.attempts, time: now.Round(0)})
-	m.touch(changeParked, e.position)
-	m.settle(s)
-}
-
-func (m *machine) addParked(p parked) {
-	i, found := m.findParked(p.position)
-	if found {
-		m.parked[i] = p
-		return
+// ListParked returns up to limit parked events after a position, in log order. It
+// returns fewer if they are large: at least one if there is one, and not many more
+// than maxBytes in all.
+func (m *Manager) ListParked(ctx context.Context, name string, after eventlog.Position, limit, maxBytes int) ([]Parked, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return nil, err
 	}
-	m.parked = slices.Insert(m.parked, i, p)
+	if err := s.settleParked(ctx); err != nil {
+		return nil, err
+	}
+	events, err := s.page(ctx, after, limit, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Parked, len(events))
+	for i, e := range events {
+		list[i] = Parked{Position: e.position, Reason: e.reason, Message: e.message, Attempts: int(e.attempts), Time: e.time}
+		r, _, err := s.parked.event(ctx, e)
+		switch {
+		case err == nil:
+			list[i].Record, list[i].HasRecord = r, true
+		case ctx.Err() != nil:
+			return nil, readError(e.position, err)
+		}
+	}
+	return list, nil
 }
 
-// discard forgets a parked event, and says whether it was parked.
-func (m *machine) discard(p eventlog.Position) bool {
-	i, found := m.findParked(p)
-	if found {
-		m.parked = slices.Delete(m.parked, i, i+1)
-		m.touch(changeParked, p)
+// page reads some parked events.
+func (s *subscription) page(ctx context.Context, after eventlog.Position, limit, maxBytes int) ([]parkedEvent, error) {
+	var events []parkedEvent
+	bytes := 0
+	if limit <= 0 {
+		return nil, nil
 	}
-	return found
+	for e, err := range s.parked.after(ctx, after) {
+		if err != nil {
+			return nil, err
+		}
+		e.copy = append([]byte(nil), e.copy...)
+		events = append(events, e)
+		if bytes += len(e.copy); len(events) == limit || bytes >= maxBytes {
+			break
+		}
+	}
+	return events, nil
 }
 
-// replay has a parked event delivered again, with its attempts counted anew, and
-// says whether it was parked. After a seek, an event may be parked and still to
-// be delivered: it is delivered once then.
-func (m *machine) replay(o offer) bool {
-	if !m.discard(o.position) {
-		return false
+// settleParked returns when what was parked before the call is in the store.
+func (s *subscription) settleParked(ctx context.Context) error {
+	s.mu.Lock()
+	pending := !s.machine.parking.empty() || s.running != nil
+	s.mu.Unlock()
+	if !pending {
+		return nil
 	}
-	if m.isSettled(o.position) {
-		m.addReplay(o)
-		m.touch(changeReplay, o.position)
-	}
-	return true
+	return s.durable(ctx)
 }
 
-func (m *machine) addReplay(o offer) {
-	s := m.newEntry(o)
-	m.at(s).replayed = true
-	m.replays[o.position] = s
-	m.enter(s)
-	m.blockAhead(s)
+// Replay has parked events delivered again, with their attempts counted anew. If
+// positions is nil it is all of them, or as many as may wait. It returns how many,
+// and which of the positions are not of parked events, or of some that nothing is
+// left of. It returns ErrTooManyWaiting if the positions are more than may wait,
+// or if none of all may.
+func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.tending.Lock()
+	defer s.tending.Unlock()
+	if err := s.settleParked(ctx); err != nil {
+		return 0, nil, err
+	}
+	if positions == nil {
+		n, err := s.replayAll(ctx)
+		return n, nil, err
+	}
+	if !s.mayReplay(len(positions)) {
+		return 0, nil, ErrTooManyWaiting
+	}
+	replayed := 0
+	var unknown []eventlog.Position
+	for len(positions) > 0 {
+		batch := positions[:min(len(positions), replayBatch)]
+		positions = positions[len(batch):]
+		var events []parkedEvent
+		for _, p := range batch {
+			e, ok, err := s.parked.get(ctx, p)
+			switch {
+			case err != nil:
+				return replayed, nil, err
+			case !ok:
+				unknown = append(unknown, p)
+			default:
+				events = append(events, e)
+			}
+		}
+		done, gone, err := s.replay(ctx, events)
+		if err != nil {
+			return replayed, nil, err
+		}
+		replayed, unknown = replayed+done, append(unknown, gone...)
+	}
+	return replayed, unknown, nil
 }
 
-// oldestParked returns when the event that is parked for longest was parked.
-func (m *machine) oldestParked() (time.Time, bool) {
-	if len(m.parked) == 0 {
-		return time.Time{}, false
+func (s *subscription) replayAll(ctx context.Context) (int, error) {
+	replayed := 0
+	var after eventlog.Position
+	for {
+		events, err := s.page(ctx, after, replayBatch, replayBytes)
+		if err != nil || len(events) == 0 {
+			return replayed, err
+		}
+		if !s.mayReplay(len(events)) {
+			if replayed == 0 {
+				return 0, ErrTooManyWaiting
+			}
+			return replayed, nil
+		}
+		done, _, err := s.replay(ctx, events)
+		if err != nil {
+			return replayed, err
+		}
+		replayed, after = replayed+done, events[len(events)-1].position
 	}
-	oldest := slices.MinFunc(m.parked, func(a, b parked) int { return a.time.Compare(b.time) })
-	return oldest.time, true
+}
+
+func (s *subscription) mayReplay(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.machine.mayReplay(n)
+}
+
+// replay has parked events delivered again. It returns how many, and of which
+// nothing is left.
+func (s *subscription) replay(ctx context.Context, events []parkedEvent) (int, []eventlog.Position, error) {
+	var offers []offer
+	var copies []bool
+	var gone []eventlog.Position
+	for _, e := range events {
+		r, isCopy, err := s.parked.event(ctx, e)
+		switch {
+		case errors.As(err, new(*eventlog.TrimmedError)), errors.As(err, new(*eventlog.DamagedError)):
+			gone = append(gone, e.position)
+		case err != nil:
+			return 0, nil, readError(e.position, err)
+		default:
+			offers, copies = append(offers, offer{position: e.position, hash: r.OrderingGroup()}), append(copies, isCopy)
+		}
+	}
+	err := s.change(func(time.Time) {
+		for i, o := range offers {
+			s.machine.replay(o, copies[i])
+		}
+	})
+	if err == nil {
+		err = s.durable(ctx)
+	}
+	return len(offers), gone, err
+}
+
+// Discard forgets parked events for good, all of them if positions is nil. It
+// returns how many, and which of the positions are not of parked events.
+func (m *Manager) Discard(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.tending.Lock()
+	defer s.tending.Unlock()
+	if err := s.settleParked(ctx); err != nil {
+		return 0, nil, err
+	}
+	if positions == nil {
+		return s.discardAll(ctx)
+	}
+	discarded := 0
+	var unknown []eventlog.Position
+	for len(positions) > 0 {
+		batch := positions[:min(len(positions), discardBatch)]
+		positions = positions[len(batch):]
+		done, others, err := s.discard(ctx, batch)
+		if err != nil {
+			return discarded, nil, err
+		}
+		discarded, unknown = discarded+done, append(unknown, others...)
+	}
+	return discarded, unknown, nil
+}
+
+func (s *subscription) discardAll(ctx context.Context) (int, []eventlog.Position, error) {
+	n := 0
+	err := s.change(func(time.Time) {
+		n = int(s.totals.count)
+		s.machine.discardAll()
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, nil, s.durable(ctx)
+}
+
+// discard forgets parked events. It returns how many, and which are not parked.
+func (s *subscription) discard(ctx context.Context, positions []eventlog.Position) (int, []eventlog.Position, error) {
+	var known, unknown []eventlog.Position
+	for _, p := range positions {
+		_, parked, err := s.parked.get(ctx, p)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case parked:
+			known = append(known, p)
+		default:
+			unknown = append(unknown, p)
+		}
+	}
+	err := s.change(func(time.Time) {
+		for _, p := range known {
+			s.machine.discard(p)
+		}
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	return len(known), unknown, s.durable(ctx)
 }

@@ -8,17 +8,24 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// Acknowledge settles the events of tokens. The results are in the order of the
-// tokens; OK is durable. If it returns an error, any of the tokens may have been
-// acknowledged.
-func (m *Manager) Acknowledge(ctx context.Context, tokens []string) ([]webhookgatewayv1.TokenResult, error) {
-	return m.settle(ctx, tokens, true, (*machine).acknowledge)
+const (
+	// parkBatch is the most events parked at a time: the events are copied.
+	parkBatch = 256
+	// maxMessage is the longest message kept with a parked event.
+	maxMessage = 1024
+)
+
+// Acknowledge settles the events of tokens, also those of REJECT_ACTION_SKIP. The
+// results are in the order of the tokens; OK and SETTLED are durable. If it
+// returns an error, any of the tokens may have been acknowledged.
+func (m *Manager) Acknowledge(ctx context.Context, name string, tokens []string) ([]webhookgatewayv1.TokenResult, error) {
+	return m.settle(ctx, name, tokens, true, (*machine).acknowledge)
 }
 
 // Extend gives the events of tokens a new deadline, from now on. Zero is the ack
-// deadline of the subscription.
-func (m *Manager) Extend(ctx context.Context, tokens []string, deadline time.Duration) ([]webhookgatewayv1.TokenResult, error) {
-	return m.settle(ctx, tokens, false, func(machine *machine, l lease, now time.Time) webhookgatewayv1.TokenResult {
+// deadline of the subscription. It is not durable.
+func (m *Manager) Extend(ctx context.Context, name string, tokens []string, deadline time.Duration) ([]webhookgatewayv1.TokenResult, error) {
+	return m.settle(ctx, name, tokens, false, func(machine *machine, l lease, now time.Time) webhookgatewayv1.TokenResult {
 		if deadline == 0 {
 			return machine.extend(l, machine.settings.ackDeadline, now)
 		}
@@ -26,62 +33,89 @@ func (m *Manager) Extend(ctx context.Context, tokens []string, deadline time.Dur
 	})
 }
 
-// Retry gives the events of tokens back, to be delivered again after a delay. A
-// negative delay is the backoff of the subscription. Errors as for Acknowledge.
-func (m *Manager) Retry(ctx context.Context, tokens []string, delay time.Duration, reason string) ([]webhookgatewayv1.TokenResult, error) {
-	return m.settle(ctx, tokens, true, func(machine *machine, l lease, now time.Time) webhookgatewayv1.TokenResult {
-		return machine.retry(l, delay, reason, now)
+// Release gives the events of tokens back unused: no attempt counts, and they are
+// delivered again at once, rather to another stream. It is not durable, as nothing
+// has changed.
+func (m *Manager) Release(ctx context.Context, name string, tokens []string) ([]webhookgatewayv1.TokenResult, error) {
+	return m.settle(ctx, name, tokens, false, (*machine).release)
+}
+
+// Retry gives the events of tokens back as failed, to be delivered again after a
+// delay. A negative delay is the backoff of the subscription. Errors are
+// ErrTooManyWaiting, and otherwise as for Acknowledge.
+func (m *Manager) Retry(ctx context.Context, name string, tokens []string, delay time.Duration, reason string) ([]webhookgatewayv1.TokenResult, error) {
+	reason = reason[:min(len(reason), maxMessage)]
+	return m.settleAll(ctx, name, tokens, true, func(machine *machine, leases []lease, now time.Time) ([]webhookgatewayv1.TokenResult, error) {
+		if !machine.mayRetry(leases, now) {
+			return nil, ErrTooManyWaiting
+		}
+		return each(leases, func(l lease) webhookgatewayv1.TokenResult { return machine.retry(l, delay, reason, now) }), nil
 	})
 }
 
 // Park parks the events of tokens, for a reason. Errors as for Acknowledge.
-func (m *Manager) Park(ctx context.Context, tokens []string, reason string) ([]webhookgatewayv1.TokenResult, error) {
-	return m.settle(ctx, tokens, true, func(machine *machine, l lease, now time.Time) webhookgatewayv1.TokenResult {
-		return machine.park(l, reason, now)
+func (m *Manager) Park(ctx context.Context, name string, tokens []string, reason string) ([]webhookgatewayv1.TokenResult, error) {
+	reason = reason[:min(len(reason), maxMessage)]
+	results := make([]webhookgatewayv1.TokenResult, 0, len(tokens))
+	for {
+		n := min(len(tokens), parkBatch)
+		parked, err := m.settle(ctx, name, tokens[:n], true, func(machine *machine, l lease, now time.Time) webhookgatewayv1.TokenResult {
+			return machine.park(l, reason, now)
+		})
+		if err != nil {
+			return nil, err
+		}
+		results, tokens = append(results, parked...), tokens[n:]
+		if len(tokens) == 0 {
+			return results, nil
+		}
+	}
+}
+
+func (m *Manager) settle(ctx context.Context, name string, tokens []string, durable bool, f func(*machine, lease, time.Time) webhookgatewayv1.TokenResult) ([]webhookgatewayv1.TokenResult, error) {
+	return m.settleAll(ctx, name, tokens, durable, func(machine *machine, leases []lease, now time.Time) ([]webhookgatewayv1.TokenResult, error) {
+		return each(leases, func(l lease) webhookgatewayv1.TokenResult { return f(machine, l, now) }), nil
 	})
 }
 
-// token is a token of a request.
-type token struct {
-	index int
-	lease lease
+func each(leases []lease, f func(lease) webhookgatewayv1.TokenResult) []webhookgatewayv1.TokenResult {
+	results := make([]webhookgatewayv1.TokenResult, len(leases))
+	for i, l := range leases {
+		results[i] = f(l)
+	}
+	return results
 }
 
-func (m *Manager) settle(ctx context.Context, tokens []string, durable bool, f func(*machine, lease, time.Time) webhookgatewayv1.TokenResult) ([]webhookgatewayv1.TokenResult, error) {
+// settleAll has the machine settle the tokens that are of the subscription. The
+// result of the others is UNKNOWN.
+func (m *Manager) settleAll(ctx context.Context, name string, tokens []string, durable bool, f func(*machine, []lease, time.Time) ([]webhookgatewayv1.TokenResult, error)) ([]webhookgatewayv1.TokenResult, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return nil, err
+	}
 	results := make([]webhookgatewayv1.TokenResult, len(tokens))
-	bySubscription := make(map[*subscription][]token)
-	m.mu.RLock()
-	closed := m.closed
+	leases, indices := make([]lease, 0, len(tokens)), make([]int, 0, len(tokens))
 	for i, text := range tokens {
-		results[i] = resultUnknown
-		if id, lease, ok := parseToken(text); ok {
-			if s := m.byID[id]; s != nil {
-				bySubscription[s] = append(bySubscription[s], token{i, lease})
-			}
+		if l, ok := s.seal.parseToken(text); ok {
+			leases, indices = append(leases, l), append(indices, i)
+		} else {
+			results[i] = resultUnknown
 		}
 	}
-	m.mu.RUnlock()
-	if closed {
-		return nil, ErrClosed
+	var settled []webhookgatewayv1.TokenResult
+	var refusal error
+	err = s.change(func(now time.Time) { settled, refusal = f(s.machine, leases, now) })
+	switch {
+	case err != nil:
+		return nil, err
+	case refusal != nil:
+		return nil, refusal
 	}
-	for s, mine := range bySubscription {
-		err := s.change(func(now time.Time) {
-			for _, t := range mine {
-				results[t.index] = f(s.machine, t.lease, now)
-			}
-		})
-		switch {
-		case err == ErrNotFound: //nolint:errorlint // deleted meanwhile, the tokens are unknown
-			delete(bySubscription, s)
-		case err != nil:
-			return nil, err
-		}
+	for i, result := range settled {
+		results[indices[i]] = result
 	}
-	if !durable {
-		return results, nil
-	}
-	for s := range bySubscription {
-		if err := s.commit(ctx); err != nil {
+	if durable {
+		if err := s.durable(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -90,149 +124,33 @@ func (m *Manager) settle(ctx context.Context, tokens []string, durable bool, f f
 
 // CommitCursor settles every event up to a position of a strictly ordered
 // subscription. The token is of the newest event up to there. Errors are
-// ErrNotFound, ErrNotStrict, ErrCursorNotDelivered, and otherwise as for
-// Acknowledge.
+// ErrNotStrict, ErrCursorNotDelivered, and otherwise as for Acknowledge.
 func (m *Manager) CommitCursor(ctx context.Context, name string, upTo eventlog.Position, ackToken string) (webhookgatewayv1.TokenResult, error) {
 	s, err := m.find(name)
 	if err != nil {
 		return 0, err
 	}
-	id, l, ok := parseToken(ackToken)
+	l, ok := s.seal.parseToken(ackToken)
 	result := resultUnknown
 	var refusal error
 	err = s.change(func(now time.Time) {
 		switch {
 		case s.def.settings.ordering != webhookgatewayv1.Ordering_ORDERING_STRICT:
 			refusal = ErrNotStrict
-		case ok && id == s.id:
+		case ok:
 			result, refusal = s.machine.commitCursor(upTo, l, now)
 		}
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
-	}
-	if refusal != nil {
+	case refusal != nil:
 		return 0, refusal
 	}
-	if result == resultOK {
-		if err := s.commit(ctx); err != nil {
+	if result == resultOK || result == resultSettled {
+		if err := s.durable(ctx); err != nil {
 			return 0, err
 		}
 	}
 	return result, nil
-}
-
-// Parked is an event that is not delivered any more until it is replayed.
-type Parked struct {
-	Position eventlog.Position
-	Reason   webhookgatewayv1.ParkReason
-	// Message is what the worker said of it.
-	Message string
-	// Attempts is how often it was delivered.
-	Attempts int
-	Time     time.Time
-}
-
-// ListParked returns up to limit parked events after a position, in log order.
-// The log may not retain them any more.
-func (m *Manager) ListParked(name string, after eventlog.Position, limit int) ([]Parked, error) {
-	s, err := m.find(name)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, _ := s.machine.findParked(after + 1)
-	rest := s.machine.parked[i:]
-	list := make([]Parked, min(limit, len(rest)))
-	for i := range list {
-		p := rest[i]
-		list[i] = Parked{Position: p.position, Reason: p.reason, Message: p.message, Attempts: int(p.attempts), Time: p.time}
-	}
-	return list, nil
-}
-
-// Replay has parked events delivered again, all of them if positions is nil. It
-// returns how many, and which of the positions are not of parked events that the
-// log retains.
-func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
-	s, err := m.find(name)
-	if err != nil {
-		return 0, nil, err
-	}
-	if positions == nil {
-		positions = s.parkedPositions()
-	}
-	var offers []offer
-	var unknown []eventlog.Position
-	trimmed := m.Log.Bounds().Trimmed
-	for _, p := range positions {
-		if p <= trimmed || !s.isParked(p) {
-			unknown = append(unknown, p)
-			continue
-		}
-		record, err := m.record(ctx, p)
-		if err != nil {
-			return 0, nil, readError(p, err)
-		}
-		offers = append(offers, offer{position: p, hash: record.OrderingGroup()})
-	}
-	replayed := 0
-	err = s.change(func(time.Time) {
-		for _, o := range offers {
-			if s.machine.replay(o) {
-				replayed++
-			} else {
-				unknown = append(unknown, o.position)
-			}
-		}
-	})
-	if err != nil {
-		return 0, nil, err
-	}
-	return replayed, unknown, s.commit(ctx)
-}
-
-// Discard forgets parked events for good, all of them if positions is nil. It
-// returns how many, and which of the positions are not of parked events.
-func (m *Manager) Discard(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
-	s, err := m.find(name)
-	if err != nil {
-		return 0, nil, err
-	}
-	if positions == nil {
-		positions = s.parkedPositions()
-	}
-	discarded := 0
-	var unknown []eventlog.Position
-	err = s.change(func(time.Time) {
-		for _, p := range positions {
-			if s.machine.discard(p) {
-				discarded++
-			} else {
-				unknown = append(unknown, p)
-			}
-		}
-	})
-	if err != nil {
-		return 0, nil, err
-	}
-	return discarded, unknown, s.commit(ctx)
-}
-
-func (s *subscription) parkedPositions() []eventlog.Position {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	positions := make([]eventlog.Position, len(s.machine.parked))
-	for i, p := range s.machine.parked {
-		positions[i] = p.position
-	}
-	return positions
-}
-
-func (s *subscription) isParked(p eventlog.Position) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, parked := s.machine.findParked(p)
-	return parked
 }

@@ -1,66 +1,101 @@
 package subscription
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
-	"hash/crc32"
+	"hash"
+	"sync"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// subscriptionID tells apart subscriptions that had the same name one after the
-// other.
-type subscriptionID [8]byte
-
-func newSubscriptionID() subscriptionID {
-	var id subscriptionID
-	_, _ = rand.Read(id[:]) // never fails: see crypto/rand
-	return id
-}
-
-func (id subscriptionID) String() string { return hex.EncodeToString(id[:]) }
-
-// An ack token is the text form of a lease: kind, subscription, position, number,
-// slot and a checksum, in URL-safe base64. 33 bytes make 44 characters without
-// padding. The kind is chosen so that the text begins with a.
+// An ack token is the text form of a lease: kind, position, number, slot and a
+// seal, in URL-safe base64. 33 bytes make 44 characters without padding. The kind
+// is chosen so that the text begins with a.
 const (
 	tokenKind  = 0x68
-	tokenBytes = 1 + 8 + 8 + 8 + 4 + 4
+	sealAt     = 1 + 8 + 8 + 4
+	tokenBytes = sealAt + 12
 
 	// TokenLen is the length of an ack token.
 	TokenLen = tokenBytes / 3 * 4
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// sealKey is the key of a subscription. It tells apart subscriptions that had the
+// same name one after the other, too.
+type sealKey [32]byte
 
-func appendToken(b []byte, id subscriptionID, l lease) []byte {
-	var t [tokenBytes]byte
-	t[0] = tokenKind
-	copy(t[1:], id[:])
-	binary.BigEndian.PutUint64(t[9:], uint64(l.position))
-	binary.BigEndian.PutUint64(t[17:], l.number)
-	binary.BigEndian.PutUint32(t[25:], uint32(l.slot))
-	binary.BigEndian.PutUint32(t[29:], crc32.Checksum(t[:29], castagnoli))
-	return base64.RawURLEncoding.AppendEncode(b, t[:])
+func newSealKey() sealKey {
+	var key sealKey
+	_, _ = rand.Read(key[:]) // never fails: see crypto/rand
+	return key
 }
 
-// parseToken returns false for a token that no gateway made.
-func parseToken(s string) (subscriptionID, lease, bool) {
-	var t [tokenBytes]byte
-	if len(s) != TokenLen {
-		return subscriptionID{}, lease{}, false
+// A seal makes the tokens of a subscription and knows them again. It is an
+// HMAC-SHA256, cut to 96 bits: a worker cannot make up the token of another. Safe
+// for concurrent use.
+type seal struct {
+	key     sealKey
+	signers sync.Pool // of *signer
+}
+
+// signer is what signing takes, for reuse.
+type signer struct {
+	mac   hash.Hash
+	token [tokenBytes]byte
+	sum   [sha256.Size]byte
+}
+
+func newSeal(key sealKey) *seal { return &seal{key: key} }
+
+func (s *seal) signer() *signer {
+	if g, ok := s.signers.Get().(*signer); ok {
+		return g
 	}
-	if n, err := base64.RawURLEncoding.Strict().Decode(t[:], []byte(s)); err != nil || n != tokenBytes {
-		return subscriptionID{}, lease{}, false
+	return &signer{mac: hmac.New(sha256.New, s.key[:])}
+}
+
+// sign returns the seal of the token.
+func (g *signer) sign() []byte {
+	g.mac.Reset()
+	_, _ = g.mac.Write(g.token[:sealAt]) // never fails: see hash.Hash
+	return g.mac.Sum(g.sum[:0])[:tokenBytes-sealAt]
+}
+
+func (s *seal) appendToken(b []byte, l lease) []byte {
+	g := s.signer()
+	defer s.signers.Put(g)
+	t := g.token[:]
+	t[0] = tokenKind
+	binary.BigEndian.PutUint64(t[1:], uint64(l.position))
+	binary.BigEndian.PutUint64(t[9:], l.number)
+	binary.BigEndian.PutUint32(t[17:], uint32(l.slot))
+	copy(t[sealAt:], g.sign())
+	return base64.RawURLEncoding.AppendEncode(b, t)
+}
+
+var strictEncoding = base64.RawURLEncoding.Strict()
+
+// parseToken returns false for a token that was not made with the key.
+func (s *seal) parseToken(text string) (lease, bool) {
+	if len(text) != TokenLen {
+		return lease{}, false
 	}
-	if t[0] != tokenKind || binary.BigEndian.Uint32(t[29:]) != crc32.Checksum(t[:29], castagnoli) {
-		return subscriptionID{}, lease{}, false
+	g := s.signer()
+	defer s.signers.Put(g)
+	t := g.token[:]
+	if n, err := strictEncoding.Decode(t, []byte(text)); err != nil || n != tokenBytes || t[0] != tokenKind {
+		return lease{}, false
 	}
-	return subscriptionID(t[1:9]), lease{
-		position: eventlog.Position(binary.BigEndian.Uint64(t[9:])),
-		number:   binary.BigEndian.Uint64(t[17:]),
-		slot:     slot(binary.BigEndian.Uint32(t[25:])),
+	if !hmac.Equal(t[sealAt:], g.sign()) {
+		return lease{}, false
+	}
+	return lease{
+		position: eventlog.Position(binary.BigEndian.Uint64(t[1:])),
+		number:   binary.BigEndian.Uint64(t[9:]),
+		slot:     slot(binary.BigEndian.Uint32(t[17:])),
 	}, true
 }

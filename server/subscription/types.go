@@ -4,32 +4,40 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// Gap names events that retention removed before they were delivered, or
-// delivered again: some of those after From up to To.
+// Gap names events that were not settled and cannot be delivered: some of those
+// after From up to To.
 type Gap struct {
 	From, To eventlog.Position
+	// Reason is GAP_REASON_RETENTION or GAP_REASON_DAMAGED.
+	Reason webhookgatewayv1.GapReason
 }
 
-// Delivery is an event given to a stream.
+// Delivery is an event handed to a stream.
 type Delivery struct {
 	// Position of the event in the log.
 	Position eventlog.Position
-	// Attempt is the number of this delivery of the event, from 1.
+	// Attempt is one more than the number of attempts that failed.
 	Attempt int
+	// Deadline is until when the event is the stream's: to be sent, and once Sending
+	// has returned it, to be settled.
+	Deadline time.Time
 
-	lease        lease
-	subscription subscriptionID
+	lease  lease
+	copied bool // the event is read from its copy
+	seal   *seal
 }
 
 // AckToken returns the token that settles this delivery.
 func (d Delivery) AckToken() string { return string(d.AppendAckToken(make([]byte, 0, TokenLen))) }
 
 // AppendAckToken appends the token that settles this delivery.
-func (d Delivery) AppendAckToken(b []byte) []byte { return appendToken(b, d.subscription, d.lease) }
+func (d Delivery) AppendAckToken(b []byte) []byte { return d.seal.appendToken(b, d.lease) }
 
 var (
 	// ErrNotFound is returned for a subscription that does not exist, and to the
@@ -41,12 +49,15 @@ var (
 	// ErrCursorNotDelivered is returned by CommitCursor if the token is not of the
 	// newest event up to the cursor.
 	ErrCursorNotDelivered = errors.New("the ack token is not of the newest event up to the cursor")
+	// ErrTooManyWaiting is returned by Retry and Replay if more events would wait
+	// for another attempt than the settings allow. Nothing was done.
+	ErrTooManyWaiting = errors.New("max_waiting events of the subscription wait for another attempt: park or skip events, replay fewer, or raise it")
 	// ErrClosed is returned once the manager is closed.
 	ErrClosed = errors.New("the gateway is shutting down")
 )
 
 // ExistsError is returned by Create when a subscription with the name has other
-// filters or settings.
+// filters or settings, or was to start elsewhere.
 type ExistsError struct {
 	Name string
 	// Differences names the fields of the subscription that differ, such as
@@ -57,4 +68,16 @@ type ExistsError struct {
 func (e *ExistsError) Error() string {
 	return fmt.Sprintf("the subscription %s exists and differs in %s: update it, or choose another name",
 		e.Name, strings.Join(e.Differences, ", "))
+}
+
+// UnusableError is returned for a subscription that was set aside because it
+// could not be loaded. Get, List and Delete work.
+type UnusableError struct {
+	Name string
+	// Reason is for people.
+	Reason string
+}
+
+func (e *UnusableError) Error() string {
+	return fmt.Sprintf("the subscription %s was set aside: %s: use the version of the gateway that wrote it, or delete it", e.Name, e.Reason)
 }

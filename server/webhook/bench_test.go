@@ -27,6 +27,9 @@ func (benchProvider) Authenticate(*provider.Delivery) (provider.Identity, error)
 	return provider.Identity{ClientID: "client", Verification: &webhookgatewayv1.Verification{}}, nil
 }
 
+func (benchProvider) VerifiedHeaders() []string { return []string{"X-Client-Id"} }
+func (benchProvider) SecretHeaders() []string   { return nil }
+
 func (benchProvider) Decode([]byte) (provider.Decoded, error) {
 	return provider.Decoded{Event: &webhookgatewayv1.Event{}}, nil
 }

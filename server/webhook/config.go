@@ -37,6 +37,10 @@ type Config struct {
 	// TrustedProxies are the addresses and networks (CIDR) whose X-Forwarded-For is
 	// believed. Without one, a delivery comes from the address of its connection.
 	TrustedProxies []string `yaml:"trusted_proxies"`
+	// StoredHeaders are the headers of a delivery that are stored with the event,
+	// beside those that verification used, Content-Type and User-Agent. Of all
+	// together at most 64 values and 8 KiB are. None may hold a required secret.
+	StoredHeaders []string `yaml:"stored_headers"`
 	// RateLimit bounds the deliveries of each client. Off by default.
 	RateLimit RateLimit `yaml:"rate_limit"`
 }
@@ -96,6 +100,7 @@ func (c Config) Validate() error {
 	if _, err := parseProxies(c.TrustedProxies); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, c.validateStoredHeaders())
 	rps := c.RateLimit.RequestsPerSecond
 	require(rps >= 0 && !math.IsInf(rps, 1),
 		"rate_limit.requests_per_second", "must be a positive number, or 0 for no limit; not %v", rps)

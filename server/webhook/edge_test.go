@@ -254,6 +254,7 @@ func TestTheStoredEvent(t *testing.T) {
 			SourceAddress: "192.0.2.1",
 		},
 		RawBody: []byte(`{"x":1}`),
+		Headers: []*webhookgatewayv1.Header{{Name: "Content-Type", Value: "application/json"}},
 	}}
 	ignored := protocmp.IgnoreFields(&webhookgatewayv1.Event{}, "id", "cursor", "receive_time")
 	if diff := cmp.Diff(want, f.events(t), protocmp.Transform(), ignored); diff != "" {

@@ -11,11 +11,11 @@ import (
 // decodeEntry returns the event of an entry as a subscriber would see it.
 func decodeEntry(t *testing.T, entry eventlog.Entry, position eventlog.Position) *webhookgatewayv1.Event {
 	t.Helper()
-	record, err := eventlog.ParseRecord(position, entry.Commit(time.Unix(1, 0), 1, false), true)
+	record, err := eventlog.ParseRecord(position, entry.Complete(time.Unix(1, 0), 1, false), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	event, err := record.Event(eventlog.ID{}, webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+	event, err := record.Event(&eventlog.History{}, webhookgatewayv1.EventView_EVENT_VIEW_RAW)
 	if err != nil {
 		t.Fatal(err)
 	}

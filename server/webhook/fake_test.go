@@ -32,6 +32,9 @@ type fakeProvider struct {
 	decoded  func(body []byte) (provider.Decoded, error)
 	verdict  webhookgatewayv1.VerificationVerdict
 	clientID string
+	failure  *provider.Refusal
+	verified []string
+	secret   []string
 
 	mu         sync.Mutex
 	deliveries []provider.Delivery
@@ -60,8 +63,13 @@ func (p *fakeProvider) Authenticate(d *provider.Delivery) (provider.Identity, er
 	return provider.Identity{
 		ClientID:     clientID,
 		Verification: &webhookgatewayv1.Verification{Verdict: p.verdict},
+		Failure:      p.failure,
 	}, nil
 }
+
+func (p *fakeProvider) VerifiedHeaders() []string { return p.verified }
+
+func (p *fakeProvider) SecretHeaders() []string { return p.secret }
 
 func (p *fakeProvider) Decode(body []byte) (provider.Decoded, error) {
 	if p.decoded != nil {

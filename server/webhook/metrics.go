@@ -17,10 +17,12 @@ const unknownProvider = "unknown"
 // metrics has no label for the client: an unconfigured client id comes from
 // outside and has no bound.
 type metrics struct {
-	deliveries   *prometheus.CounterVec
-	unverified   *prometheus.CounterVec
-	drifted      *prometheus.CounterVec
-	appendTiming prometheus.Histogram
+	deliveries *prometheus.CounterVec
+	unverified *prometheus.CounterVec
+	drifted    *prometheus.CounterVec
+	// headersDropped has values of headers.
+	headersDropped *prometheus.CounterVec
+	appendTiming   prometheus.Histogram
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -38,6 +40,10 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "webhook_gateway_decode_drift_total",
 			Help: "Accepted deliveries whose typed payload lacks something of the body: an unknown type or field, or a field of another type.",
 		}, []string{"provider"}),
+		headersDropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "webhook_gateway_stored_headers_dropped_total",
+			Help: "Values of headers that were not stored with their event because they exceed 64 values or 8 KiB.",
+		}, []string{"provider"}),
 		appendTiming: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "webhook_gateway_append_duration_seconds",
 			Help:    "How long the event log took to store a delivery, failures included.",
@@ -48,6 +54,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		registerer.Register(m.deliveries),
 		registerer.Register(m.unverified),
 		registerer.Register(m.drifted),
+		registerer.Register(m.headersDropped),
 		registerer.Register(m.appendTiming),
 	)
 	if err != nil {

@@ -129,6 +129,7 @@ func TestReportModeAndDriftAreCounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture) {
 		f.provider.verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
+		f.provider.failure = &provider.Refusal{Message: "what to do"}
 		f.provider.decoded = func([]byte) (provider.Decoded, error) {
 			return provider.Decoded{Event: &webhookgatewayv1.Event{DecodeError: "unknown field"}}, nil
 		}
@@ -137,6 +138,9 @@ func TestReportModeAndDriftAreCounted(t *testing.T) {
 		t.Errorf("answer = %+v", got)
 	}
 	f.wantMetric(t, `webhook_gateway_verification_failures_accepted_total{provider="fake"}`, 1)
+	if !strings.Contains(f.logged.String(), `failure="what to do"`) {
+		t.Errorf("the log does not say what to do: %s", f.logged)
+	}
 	f.wantMetric(t, `webhook_gateway_decode_drift_total{provider="fake"}`, 1)
 }
 

@@ -100,7 +100,7 @@ func (g *gateway) events(t *testing.T) []*webhookgatewayv1.Event {
 		if err != nil {
 			t.Fatal(err)
 		}
-		event, err := record.Event(g.log.ID(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+		event, err := record.Event(g.log.History(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -174,7 +174,7 @@ type sampler struct {
 
 func newSampler() *sampler { return &sampler{limiter: rate.NewLimiter(1, 10)} }
 
-// sample says whether to log, and how many lines were suppressed since the last.
+// sample reports whether to log, and how many lines were suppressed since the last.
 func (s *sampler) sample() (suppressed int64, ok bool) {
 	if !s.limiter.Allow() {
 		s.suppressed.Add(1)

@@ -16,6 +16,12 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
+// What a provider may name can be stored.
+const (
+	_ = uint(eventlog.MaxSubjectLen - provider.MaxSubjectBytes)
+	_ = uint(eventlog.MaxProviderEventIDLen - provider.MaxEventIDBytes)
+)
+
 // probeTimeout bounds the wait for the log of a provider's probe, which is
 // answered OK whatever the log says, and should be answered soon.
 const probeTimeout = 2 * time.Second
@@ -23,20 +29,23 @@ const probeTimeout = 2 * time.Second
 // endpoint is a provider with its counters.
 type endpoint struct {
 	provider.Provider
+	headers                                     storedHeaders
 	stored, duplicate, conflict, probeNotStored prometheus.Counter
-	unverified, drifted                         prometheus.Counter
+	unverified, drifted, headersDropped         prometheus.Counter
 }
 
-func newEndpoint(p provider.Provider, m *metrics) *endpoint {
+func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *endpoint {
 	name := p.Name()
 	return &endpoint{
 		Provider:       p,
+		headers:        newStoredHeaders(p, configuredHeaders),
 		stored:         m.deliveries.WithLabelValues(name, "stored"),
 		duplicate:      m.deliveries.WithLabelValues(name, "duplicate"),
 		conflict:       m.deliveries.WithLabelValues(name, "conflict"),
 		probeNotStored: m.deliveries.WithLabelValues(name, "probe_not_stored"),
 		unverified:     m.unverified.WithLabelValues(name),
 		drifted:        m.drifted.WithLabelValues(name),
+		headersDropped: m.headersDropped.WithLabelValues(name),
 	}
 }
 
@@ -88,7 +97,12 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	event.Provider = ep.ID()
 	event.ClientId = identity.ClientID
 	event.Verification = identity.Verification
-	receipt, err := s.store(ctx, decoded, req.GetBody())
+	event.TraceContext = traceContext(d.header)
+	event.RawBody = req.GetBody()
+	headers, dropped := ep.headers.of(d.header)
+	event.Headers = headers
+	ep.headersDropped.Add(float64(dropped))
+	receipt, err := s.store(ctx, event, decoded.Probe)
 	if err != nil {
 		if !decoded.Probe {
 			d.cause = err
@@ -101,7 +115,7 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 		}
 		return s.success, nil
 	}
-	s.record(ctx, d, event, receipt)
+	s.record(ctx, d, event, identity.Failure, receipt)
 	return s.success, nil
 }
 
@@ -134,13 +148,13 @@ func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhoo
 
 // store makes the event durable. It goes on when the sender hangs up, because
 // the sender cannot know whether it has been stored.
-func (s *service) store(ctx context.Context, decoded provider.Decoded, body []byte) (eventlog.Receipt, error) {
-	entry, err := newEntry(decoded, body)
+func (s *service) store(ctx context.Context, event *webhookgatewayv1.Event, probe bool) (eventlog.Receipt, error) {
+	entry, err := newEntry(event)
 	if err != nil {
 		return eventlog.Receipt{}, err
 	}
 	timeout := s.appendTimeout
-	if decoded.Probe {
+	if probe {
 		timeout = min(timeout, probeTimeout)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
@@ -154,29 +168,29 @@ func (s *service) store(ctx context.Context, decoded provider.Decoded, body []by
 	return receipt, nil
 }
 
-// newEntry encodes the event. A payload that cannot be encoded is left out:
-// the delivery is authentic, so its raw body is stored all the same.
-func newEntry(decoded provider.Decoded, body []byte) (eventlog.Entry, error) {
-	entry, err := eventlog.NewEntry(decoded.Event, decoded.EventID, body)
+// newEntry encodes the event. What the provider made of a body is left out if it
+// cannot be encoded: the delivery is authentic, so its raw body is stored all the
+// same.
+func newEntry(event *webhookgatewayv1.Event) (eventlog.Entry, error) {
+	entry, err := eventlog.NewEntry(event)
 	if err == nil {
-		entry.OrderBy(decoded.OrderingKey)
 		return entry, nil
 	}
-	event := decoded.Event
 	event.Payload = nil
 	event.Type = webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED
-	event.TypeName = ""
-	event.DecodeError = "the typed payload cannot be encoded"
-	entry, retryErr := eventlog.NewEntry(event, decoded.EventID, body)
+	event.TypeName, event.Subject, event.ProviderEventId = "", "", ""
+	event.DecodeError = "what the body says cannot be encoded"
+	entry, retryErr := eventlog.NewEntry(event)
 	if retryErr != nil {
 		return eventlog.Entry{}, fmt.Errorf("encode the event: %w", errors.Join(err, retryErr))
 	}
-	entry.OrderBy(decoded.OrderingKey)
 	return entry, nil
 }
 
 // record counts and logs what became of a stored delivery.
-func (s *service) record(ctx context.Context, d *delivery, event *webhookgatewayv1.Event, receipt eventlog.Receipt) {
+func (s *service) record(
+	ctx context.Context, d *delivery, event *webhookgatewayv1.Event, failure *provider.Refusal, receipt eventlog.Receipt,
+) {
 	ep := d.provider
 	switch {
 	case receipt.Duplicate:
@@ -194,7 +208,7 @@ func (s *service) record(ctx context.Context, d *delivery, event *webhookgateway
 		ep.unverified.Inc()
 		if suppressed, ok := s.samples.unverified.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "a delivery that failed verification was accepted in report mode",
-				d.describe(suppressed, slog.String("failure", event.GetVerification().GetFailure()))...)
+				d.describe(suppressed, slog.String("failure", advice(event, failure)))...)
 		}
 	}
 	if event.GetDecodeError() != "" {
@@ -207,6 +221,14 @@ func (s *service) record(ctx context.Context, d *delivery, event *webhookgateway
 			slog.Uint64("position", uint64(receipt.Position)), slog.Bool("duplicate", receipt.Duplicate),
 			slog.String("decode_error", event.GetDecodeError()))
 	}
+}
+
+// advice returns what the log says of a delivery that failed verification.
+func advice(event *webhookgatewayv1.Event, failure *provider.Refusal) string {
+	if failure == nil {
+		return event.GetVerification().GetFailure().String()
+	}
+	return failure.Message
 }
 
 // describe returns what a warning about a delivery says.
@@ -222,7 +244,11 @@ func (d *delivery) describe(suppressed int64, attr slog.Attr) []slog.Attr {
 // stored.
 func (d *delivery) refused(err error) error {
 	d.cause = err
-	return rpcerr.From(err)
+	var refusal *provider.Refusal
+	if errors.As(err, &refusal) {
+		return rpcerr.Error(refusal.Reason, refusal.Message)
+	}
+	return notStored()
 }
 
 // clip keeps a client id that came from outside short enough for the log.

@@ -49,6 +49,13 @@ func New(
 	if err != nil {
 		return nil, err
 	}
+	var secretHeaders []string
+	for _, p := range providers {
+		secretHeaders = append(secretHeaders, p.SecretHeaders()...)
+	}
+	if err := cfg.CheckSecretHeaders(secretHeaders); err != nil {
+		return nil, err
+	}
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, err
@@ -58,7 +65,7 @@ func New(
 		if _, ok := endpoints[p.Name()]; ok {
 			return nil, fmt.Errorf("two providers have the name %q", p.Name())
 		}
-		endpoints[p.Name()] = newEndpoint(p, m)
+		endpoints[p.Name()] = newEndpoint(p, cfg.StoredHeaders, m)
 	}
 
 	refuser := newRefuser(logger, m)

@@ -88,8 +88,8 @@ const (
 	// FAILED_PRECONDITION: the cursor belongs to another log; metadata `log` names
 	// this one. Start at a time or at a position instead.
 	ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG ErrorReason = 62
-	// FAILED_PRECONDITION: the cursor is ahead of the head of the log, which
-	// happens when the log was restored from an older copy.
+	// FAILED_PRECONDITION: the cursor is ahead of the head of the log; metadata
+	// `head_cursor` says where that is.
 	ErrorReason_ERROR_REASON_CURSOR_AHEAD ErrorReason = 63
 	// OUT_OF_RANGE: events after the cursor are no longer retained; metadata
 	// `earliest_cursor` and `earliest_time` say where the log begins. Start there,
@@ -101,7 +101,16 @@ const (
 	// NOT_FOUND: there is no event with this id, or it is no longer retained.
 	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 66
 	// PERMISSION_DENIED: the caller was not granted what the request asks for.
+	// Reserved: there is no access control yet.
 	ErrorReason_ERROR_REASON_NOT_GRANTED ErrorReason = 67
+	// FAILED_PRECONDITION: the cursor, or the id of the event, is of a part of the
+	// history that this log does not have, as when an older copy was put back.
+	// Metadata `last_cursor` is the last cursor before it that is certain: resume
+	// there, knowing that what came after it was lost or has other cursors.
+	ErrorReason_ERROR_REASON_HISTORY_LOST ErrorReason = 68
+	// DATA_LOSS: an event is damaged on the disk; metadata `from_cursor` and
+	// `to_cursor` enclose what cannot be read. Set `on_expired` to go on after it.
+	ErrorReason_ERROR_REASON_EVENT_DAMAGED ErrorReason = 69
 	// NOT_FOUND: there is no subscription with this name.
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_FOUND ErrorReason = 80
 	// ALREADY_EXISTS: a subscription with this name has other filters or settings;
@@ -110,6 +119,12 @@ const (
 	// FAILED_PRECONDITION: a cursor is committed only to a subscription with
 	// ORDERING_STRICT.
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_STRICT ErrorReason = 82
+	// FAILED_PRECONDITION: the subscription was set aside when the gateway started;
+	// the message says why. Delete it, or start a gateway that can read it.
+	ErrorReason_ERROR_REASON_SUBSCRIPTION_UNUSABLE ErrorReason = 83
+	// RESOURCE_EXHAUSTED: `max_waiting` events of the subscription wait for another
+	// attempt. Nothing was done. Park or skip the events, or raise `max_waiting`.
+	ErrorReason_ERROR_REASON_TOO_MANY_WAITING ErrorReason = 84
 )
 
 // Enum value maps for ErrorReason.
@@ -146,9 +161,13 @@ var (
 		65: "ERROR_REASON_PAGE_TOKEN_INVALID",
 		66: "ERROR_REASON_EVENT_NOT_FOUND",
 		67: "ERROR_REASON_NOT_GRANTED",
+		68: "ERROR_REASON_HISTORY_LOST",
+		69: "ERROR_REASON_EVENT_DAMAGED",
 		80: "ERROR_REASON_SUBSCRIPTION_NOT_FOUND",
 		81: "ERROR_REASON_SUBSCRIPTION_EXISTS",
 		82: "ERROR_REASON_SUBSCRIPTION_NOT_STRICT",
+		83: "ERROR_REASON_SUBSCRIPTION_UNUSABLE",
+		84: "ERROR_REASON_TOO_MANY_WAITING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -182,9 +201,13 @@ var (
 		"ERROR_REASON_PAGE_TOKEN_INVALID":           65,
 		"ERROR_REASON_EVENT_NOT_FOUND":              66,
 		"ERROR_REASON_NOT_GRANTED":                  67,
+		"ERROR_REASON_HISTORY_LOST":                 68,
+		"ERROR_REASON_EVENT_DAMAGED":                69,
 		"ERROR_REASON_SUBSCRIPTION_NOT_FOUND":       80,
 		"ERROR_REASON_SUBSCRIPTION_EXISTS":          81,
 		"ERROR_REASON_SUBSCRIPTION_NOT_STRICT":      82,
+		"ERROR_REASON_SUBSCRIPTION_UNUSABLE":        83,
+		"ERROR_REASON_TOO_MANY_WAITING":             84,
 	}
 )
 
@@ -219,7 +242,8 @@ var File_webhookgateway_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xbe\t\n" +
+	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xc8\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_BODY_NOT_JSON_OBJECT\x10\x01\x12 \n" +
@@ -252,10 +276,14 @@ const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10@\x12#\n" +
 	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10A\x12 \n" +
 	"\x1cERROR_REASON_EVENT_NOT_FOUND\x10B\x12\x1c\n" +
-	"\x18ERROR_REASON_NOT_GRANTED\x10C\x12'\n" +
+	"\x18ERROR_REASON_NOT_GRANTED\x10C\x12\x1d\n" +
+	"\x19ERROR_REASON_HISTORY_LOST\x10D\x12\x1e\n" +
+	"\x1aERROR_REASON_EVENT_DAMAGED\x10E\x12'\n" +
 	"#ERROR_REASON_SUBSCRIPTION_NOT_FOUND\x10P\x12$\n" +
 	" ERROR_REASON_SUBSCRIPTION_EXISTS\x10Q\x12(\n" +
-	"$ERROR_REASON_SUBSCRIPTION_NOT_STRICT\x10RBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
+	"$ERROR_REASON_SUBSCRIPTION_NOT_STRICT\x10R\x12&\n" +
+	"\"ERROR_REASON_SUBSCRIPTION_UNUSABLE\x10S\x12!\n" +
+	"\x1dERROR_REASON_TOO_MANY_WAITING\x10TBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
 
 var (
 	file_webhookgateway_v1_error_reason_proto_rawDescOnce sync.Once

@@ -211,11 +211,11 @@ type EventView int32
 const (
 	// EVENT_VIEW_FULL.
 	EventView_EVENT_VIEW_UNSPECIFIED EventView = 0
-	// Everything but `payload` and `raw_body`.
+	// Everything but `payload`, `raw_body` and `headers`.
 	EventView_EVENT_VIEW_METADATA EventView = 1
-	// Everything but `raw_body`.
+	// Everything but `raw_body` and `headers`.
 	EventView_EVENT_VIEW_FULL EventView = 2
-	// Everything, with `raw_body`.
+	// Everything.
 	EventView_EVENT_VIEW_RAW EventView = 3
 )
 
@@ -429,6 +429,63 @@ func (VerificationVerdict) EnumDescriptor() ([]byte, []int) {
 	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
+// VerificationFailure is the stable reason of VERIFICATION_VERDICT_FAILED.
+type VerificationFailure int32
+
+const (
+	// The verdict is not FAILED.
+	VerificationFailure_VERIFICATION_FAILURE_UNSPECIFIED VerificationFailure = 0
+	// The delivery has no signature.
+	VerificationFailure_VERIFICATION_FAILURE_SIGNATURE_MISSING VerificationFailure = 1
+	// The signature matches none of the client's secrets.
+	VerificationFailure_VERIFICATION_FAILURE_SIGNATURE_MISMATCH VerificationFailure = 2
+	// The delivery came from an address that is not the provider's.
+	VerificationFailure_VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED VerificationFailure = 3
+)
+
+// Enum value maps for VerificationFailure.
+var (
+	VerificationFailure_name = map[int32]string{
+		0: "VERIFICATION_FAILURE_UNSPECIFIED",
+		1: "VERIFICATION_FAILURE_SIGNATURE_MISSING",
+		2: "VERIFICATION_FAILURE_SIGNATURE_MISMATCH",
+		3: "VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED",
+	}
+	VerificationFailure_value = map[string]int32{
+		"VERIFICATION_FAILURE_UNSPECIFIED":        0,
+		"VERIFICATION_FAILURE_SIGNATURE_MISSING":  1,
+		"VERIFICATION_FAILURE_SIGNATURE_MISMATCH": 2,
+		"VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED": 3,
+	}
+)
+
+func (x VerificationFailure) Enum() *VerificationFailure {
+	p := new(VerificationFailure)
+	*p = x
+	return p
+}
+
+func (x VerificationFailure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (VerificationFailure) Descriptor() protoreflect.EnumDescriptor {
+	return file_webhookgateway_v1_event_proto_enumTypes[6].Descriptor()
+}
+
+func (VerificationFailure) Type() protoreflect.EnumType {
+	return &file_webhookgateway_v1_event_proto_enumTypes[6]
+}
+
+func (x VerificationFailure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use VerificationFailure.Descriptor instead.
+func (VerificationFailure) EnumDescriptor() ([]byte, []int) {
+	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{6}
+}
+
 // StartPosition is an end of the log.
 type StartPosition int32
 
@@ -466,11 +523,11 @@ func (x StartPosition) String() string {
 }
 
 func (StartPosition) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_proto_enumTypes[6].Descriptor()
+	return file_webhookgateway_v1_event_proto_enumTypes[7].Descriptor()
 }
 
 func (StartPosition) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_proto_enumTypes[6]
+	return &file_webhookgateway_v1_event_proto_enumTypes[7]
 }
 
 func (x StartPosition) Number() protoreflect.EnumNumber {
@@ -479,15 +536,68 @@ func (x StartPosition) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StartPosition.Descriptor instead.
 func (StartPosition) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{7}
+}
+
+// GapReason says why events are missing.
+type GapReason int32
+
+const (
+	// Never sent by the gateway.
+	GapReason_GAP_REASON_UNSPECIFIED GapReason = 0
+	// The events were removed by the retention limits of the log.
+	GapReason_GAP_REASON_RETENTION GapReason = 1
+	// The events are damaged on the disk: they were stored and cannot be read.
+	GapReason_GAP_REASON_DAMAGED GapReason = 2
+)
+
+// Enum value maps for GapReason.
+var (
+	GapReason_name = map[int32]string{
+		0: "GAP_REASON_UNSPECIFIED",
+		1: "GAP_REASON_RETENTION",
+		2: "GAP_REASON_DAMAGED",
+	}
+	GapReason_value = map[string]int32{
+		"GAP_REASON_UNSPECIFIED": 0,
+		"GAP_REASON_RETENTION":   1,
+		"GAP_REASON_DAMAGED":     2,
+	}
+)
+
+func (x GapReason) Enum() *GapReason {
+	p := new(GapReason)
+	*p = x
+	return p
+}
+
+func (x GapReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GapReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_webhookgateway_v1_event_proto_enumTypes[8].Descriptor()
+}
+
+func (GapReason) Type() protoreflect.EnumType {
+	return &file_webhookgateway_v1_event_proto_enumTypes[8]
+}
+
+func (x GapReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GapReason.Descriptor instead.
+func (GapReason) EnumDescriptor() ([]byte, []int) {
+	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 // Event is one stored delivery of a provider. It never changes once stored.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The gateway's id of the event, unique over all providers and clients, and
-	// the same in every stream and list. Use it to recognise an event that was
-	// delivered again after a reconnect.
+	// the same in every stream and list, on every gateway, and after a backup was
+	// restored. Use it to recognise an event that was delivered again.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The position of the event in the log. A stream that starts at this cursor
 	// begins with the next event.
@@ -507,7 +617,7 @@ type Event struct {
 	ClientId string `protobuf:"bytes,7,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// How the delivery was verified when it came in.
 	Verification *Verification `protobuf:"bytes,8,opt,name=verification,proto3" json:"verification,omitempty"`
-	// True when an event of the same client with the same provider's event id but
+	// True when an event of the same client with the same `provider_event_id` but
 	// another body was stored before this one.
 	EventIdConflict bool `protobuf:"varint,9,opt,name=event_id_conflict,json=eventIdConflict,proto3" json:"event_id_conflict,omitempty"`
 	// What the typed payload lacks or changed with respect to the raw body: an
@@ -515,11 +625,14 @@ type Event struct {
 	// lost digits. Empty when the payload carries all that was sent. Paths and
 	// types only, never values.
 	DecodeError string `protobuf:"bytes,10,opt,name=decode_error,json=decodeError,proto3" json:"decode_error,omitempty"`
-	// The number of this delivery of the event to the subscription, from 1. Only in
-	// a stream of a subscription.
-	Attempt int32 `protobuf:"varint,11,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// Settles the event: see Acknowledge. Only in a stream of a subscription.
-	AckToken string `protobuf:"bytes,12,opt,name=ack_token,json=ackToken,proto3" json:"ack_token,omitempty"`
+	// Whom the event is about within its client: the Finicity customer
+	// (`customerId`), the Vezgo user (`user.id`). Empty if the body names nobody.
+	Subject string `protobuf:"bytes,11,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The provider's own id of the event, unique within the client: Finicity's
+	// `eventId`. Empty if the provider sent none; Vezgo never does.
+	ProviderEventId string `protobuf:"bytes,12,opt,name=provider_event_id,json=providerEventId,proto3" json:"provider_event_id,omitempty"`
+	// The trace that the delivery was a part of. Absent if the request named none.
+	TraceContext *TraceContext `protobuf:"bytes,13,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
 	// The typed payload, as far as the body decodes. Absent in EVENT_VIEW_METADATA.
 	//
 	// Types that are valid to be assigned to Payload:
@@ -528,7 +641,11 @@ type Event struct {
 	//	*Event_Vezgo
 	Payload isEvent_Payload `protobuf_oneof:"payload"`
 	// The body of the delivery, byte for byte as received. Only in EVENT_VIEW_RAW.
-	RawBody       []byte `protobuf:"bytes,30,opt,name=raw_body,json=rawBody,proto3" json:"raw_body,omitempty"`
+	RawBody []byte `protobuf:"bytes,30,opt,name=raw_body,json=rawBody,proto3" json:"raw_body,omitempty"`
+	// Headers of the delivery, in alphabetical order: those that verification used,
+	// `Content-Type`, `User-Agent`, and those that the operator named in
+	// `webhooks.stored_headers`. Never a required secret. Only in EVENT_VIEW_RAW.
+	Headers       []*Header `protobuf:"bytes,31,rep,name=headers,proto3" json:"headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,18 +750,25 @@ func (x *Event) GetDecodeError() string {
 	return ""
 }
 
-func (x *Event) GetAttempt() int32 {
+func (x *Event) GetSubject() string {
 	if x != nil {
-		return x.Attempt
-	}
-	return 0
-}
-
-func (x *Event) GetAckToken() string {
-	if x != nil {
-		return x.AckToken
+		return x.Subject
 	}
 	return ""
+}
+
+func (x *Event) GetProviderEventId() string {
+	if x != nil {
+		return x.ProviderEventId
+	}
+	return ""
+}
+
+func (x *Event) GetTraceContext() *TraceContext {
+	if x != nil {
+		return x.TraceContext
+	}
+	return nil
 }
 
 func (x *Event) GetPayload() isEvent_Payload {
@@ -675,6 +799,13 @@ func (x *Event) GetVezgo() *v11.SyncEvent {
 func (x *Event) GetRawBody() []byte {
 	if x != nil {
 		return x.RawBody
+	}
+	return nil
+}
+
+func (x *Event) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
 	}
 	return nil
 }
@@ -712,8 +843,8 @@ type Verification struct {
 	KeyId string `protobuf:"bytes,4,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
 	// The address the delivery came from, behind trusted proxies only.
 	SourceAddress string `protobuf:"bytes,5,opt,name=source_address,json=sourceAddress,proto3" json:"source_address,omitempty"`
-	// Why the verdict is not VERIFIED. Empty otherwise.
-	Failure       string `protobuf:"bytes,6,opt,name=failure,proto3" json:"failure,omitempty"`
+	// Why the verdict is FAILED. VERIFICATION_FAILURE_UNSPECIFIED otherwise.
+	Failure       VerificationFailure `protobuf:"varint,6,opt,name=failure,proto3,enum=webhookgateway.v1.VerificationFailure" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,15 +914,127 @@ func (x *Verification) GetSourceAddress() string {
 	return ""
 }
 
-func (x *Verification) GetFailure() string {
+func (x *Verification) GetFailure() VerificationFailure {
 	if x != nil {
 		return x.Failure
+	}
+	return VerificationFailure_VERIFICATION_FAILURE_UNSPECIFIED
+}
+
+// TraceContext is a W3C trace context (https://www.w3.org/TR/trace-context/).
+type TraceContext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The `traceparent` header of the request: version, trace, parent and flags.
+	Traceparent string `protobuf:"bytes,1,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The `tracestate` header of the request, empty if there was none.
+	Tracestate    string `protobuf:"bytes,2,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceContext) Reset() {
+	*x = TraceContext{}
+	mi := &file_webhookgateway_v1_event_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceContext) ProtoMessage() {}
+
+func (x *TraceContext) ProtoReflect() protoreflect.Message {
+	mi := &file_webhookgateway_v1_event_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceContext.ProtoReflect.Descriptor instead.
+func (*TraceContext) Descriptor() ([]byte, []int) {
+	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TraceContext) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *TraceContext) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
+}
+
+// Header is one header of a delivery.
+type Header struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name in canonical form, such as `X-Finicity-Signature`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The value. A header that was sent more than once is there more than once. What
+	// is not UTF-8 is replaced by U+FFFD.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_webhookgateway_v1_event_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_webhookgateway_v1_event_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Header) GetValue() string {
+	if x != nil {
+		return x.Value
 	}
 	return ""
 }
 
 // EventFilter matches an event that meets all of its conditions. An empty list
-// is no condition.
+// is no condition, but for `verdicts`. A filter that can match nothing, such as
+// one with a provider and only types of another, is refused.
 type EventFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event is of one of these providers.
@@ -800,14 +1043,24 @@ type EventFilter struct {
 	// events of types that the gateway does not know.
 	EventTypes []EventType `protobuf:"varint,2,rep,packed,name=event_types,json=eventTypes,proto3,enum=webhookgateway.v1.EventType" json:"event_types,omitempty"`
 	// The event belongs to one of these clients. Exact; at most 1,000.
-	ClientIds     []string `protobuf:"bytes,3,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClientIds []string `protobuf:"bytes,3,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
+	// The event is about one of these subjects. Exact; at most 1,000. A subject is
+	// unique only within its client.
+	Subjects []string `protobuf:"bytes,4,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// The verification of the event had one of these verdicts. Empty:
+	// VERIFICATION_VERDICT_VERIFIED and VERIFICATION_VERDICT_NOT_CHECKED. What
+	// failed verification is sent only on request.
+	Verdicts []VerificationVerdict `protobuf:"varint,5,rep,packed,name=verdicts,proto3,enum=webhookgateway.v1.VerificationVerdict" json:"verdicts,omitempty"`
+	// The event has one of these ids of its provider. Exact; at most 1,000. There is
+	// no index: the log is searched, in ListEvents page by page.
+	ProviderEventIds []string `protobuf:"bytes,6,rep,name=provider_event_ids,json=providerEventIds,proto3" json:"provider_event_ids,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *EventFilter) Reset() {
 	*x = EventFilter{}
-	mi := &file_webhookgateway_v1_event_proto_msgTypes[2]
+	mi := &file_webhookgateway_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +1072,7 @@ func (x *EventFilter) String() string {
 func (*EventFilter) ProtoMessage() {}
 
 func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_event_proto_msgTypes[2]
+	mi := &file_webhookgateway_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1085,7 @@ func (x *EventFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
 func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_webhookgateway_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EventFilter) GetProviders() []Provider {
@@ -856,11 +1109,32 @@ func (x *EventFilter) GetClientIds() []string {
 	return nil
 }
 
+func (x *EventFilter) GetSubjects() []string {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *EventFilter) GetVerdicts() []VerificationVerdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *EventFilter) GetProviderEventIds() []string {
+	if x != nil {
+		return x.ProviderEventIds
+	}
+	return nil
+}
+
 var File_webhookgateway_v1_event_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dwebhookgateway/v1/event.proto\x12\x11webhookgateway.v1\x1a!finicity/connect/v1/connect.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13vezgo/v1/sync.proto\"\xf2\x04\n" +
+	"\x1dwebhookgateway/v1/event.proto\x12\x11webhookgateway.v1\x1a!finicity/connect/v1/connect.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13vezgo/v1/sync.proto\"\xfc\x05\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
@@ -873,25 +1147,38 @@ const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"\x11event_id_conflict\x18\t \x01(\bR\x0feventIdConflict\x12!\n" +
 	"\fdecode_error\x18\n" +
 	" \x01(\tR\vdecodeError\x12\x18\n" +
-	"\aattempt\x18\v \x01(\x05R\aattempt\x12\x1b\n" +
-	"\tack_token\x18\f \x01(\tR\backToken\x12?\n" +
+	"\asubject\x18\v \x01(\tR\asubject\x12*\n" +
+	"\x11provider_event_id\x18\f \x01(\tR\x0fproviderEventId\x12D\n" +
+	"\rtrace_context\x18\r \x01(\v2\x1f.webhookgateway.v1.TraceContextR\ftraceContext\x12?\n" +
 	"\bfinicity\x18\x14 \x01(\v2!.finicity.connect.v1.ConnectEventH\x00R\bfinicity\x12+\n" +
 	"\x05vezgo\x18\x15 \x01(\v2\x13.vezgo.v1.SyncEventH\x00R\x05vezgo\x12\x19\n" +
-	"\braw_body\x18\x1e \x01(\fR\arawBodyB\t\n" +
-	"\apayload\"\xa0\x02\n" +
+	"\braw_body\x18\x1e \x01(\fR\arawBody\x123\n" +
+	"\aheaders\x18\x1f \x03(\v2\x19.webhookgateway.v1.HeaderR\aheadersB\t\n" +
+	"\apayload\"\xc8\x02\n" +
 	"\fVerification\x127\n" +
 	"\x04mode\x18\x01 \x01(\x0e2#.webhookgateway.v1.VerificationModeR\x04mode\x12=\n" +
 	"\x06method\x18\x02 \x01(\x0e2%.webhookgateway.v1.VerificationMethodR\x06method\x12@\n" +
 	"\averdict\x18\x03 \x01(\x0e2&.webhookgateway.v1.VerificationVerdictR\averdict\x12\x15\n" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x12%\n" +
-	"\x0esource_address\x18\x05 \x01(\tR\rsourceAddress\x12\x18\n" +
-	"\afailure\x18\x06 \x01(\tR\afailure\"\xa6\x01\n" +
+	"\x0esource_address\x18\x05 \x01(\tR\rsourceAddress\x12@\n" +
+	"\afailure\x18\x06 \x01(\x0e2&.webhookgateway.v1.VerificationFailureR\afailure\"P\n" +
+	"\fTraceContext\x12 \n" +
+	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\x02 \x01(\tR\n" +
+	"tracestate\"2\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xb4\x02\n" +
 	"\vEventFilter\x129\n" +
 	"\tproviders\x18\x01 \x03(\x0e2\x1b.webhookgateway.v1.ProviderR\tproviders\x12=\n" +
 	"\vevent_types\x18\x02 \x03(\x0e2\x1c.webhookgateway.v1.EventTypeR\n" +
 	"eventTypes\x12\x1d\n" +
 	"\n" +
-	"client_ids\x18\x03 \x03(\tR\tclientIds*O\n" +
+	"client_ids\x18\x03 \x03(\tR\tclientIds\x12\x1a\n" +
+	"\bsubjects\x18\x04 \x03(\tR\bsubjects\x12B\n" +
+	"\bverdicts\x18\x05 \x03(\x0e2&.webhookgateway.v1.VerificationVerdictR\bverdicts\x12,\n" +
+	"\x12provider_event_ids\x18\x06 \x03(\tR\x10providerEventIds*O\n" +
 	"\bProvider\x12\x18\n" +
 	"\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11PROVIDER_FINICITY\x10\x01\x12\x12\n" +
@@ -935,11 +1222,20 @@ const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	" VERIFICATION_VERDICT_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dVERIFICATION_VERDICT_VERIFIED\x10\x01\x12\x1f\n" +
 	"\x1bVERIFICATION_VERDICT_FAILED\x10\x02\x12$\n" +
-	" VERIFICATION_VERDICT_NOT_CHECKED\x10\x03*g\n" +
+	" VERIFICATION_VERDICT_NOT_CHECKED\x10\x03*\xc1\x01\n" +
+	"\x13VerificationFailure\x12$\n" +
+	" VERIFICATION_FAILURE_UNSPECIFIED\x10\x00\x12*\n" +
+	"&VERIFICATION_FAILURE_SIGNATURE_MISSING\x10\x01\x12+\n" +
+	"'VERIFICATION_FAILURE_SIGNATURE_MISMATCH\x10\x02\x12+\n" +
+	"'VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED\x10\x03*g\n" +
 	"\rStartPosition\x12\x1e\n" +
 	"\x1aSTART_POSITION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17START_POSITION_EARLIEST\x10\x01\x12\x19\n" +
-	"\x15START_POSITION_LATEST\x10\x02BSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
+	"\x15START_POSITION_LATEST\x10\x02*Y\n" +
+	"\tGapReason\x12\x1a\n" +
+	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14GAP_REASON_RETENTION\x10\x01\x12\x16\n" +
+	"\x12GAP_REASON_DAMAGED\x10\x02BSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
 
 var (
 	file_webhookgateway_v1_event_proto_rawDescOnce sync.Once
@@ -953,8 +1249,8 @@ func file_webhookgateway_v1_event_proto_rawDescGZIP() []byte {
 	return file_webhookgateway_v1_event_proto_rawDescData
 }
 
-var file_webhookgateway_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_webhookgateway_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_webhookgateway_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_webhookgateway_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_webhookgateway_v1_event_proto_goTypes = []any{
 	(Provider)(0),                 // 0: webhookgateway.v1.Provider
 	(EventType)(0),                // 1: webhookgateway.v1.EventType
@@ -962,31 +1258,39 @@ var file_webhookgateway_v1_event_proto_goTypes = []any{
 	(VerificationMode)(0),         // 3: webhookgateway.v1.VerificationMode
 	(VerificationMethod)(0),       // 4: webhookgateway.v1.VerificationMethod
 	(VerificationVerdict)(0),      // 5: webhookgateway.v1.VerificationVerdict
-	(StartPosition)(0),            // 6: webhookgateway.v1.StartPosition
-	(*Event)(nil),                 // 7: webhookgateway.v1.Event
-	(*Verification)(nil),          // 8: webhookgateway.v1.Verification
-	(*EventFilter)(nil),           // 9: webhookgateway.v1.EventFilter
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*v1.ConnectEvent)(nil),       // 11: finicity.connect.v1.ConnectEvent
-	(*v11.SyncEvent)(nil),         // 12: vezgo.v1.SyncEvent
+	(VerificationFailure)(0),      // 6: webhookgateway.v1.VerificationFailure
+	(StartPosition)(0),            // 7: webhookgateway.v1.StartPosition
+	(GapReason)(0),                // 8: webhookgateway.v1.GapReason
+	(*Event)(nil),                 // 9: webhookgateway.v1.Event
+	(*Verification)(nil),          // 10: webhookgateway.v1.Verification
+	(*TraceContext)(nil),          // 11: webhookgateway.v1.TraceContext
+	(*Header)(nil),                // 12: webhookgateway.v1.Header
+	(*EventFilter)(nil),           // 13: webhookgateway.v1.EventFilter
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*v1.ConnectEvent)(nil),       // 15: finicity.connect.v1.ConnectEvent
+	(*v11.SyncEvent)(nil),         // 16: vezgo.v1.SyncEvent
 }
 var file_webhookgateway_v1_event_proto_depIdxs = []int32{
-	10, // 0: webhookgateway.v1.Event.receive_time:type_name -> google.protobuf.Timestamp
+	14, // 0: webhookgateway.v1.Event.receive_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: webhookgateway.v1.Event.provider:type_name -> webhookgateway.v1.Provider
 	1,  // 2: webhookgateway.v1.Event.type:type_name -> webhookgateway.v1.EventType
-	8,  // 3: webhookgateway.v1.Event.verification:type_name -> webhookgateway.v1.Verification
-	11, // 4: webhookgateway.v1.Event.finicity:type_name -> finicity.connect.v1.ConnectEvent
-	12, // 5: webhookgateway.v1.Event.vezgo:type_name -> vezgo.v1.SyncEvent
-	3,  // 6: webhookgateway.v1.Verification.mode:type_name -> webhookgateway.v1.VerificationMode
-	4,  // 7: webhookgateway.v1.Verification.method:type_name -> webhookgateway.v1.VerificationMethod
-	5,  // 8: webhookgateway.v1.Verification.verdict:type_name -> webhookgateway.v1.VerificationVerdict
-	0,  // 9: webhookgateway.v1.EventFilter.providers:type_name -> webhookgateway.v1.Provider
-	1,  // 10: webhookgateway.v1.EventFilter.event_types:type_name -> webhookgateway.v1.EventType
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 3: webhookgateway.v1.Event.verification:type_name -> webhookgateway.v1.Verification
+	11, // 4: webhookgateway.v1.Event.trace_context:type_name -> webhookgateway.v1.TraceContext
+	15, // 5: webhookgateway.v1.Event.finicity:type_name -> finicity.connect.v1.ConnectEvent
+	16, // 6: webhookgateway.v1.Event.vezgo:type_name -> vezgo.v1.SyncEvent
+	12, // 7: webhookgateway.v1.Event.headers:type_name -> webhookgateway.v1.Header
+	3,  // 8: webhookgateway.v1.Verification.mode:type_name -> webhookgateway.v1.VerificationMode
+	4,  // 9: webhookgateway.v1.Verification.method:type_name -> webhookgateway.v1.VerificationMethod
+	5,  // 10: webhookgateway.v1.Verification.verdict:type_name -> webhookgateway.v1.VerificationVerdict
+	6,  // 11: webhookgateway.v1.Verification.failure:type_name -> webhookgateway.v1.VerificationFailure
+	0,  // 12: webhookgateway.v1.EventFilter.providers:type_name -> webhookgateway.v1.Provider
+	1,  // 13: webhookgateway.v1.EventFilter.event_types:type_name -> webhookgateway.v1.EventType
+	5,  // 14: webhookgateway.v1.EventFilter.verdicts:type_name -> webhookgateway.v1.VerificationVerdict
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_webhookgateway_v1_event_proto_init() }
@@ -1003,8 +1307,8 @@ func file_webhookgateway_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhookgateway_v1_event_proto_rawDesc), len(file_webhookgateway_v1_event_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   3,
+			NumEnums:      9,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

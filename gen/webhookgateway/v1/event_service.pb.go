@@ -31,7 +31,7 @@ type ExpiredPolicy int32
 const (
 	// EXPIRED_POLICY_FAIL.
 	ExpiredPolicy_EXPIRED_POLICY_UNSPECIFIED ExpiredPolicy = 0
-	// End the stream with OUT_OF_RANGE.
+	// End the stream with OUT_OF_RANGE, or DATA_LOSS if they are damaged.
 	ExpiredPolicy_EXPIRED_POLICY_FAIL ExpiredPolicy = 1
 	// Send a Gap and go on at the earliest event retained.
 	ExpiredPolicy_EXPIRED_POLICY_EARLIEST ExpiredPolicy = 2
@@ -78,55 +78,6 @@ func (ExpiredPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{0}
 }
 
-// GapReason says why events are missing.
-type GapReason int32
-
-const (
-	// Never sent by the gateway.
-	GapReason_GAP_REASON_UNSPECIFIED GapReason = 0
-	// The events were removed by the retention limits of the log.
-	GapReason_GAP_REASON_RETENTION GapReason = 1
-)
-
-// Enum value maps for GapReason.
-var (
-	GapReason_name = map[int32]string{
-		0: "GAP_REASON_UNSPECIFIED",
-		1: "GAP_REASON_RETENTION",
-	}
-	GapReason_value = map[string]int32{
-		"GAP_REASON_UNSPECIFIED": 0,
-		"GAP_REASON_RETENTION":   1,
-	}
-)
-
-func (x GapReason) Enum() *GapReason {
-	p := new(GapReason)
-	*p = x
-	return p
-}
-
-func (x GapReason) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (GapReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_service_proto_enumTypes[1].Descriptor()
-}
-
-func (GapReason) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_service_proto_enumTypes[1]
-}
-
-func (x GapReason) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use GapReason.Descriptor instead.
-func (GapReason) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{1}
-}
-
 // GoodbyeReason says why the gateway ends a stream.
 type GoodbyeReason int32
 
@@ -160,11 +111,11 @@ func (x GoodbyeReason) String() string {
 }
 
 func (GoodbyeReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_event_service_proto_enumTypes[2].Descriptor()
+	return file_webhookgateway_v1_event_service_proto_enumTypes[1].Descriptor()
 }
 
 func (GoodbyeReason) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_event_service_proto_enumTypes[2]
+	return &file_webhookgateway_v1_event_service_proto_enumTypes[1]
 }
 
 func (x GoodbyeReason) Number() protoreflect.EnumNumber {
@@ -173,7 +124,7 @@ func (x GoodbyeReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GoodbyeReason.Descriptor instead.
 func (GoodbyeReason) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{2}
+	return file_webhookgateway_v1_event_service_proto_rawDescGZIP(), []int{1}
 }
 
 // SubscribeRequest says which events to stream, from where to where, and how.
@@ -200,7 +151,8 @@ type SubscribeRequest struct {
 	//	*SubscribeRequest_StopAtHead
 	Stop isSubscribeRequest_Stop `protobuf_oneof:"stop"`
 	// What to do when events that the stream should deliver are no longer
-	// retained: events after the start cursor or, for a slow reader, later ones.
+	// retained, or damaged: events after the start cursor or, for a slow reader,
+	// later ones.
 	OnExpired ExpiredPolicy `protobuf:"varint,9,opt,name=on_expired,json=onExpired,proto3,enum=webhookgateway.v1.ExpiredPolicy" json:"on_expired,omitempty"`
 	// The most events in one frame: 1 to 10,000. 0: the gateway's choice. Frames
 	// are also bounded to about 1 MiB, whatever is given here; a single larger
@@ -213,13 +165,8 @@ type SubscribeRequest struct {
 	// How long the stream may be quiet before a heartbeat is sent: 1 s to 10 min.
 	// Not set: 20 s.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,12,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	// The name of a durable subscription to share in. Filters, start, stop and
-	// `on_expired` must not be set then: they are the subscription's. Each event
-	// carries an `ack_token`, by which the worker settles it, and its `attempt`. A
-	// stream that ends gives what it holds back at once.
-	Subscription  string `protobuf:"bytes,13,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SubscribeRequest) Reset() {
@@ -362,13 +309,6 @@ func (x *SubscribeRequest) GetHeartbeatInterval() *durationpb.Duration {
 		return x.HeartbeatInterval
 	}
 	return nil
-}
-
-func (x *SubscribeRequest) GetSubscription() string {
-	if x != nil {
-		return x.Subscription
-	}
-	return ""
 }
 
 type isSubscribeRequest_Start interface {
@@ -583,7 +523,7 @@ type SubscribeResponse_FellBehind struct {
 }
 
 type SubscribeResponse_Gap struct {
-	// Events were skipped because they are no longer retained.
+	// Events are missing.
 	Gap *Gap `protobuf:"bytes,6,opt,name=gap,proto3,oneof"`
 }
 
@@ -609,13 +549,14 @@ func (*SubscribeResponse_Goodbye) isSubscribeResponse_Frame() {}
 // Subscribed opens a stream with what the request was resolved to.
 type Subscribed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resolved start: the stream delivers what is strictly after it.
+	// Where the stream starts: the first frame that moves the position has this as
+	// its `after_cursor`. A Gap follows at once if events after it are missing.
 	StartCursor string `protobuf:"bytes,1,opt,name=start_cursor,json=startCursor,proto3" json:"start_cursor,omitempty"`
 	// The cursor before the earliest event that the log retains.
 	EarliestCursor string `protobuf:"bytes,2,opt,name=earliest_cursor,json=earliestCursor,proto3" json:"earliest_cursor,omitempty"`
 	// The cursor of the newest event of the log when the stream opened.
 	HeadCursor string `protobuf:"bytes,3,opt,name=head_cursor,json=headCursor,proto3" json:"head_cursor,omitempty"`
-	// The filters as understood: duplicates removed, values sorted.
+	// The filters in force: duplicates removed, values sorted, defaults filled in.
 	Filters []*EventFilter `protobuf:"bytes,4,rep,name=filters,proto3" json:"filters,omitempty"`
 	// The heartbeat interval in force.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -699,10 +640,19 @@ func (x *Subscribed) GetView() EventView {
 
 // EventBatch carries events that were ready. The gateway does not wait to fill
 // it.
+//
+// Every frame that moves the position of a Subscribe stream says from where: its
+// `after_cursor` is the last cursor of the frame before it, and the start cursor
+// at first. All events of the log that match the filters, after `after_cursor`
+// and up to the last event of the batch, are in the batch. So a reader that
+// compares each `after_cursor` with where it was has a proof that nothing is
+// missing.
 type EventBatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The events in log order, at least one.
-	Events        []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// The events in log order, at least one. The position is then that of the last.
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Where the stream was.
+	AfterCursor   string `protobuf:"bytes,2,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +694,13 @@ func (x *EventBatch) GetEvents() []*Event {
 	return nil
 }
 
+func (x *EventBatch) GetAfterCursor() string {
+	if x != nil {
+		return x.AfterCursor
+	}
+	return ""
+}
+
 // Heartbeat is sent when nothing else was for the heartbeat interval.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -756,7 +713,13 @@ type Heartbeat struct {
 	// How many events of the log, matching or not, lie between the two.
 	LagEvents int64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
 	// The gateway's clock.
-	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	ServerTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	// Where the stream was: see EventBatch. Empty in a stream of Consume.
+	AfterCursor string `protobuf:"bytes,5,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
+	// How many events failed verification, match the filters otherwise, and were
+	// left out since the stream opened; in a stream of Consume, since this gateway
+	// began to read for the subscription. See EventFilter.verdicts.
+	LeftOutEvents int64 `protobuf:"varint,6,opt,name=left_out_events,json=leftOutEvents,proto3" json:"left_out_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -819,13 +782,31 @@ func (x *Heartbeat) GetServerTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Heartbeat) GetAfterCursor() string {
+	if x != nil {
+		return x.AfterCursor
+	}
+	return ""
+}
+
+func (x *Heartbeat) GetLeftOutEvents() int64 {
+	if x != nil {
+		return x.LeftOutEvents
+	}
+	return 0
+}
+
 // CaughtUp marks that everything up to the head was delivered. It is sent when
 // the stream first reaches the head and again after each FellBehind, also if no
 // event matches the filters.
 type CaughtUp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How far the stream has read: the head.
-	Cursor        string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Where the stream was: see EventBatch. Empty in a stream of Consume.
+	AfterCursor string `protobuf:"bytes,2,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
+	// As in Heartbeat.
+	LeftOutEvents int64 `protobuf:"varint,3,opt,name=left_out_events,json=leftOutEvents,proto3" json:"left_out_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -867,8 +848,22 @@ func (x *CaughtUp) GetCursor() string {
 	return ""
 }
 
-// FellBehind marks that a stream which had caught up is so far behind that its
-// events are read from disk. Nothing is lost; CaughtUp follows if the reader
+func (x *CaughtUp) GetAfterCursor() string {
+	if x != nil {
+		return x.AfterCursor
+	}
+	return ""
+}
+
+func (x *CaughtUp) GetLeftOutEvents() int64 {
+	if x != nil {
+		return x.LeftOutEvents
+	}
+	return 0
+}
+
+// FellBehind marks that a stream which had caught up is so far from the head that
+// its events are read from disk. Nothing is lost; CaughtUp follows if the reader
 // keeps pace.
 type FellBehind struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -877,7 +872,9 @@ type FellBehind struct {
 	// The cursor of the newest event of the log.
 	HeadCursor string `protobuf:"bytes,2,opt,name=head_cursor,json=headCursor,proto3" json:"head_cursor,omitempty"`
 	// How many events of the log, matching or not, lie between the two.
-	LagEvents     int64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	LagEvents int64 `protobuf:"varint,3,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	// Where the stream was: see EventBatch.
+	AfterCursor   string `protobuf:"bytes,4,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -933,13 +930,20 @@ func (x *FellBehind) GetLagEvents() int64 {
 	return 0
 }
 
+func (x *FellBehind) GetAfterCursor() string {
+	if x != nil {
+		return x.AfterCursor
+	}
+	return ""
+}
+
 // Gap names events that the stream should have delivered and cannot. When the
 // stream starts at a time it names all events before the earliest one retained:
 // which of them were received at that time or later is no longer known.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The stream was complete up to here. The beginning of the log when the stream
-	// starts at a time.
+	// Where the stream was: it was complete up to here. This is what `after_cursor`
+	// is in other frames. The beginning of the log when the stream starts at a time.
 	FromCursor string `protobuf:"bytes,1,opt,name=from_cursor,json=fromCursor,proto3" json:"from_cursor,omitempty"`
 	// The stream goes on strictly after this.
 	ToCursor string `protobuf:"bytes,2,opt,name=to_cursor,json=toCursor,proto3" json:"to_cursor,omitempty"`
@@ -1008,7 +1012,9 @@ type Goodbye struct {
 	// Why the stream ends.
 	Reason GoodbyeReason `protobuf:"varint,2,opt,name=reason,proto3,enum=webhookgateway.v1.GoodbyeReason" json:"reason,omitempty"`
 	// How long to wait before reconnecting.
-	RetryAfter    *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// Where the stream was: see EventBatch. Empty in a stream of Consume.
+	AfterCursor   string `protobuf:"bytes,4,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1064,6 +1070,13 @@ func (x *Goodbye) GetRetryAfter() *durationpb.Duration {
 	return nil
 }
 
+func (x *Goodbye) GetAfterCursor() string {
+	if x != nil {
+		return x.AfterCursor
+	}
+	return ""
+}
+
 // ListEventsRequest says which events to list.
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1078,8 +1091,8 @@ type ListEventsRequest struct {
 	NewestFirst bool `protobuf:"varint,4,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
 	// How much of each event to return.
 	View EventView `protobuf:"varint,5,opt,name=view,proto3,enum=webhookgateway.v1.EventView" json:"view,omitempty"`
-	// The most events to return: 1 to 1,000. 0: 100. A page is also bounded to
-	// about 1 MiB.
+	// The most events to return. 0: 100. More than 1,000 is taken for 1,000. A page
+	// is also bounded to about 1 MiB.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the previous page; all other fields but page_size
 	// must be as they were.
@@ -1174,6 +1187,9 @@ type ListEventsResponse struct {
 	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	// Gives the next page. Empty when there is none.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many events between those of this page failed verification, match the
+	// filters otherwise, and were left out. See EventFilter.verdicts.
+	LeftOutEvents int64 `protobuf:"varint,3,opt,name=left_out_events,json=leftOutEvents,proto3" json:"left_out_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1220,6 +1236,13 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListEventsResponse) GetLeftOutEvents() int64 {
+	if x != nil {
+		return x.LeftOutEvents
+	}
+	return 0
 }
 
 // GetEventRequest names an event.
@@ -1473,7 +1496,7 @@ var File_webhookgateway_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	"%webhookgateway/v1/event_service.proto\x12\x11webhookgateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\x1a$webhookgateway/v1/subscription.proto\"\xcd\x05\n" +
+	"%webhookgateway/v1/event_service.proto\x12\x11webhookgateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"\xa9\x05\n" +
 	"\x10SubscribeRequest\x128\n" +
 	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters\x12#\n" +
 	"\fstart_cursor\x18\x02 \x01(\tH\x00R\vstartCursor\x12;\n" +
@@ -1491,8 +1514,7 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\x0emax_batch_size\x18\n" +
 	" \x01(\x05R\fmaxBatchSize\x120\n" +
 	"\x04view\x18\v \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\x12H\n" +
-	"\x12heartbeat_interval\x18\f \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12\"\n" +
-	"\fsubscription\x18\r \x01(\tR\fsubscriptionB\a\n" +
+	"\x12heartbeat_interval\x18\f \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatIntervalB\a\n" +
 	"\x05startB\x06\n" +
 	"\x04stop\"\xb6\x03\n" +
 	"\x11SubscribeResponse\x12?\n" +
@@ -1515,10 +1537,11 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"headCursor\x128\n" +
 	"\afilters\x18\x04 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters\x12H\n" +
 	"\x12heartbeat_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x120\n" +
-	"\x04view\x18\x06 \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\">\n" +
+	"\x04view\x18\x06 \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\"a\n" +
 	"\n" +
 	"EventBatch\x120\n" +
-	"\x06events\x18\x01 \x03(\v2\x18.webhookgateway.v1.EventR\x06events\"\xa0\x01\n" +
+	"\x06events\x18\x01 \x03(\v2\x18.webhookgateway.v1.EventR\x06events\x12!\n" +
+	"\fafter_cursor\x18\x02 \x01(\tR\vafterCursor\"\xeb\x01\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1f\n" +
 	"\vhead_cursor\x18\x02 \x01(\tR\n" +
@@ -1526,26 +1549,32 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\n" +
 	"lag_events\x18\x03 \x01(\x03R\tlagEvents\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"serverTime\"\"\n" +
+	"serverTime\x12!\n" +
+	"\fafter_cursor\x18\x05 \x01(\tR\vafterCursor\x12&\n" +
+	"\x0fleft_out_events\x18\x06 \x01(\x03R\rleftOutEvents\"m\n" +
 	"\bCaughtUp\x12\x16\n" +
-	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"d\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12!\n" +
+	"\fafter_cursor\x18\x02 \x01(\tR\vafterCursor\x12&\n" +
+	"\x0fleft_out_events\x18\x03 \x01(\x03R\rleftOutEvents\"\x87\x01\n" +
 	"\n" +
 	"FellBehind\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1f\n" +
 	"\vhead_cursor\x18\x02 \x01(\tR\n" +
 	"headCursor\x12\x1d\n" +
 	"\n" +
-	"lag_events\x18\x03 \x01(\x03R\tlagEvents\"y\n" +
+	"lag_events\x18\x03 \x01(\x03R\tlagEvents\x12!\n" +
+	"\fafter_cursor\x18\x04 \x01(\tR\vafterCursor\"y\n" +
 	"\x03Gap\x12\x1f\n" +
 	"\vfrom_cursor\x18\x01 \x01(\tR\n" +
 	"fromCursor\x12\x1b\n" +
 	"\tto_cursor\x18\x02 \x01(\tR\btoCursor\x124\n" +
-	"\x06reason\x18\x03 \x01(\x0e2\x1c.webhookgateway.v1.GapReasonR\x06reason\"\x97\x01\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x1c.webhookgateway.v1.GapReasonR\x06reason\"\xba\x01\n" +
 	"\aGoodbye\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x128\n" +
 	"\x06reason\x18\x02 \x01(\x0e2 .webhookgateway.v1.GoodbyeReasonR\x06reason\x12:\n" +
 	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\xd0\x02\n" +
+	"retryAfter\x12!\n" +
+	"\fafter_cursor\x18\x04 \x01(\tR\vafterCursor\"\xd0\x02\n" +
 	"\x11ListEventsRequest\x128\n" +
 	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters\x129\n" +
 	"\n" +
@@ -1555,10 +1584,11 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\x04view\x18\x05 \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\x12\x1b\n" +
 	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tR\tpageToken\"n\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\"\x96\x01\n" +
 	"\x12ListEventsResponse\x120\n" +
 	"\x06events\x18\x01 \x03(\v2\x18.webhookgateway.v1.EventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12&\n" +
+	"\x0fleft_out_events\x18\x03 \x01(\x03R\rleftOutEvents\"S\n" +
 	"\x0fGetEventRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\"B\n" +
@@ -1581,33 +1611,17 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\rExpiredPolicy\x12\x1e\n" +
 	"\x1aEXPIRED_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EXPIRED_POLICY_FAIL\x10\x01\x12\x1b\n" +
-	"\x17EXPIRED_POLICY_EARLIEST\x10\x02*A\n" +
-	"\tGapReason\x12\x1a\n" +
-	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
-	"\x14GAP_REASON_RETENTION\x10\x01*L\n" +
+	"\x17EXPIRED_POLICY_EARLIEST\x10\x02*L\n" +
 	"\rGoodbyeReason\x12\x1e\n" +
 	"\x1aGOODBYE_REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17GOODBYE_REASON_DRAINING\x10\x012\xde\r\n" +
+	"\x17GOODBYE_REASON_DRAINING\x10\x012\xf3\x02\n" +
 	"\fEventService\x12X\n" +
 	"\tSubscribe\x12#.webhookgateway.v1.SubscribeRequest\x1a$.webhookgateway.v1.SubscribeResponse0\x01\x12Y\n" +
 	"\n" +
 	"ListEvents\x12$.webhookgateway.v1.ListEventsRequest\x1a%.webhookgateway.v1.ListEventsResponse\x12S\n" +
 	"\bGetEvent\x12\".webhookgateway.v1.GetEventRequest\x1a#.webhookgateway.v1.GetEventResponse\x12Y\n" +
 	"\n" +
-	"GetLogInfo\x12$.webhookgateway.v1.GetLogInfoRequest\x1a%.webhookgateway.v1.GetLogInfoResponse\x12q\n" +
-	"\x12CreateSubscription\x12,.webhookgateway.v1.CreateSubscriptionRequest\x1a-.webhookgateway.v1.CreateSubscriptionResponse\x12h\n" +
-	"\x0fGetSubscription\x12).webhookgateway.v1.GetSubscriptionRequest\x1a*.webhookgateway.v1.GetSubscriptionResponse\x12n\n" +
-	"\x11ListSubscriptions\x12+.webhookgateway.v1.ListSubscriptionsRequest\x1a,.webhookgateway.v1.ListSubscriptionsResponse\x12q\n" +
-	"\x12UpdateSubscription\x12,.webhookgateway.v1.UpdateSubscriptionRequest\x1a-.webhookgateway.v1.UpdateSubscriptionResponse\x12q\n" +
-	"\x12DeleteSubscription\x12,.webhookgateway.v1.DeleteSubscriptionRequest\x1a-.webhookgateway.v1.DeleteSubscriptionResponse\x12k\n" +
-	"\x10SeekSubscription\x12*.webhookgateway.v1.SeekSubscriptionRequest\x1a+.webhookgateway.v1.SeekSubscriptionResponse\x12\\\n" +
-	"\vAcknowledge\x12%.webhookgateway.v1.AcknowledgeRequest\x1a&.webhookgateway.v1.AcknowledgeResponse\x12M\n" +
-	"\x06Reject\x12 .webhookgateway.v1.RejectRequest\x1a!.webhookgateway.v1.RejectResponse\x12e\n" +
-	"\x0eExtendDeadline\x12(.webhookgateway.v1.ExtendDeadlineRequest\x1a).webhookgateway.v1.ExtendDeadlineResponse\x12_\n" +
-	"\fCommitCursor\x12&.webhookgateway.v1.CommitCursorRequest\x1a'.webhookgateway.v1.CommitCursorResponse\x12k\n" +
-	"\x10ListParkedEvents\x12*.webhookgateway.v1.ListParkedEventsRequest\x1a+.webhookgateway.v1.ListParkedEventsResponse\x12q\n" +
-	"\x12ReplayParkedEvents\x12,.webhookgateway.v1.ReplayParkedEventsRequest\x1a-.webhookgateway.v1.ReplayParkedEventsResponse\x12t\n" +
-	"\x13DiscardParkedEvents\x12-.webhookgateway.v1.DiscardParkedEventsRequest\x1a..webhookgateway.v1.DiscardParkedEventsResponseBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
+	"GetLogInfo\x12$.webhookgateway.v1.GetLogInfoRequest\x1a%.webhookgateway.v1.GetLogInfoResponseBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
 
 var (
 	file_webhookgateway_v1_event_service_proto_rawDescOnce sync.Once
@@ -1621,130 +1635,78 @@ func file_webhookgateway_v1_event_service_proto_rawDescGZIP() []byte {
 	return file_webhookgateway_v1_event_service_proto_rawDescData
 }
 
-var file_webhookgateway_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_webhookgateway_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_webhookgateway_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_webhookgateway_v1_event_service_proto_goTypes = []any{
-	(ExpiredPolicy)(0),                  // 0: webhookgateway.v1.ExpiredPolicy
-	(GapReason)(0),                      // 1: webhookgateway.v1.GapReason
-	(GoodbyeReason)(0),                  // 2: webhookgateway.v1.GoodbyeReason
-	(*SubscribeRequest)(nil),            // 3: webhookgateway.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),           // 4: webhookgateway.v1.SubscribeResponse
-	(*Subscribed)(nil),                  // 5: webhookgateway.v1.Subscribed
-	(*EventBatch)(nil),                  // 6: webhookgateway.v1.EventBatch
-	(*Heartbeat)(nil),                   // 7: webhookgateway.v1.Heartbeat
-	(*CaughtUp)(nil),                    // 8: webhookgateway.v1.CaughtUp
-	(*FellBehind)(nil),                  // 9: webhookgateway.v1.FellBehind
-	(*Gap)(nil),                         // 10: webhookgateway.v1.Gap
-	(*Goodbye)(nil),                     // 11: webhookgateway.v1.Goodbye
-	(*ListEventsRequest)(nil),           // 12: webhookgateway.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),          // 13: webhookgateway.v1.ListEventsResponse
-	(*GetEventRequest)(nil),             // 14: webhookgateway.v1.GetEventRequest
-	(*GetEventResponse)(nil),            // 15: webhookgateway.v1.GetEventResponse
-	(*GetLogInfoRequest)(nil),           // 16: webhookgateway.v1.GetLogInfoRequest
-	(*GetLogInfoResponse)(nil),          // 17: webhookgateway.v1.GetLogInfoResponse
-	(*EventFilter)(nil),                 // 18: webhookgateway.v1.EventFilter
-	(*timestamppb.Timestamp)(nil),       // 19: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 20: google.protobuf.Duration
-	(StartPosition)(0),                  // 21: webhookgateway.v1.StartPosition
-	(EventView)(0),                      // 22: webhookgateway.v1.EventView
-	(*Event)(nil),                       // 23: webhookgateway.v1.Event
-	(*CreateSubscriptionRequest)(nil),   // 24: webhookgateway.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),      // 25: webhookgateway.v1.GetSubscriptionRequest
-	(*ListSubscriptionsRequest)(nil),    // 26: webhookgateway.v1.ListSubscriptionsRequest
-	(*UpdateSubscriptionRequest)(nil),   // 27: webhookgateway.v1.UpdateSubscriptionRequest
-	(*DeleteSubscriptionRequest)(nil),   // 28: webhookgateway.v1.DeleteSubscriptionRequest
-	(*SeekSubscriptionRequest)(nil),     // 29: webhookgateway.v1.SeekSubscriptionRequest
-	(*AcknowledgeRequest)(nil),          // 30: webhookgateway.v1.AcknowledgeRequest
-	(*RejectRequest)(nil),               // 31: webhookgateway.v1.RejectRequest
-	(*ExtendDeadlineRequest)(nil),       // 32: webhookgateway.v1.ExtendDeadlineRequest
-	(*CommitCursorRequest)(nil),         // 33: webhookgateway.v1.CommitCursorRequest
-	(*ListParkedEventsRequest)(nil),     // 34: webhookgateway.v1.ListParkedEventsRequest
-	(*ReplayParkedEventsRequest)(nil),   // 35: webhookgateway.v1.ReplayParkedEventsRequest
-	(*DiscardParkedEventsRequest)(nil),  // 36: webhookgateway.v1.DiscardParkedEventsRequest
-	(*CreateSubscriptionResponse)(nil),  // 37: webhookgateway.v1.CreateSubscriptionResponse
-	(*GetSubscriptionResponse)(nil),     // 38: webhookgateway.v1.GetSubscriptionResponse
-	(*ListSubscriptionsResponse)(nil),   // 39: webhookgateway.v1.ListSubscriptionsResponse
-	(*UpdateSubscriptionResponse)(nil),  // 40: webhookgateway.v1.UpdateSubscriptionResponse
-	(*DeleteSubscriptionResponse)(nil),  // 41: webhookgateway.v1.DeleteSubscriptionResponse
-	(*SeekSubscriptionResponse)(nil),    // 42: webhookgateway.v1.SeekSubscriptionResponse
-	(*AcknowledgeResponse)(nil),         // 43: webhookgateway.v1.AcknowledgeResponse
-	(*RejectResponse)(nil),              // 44: webhookgateway.v1.RejectResponse
-	(*ExtendDeadlineResponse)(nil),      // 45: webhookgateway.v1.ExtendDeadlineResponse
-	(*CommitCursorResponse)(nil),        // 46: webhookgateway.v1.CommitCursorResponse
-	(*ListParkedEventsResponse)(nil),    // 47: webhookgateway.v1.ListParkedEventsResponse
-	(*ReplayParkedEventsResponse)(nil),  // 48: webhookgateway.v1.ReplayParkedEventsResponse
-	(*DiscardParkedEventsResponse)(nil), // 49: webhookgateway.v1.DiscardParkedEventsResponse
+	(ExpiredPolicy)(0),            // 0: webhookgateway.v1.ExpiredPolicy
+	(GoodbyeReason)(0),            // 1: webhookgateway.v1.GoodbyeReason
+	(*SubscribeRequest)(nil),      // 2: webhookgateway.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 3: webhookgateway.v1.SubscribeResponse
+	(*Subscribed)(nil),            // 4: webhookgateway.v1.Subscribed
+	(*EventBatch)(nil),            // 5: webhookgateway.v1.EventBatch
+	(*Heartbeat)(nil),             // 6: webhookgateway.v1.Heartbeat
+	(*CaughtUp)(nil),              // 7: webhookgateway.v1.CaughtUp
+	(*FellBehind)(nil),            // 8: webhookgateway.v1.FellBehind
+	(*Gap)(nil),                   // 9: webhookgateway.v1.Gap
+	(*Goodbye)(nil),               // 10: webhookgateway.v1.Goodbye
+	(*ListEventsRequest)(nil),     // 11: webhookgateway.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 12: webhookgateway.v1.ListEventsResponse
+	(*GetEventRequest)(nil),       // 13: webhookgateway.v1.GetEventRequest
+	(*GetEventResponse)(nil),      // 14: webhookgateway.v1.GetEventResponse
+	(*GetLogInfoRequest)(nil),     // 15: webhookgateway.v1.GetLogInfoRequest
+	(*GetLogInfoResponse)(nil),    // 16: webhookgateway.v1.GetLogInfoResponse
+	(*EventFilter)(nil),           // 17: webhookgateway.v1.EventFilter
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(StartPosition)(0),            // 20: webhookgateway.v1.StartPosition
+	(EventView)(0),                // 21: webhookgateway.v1.EventView
+	(*Event)(nil),                 // 22: webhookgateway.v1.Event
+	(GapReason)(0),                // 23: webhookgateway.v1.GapReason
 }
 var file_webhookgateway_v1_event_service_proto_depIdxs = []int32{
-	18, // 0: webhookgateway.v1.SubscribeRequest.filters:type_name -> webhookgateway.v1.EventFilter
-	19, // 1: webhookgateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
-	20, // 2: webhookgateway.v1.SubscribeRequest.start_ago:type_name -> google.protobuf.Duration
-	21, // 3: webhookgateway.v1.SubscribeRequest.start_position:type_name -> webhookgateway.v1.StartPosition
-	19, // 4: webhookgateway.v1.SubscribeRequest.stop_time:type_name -> google.protobuf.Timestamp
+	17, // 0: webhookgateway.v1.SubscribeRequest.filters:type_name -> webhookgateway.v1.EventFilter
+	18, // 1: webhookgateway.v1.SubscribeRequest.start_time:type_name -> google.protobuf.Timestamp
+	19, // 2: webhookgateway.v1.SubscribeRequest.start_ago:type_name -> google.protobuf.Duration
+	20, // 3: webhookgateway.v1.SubscribeRequest.start_position:type_name -> webhookgateway.v1.StartPosition
+	18, // 4: webhookgateway.v1.SubscribeRequest.stop_time:type_name -> google.protobuf.Timestamp
 	0,  // 5: webhookgateway.v1.SubscribeRequest.on_expired:type_name -> webhookgateway.v1.ExpiredPolicy
-	22, // 6: webhookgateway.v1.SubscribeRequest.view:type_name -> webhookgateway.v1.EventView
-	20, // 7: webhookgateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	5,  // 8: webhookgateway.v1.SubscribeResponse.subscribed:type_name -> webhookgateway.v1.Subscribed
-	6,  // 9: webhookgateway.v1.SubscribeResponse.events:type_name -> webhookgateway.v1.EventBatch
-	7,  // 10: webhookgateway.v1.SubscribeResponse.heartbeat:type_name -> webhookgateway.v1.Heartbeat
-	8,  // 11: webhookgateway.v1.SubscribeResponse.caught_up:type_name -> webhookgateway.v1.CaughtUp
-	9,  // 12: webhookgateway.v1.SubscribeResponse.fell_behind:type_name -> webhookgateway.v1.FellBehind
-	10, // 13: webhookgateway.v1.SubscribeResponse.gap:type_name -> webhookgateway.v1.Gap
-	11, // 14: webhookgateway.v1.SubscribeResponse.goodbye:type_name -> webhookgateway.v1.Goodbye
-	18, // 15: webhookgateway.v1.Subscribed.filters:type_name -> webhookgateway.v1.EventFilter
-	20, // 16: webhookgateway.v1.Subscribed.heartbeat_interval:type_name -> google.protobuf.Duration
-	22, // 17: webhookgateway.v1.Subscribed.view:type_name -> webhookgateway.v1.EventView
-	23, // 18: webhookgateway.v1.EventBatch.events:type_name -> webhookgateway.v1.Event
-	19, // 19: webhookgateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
-	1,  // 20: webhookgateway.v1.Gap.reason:type_name -> webhookgateway.v1.GapReason
-	2,  // 21: webhookgateway.v1.Goodbye.reason:type_name -> webhookgateway.v1.GoodbyeReason
-	20, // 22: webhookgateway.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
-	18, // 23: webhookgateway.v1.ListEventsRequest.filters:type_name -> webhookgateway.v1.EventFilter
-	19, // 24: webhookgateway.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	19, // 25: webhookgateway.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	22, // 26: webhookgateway.v1.ListEventsRequest.view:type_name -> webhookgateway.v1.EventView
-	23, // 27: webhookgateway.v1.ListEventsResponse.events:type_name -> webhookgateway.v1.Event
-	22, // 28: webhookgateway.v1.GetEventRequest.view:type_name -> webhookgateway.v1.EventView
-	23, // 29: webhookgateway.v1.GetEventResponse.event:type_name -> webhookgateway.v1.Event
-	19, // 30: webhookgateway.v1.GetLogInfoResponse.earliest_time:type_name -> google.protobuf.Timestamp
-	19, // 31: webhookgateway.v1.GetLogInfoResponse.head_time:type_name -> google.protobuf.Timestamp
-	19, // 32: webhookgateway.v1.GetLogInfoResponse.server_time:type_name -> google.protobuf.Timestamp
-	3,  // 33: webhookgateway.v1.EventService.Subscribe:input_type -> webhookgateway.v1.SubscribeRequest
-	12, // 34: webhookgateway.v1.EventService.ListEvents:input_type -> webhookgateway.v1.ListEventsRequest
-	14, // 35: webhookgateway.v1.EventService.GetEvent:input_type -> webhookgateway.v1.GetEventRequest
-	16, // 36: webhookgateway.v1.EventService.GetLogInfo:input_type -> webhookgateway.v1.GetLogInfoRequest
-	24, // 37: webhookgateway.v1.EventService.CreateSubscription:input_type -> webhookgateway.v1.CreateSubscriptionRequest
-	25, // 38: webhookgateway.v1.EventService.GetSubscription:input_type -> webhookgateway.v1.GetSubscriptionRequest
-	26, // 39: webhookgateway.v1.EventService.ListSubscriptions:input_type -> webhookgateway.v1.ListSubscriptionsRequest
-	27, // 40: webhookgateway.v1.EventService.UpdateSubscription:input_type -> webhookgateway.v1.UpdateSubscriptionRequest
-	28, // 41: webhookgateway.v1.EventService.DeleteSubscription:input_type -> webhookgateway.v1.DeleteSubscriptionRequest
-	29, // 42: webhookgateway.v1.EventService.SeekSubscription:input_type -> webhookgateway.v1.SeekSubscriptionRequest
-	30, // 43: webhookgateway.v1.EventService.Acknowledge:input_type -> webhookgateway.v1.AcknowledgeRequest
-	31, // 44: webhookgateway.v1.EventService.Reject:input_type -> webhookgateway.v1.RejectRequest
-	32, // 45: webhookgateway.v1.EventService.ExtendDeadline:input_type -> webhookgateway.v1.ExtendDeadlineRequest
-	33, // 46: webhookgateway.v1.EventService.CommitCursor:input_type -> webhookgateway.v1.CommitCursorRequest
-	34, // 47: webhookgateway.v1.EventService.ListParkedEvents:input_type -> webhookgateway.v1.ListParkedEventsRequest
-	35, // 48: webhookgateway.v1.EventService.ReplayParkedEvents:input_type -> webhookgateway.v1.ReplayParkedEventsRequest
-	36, // 49: webhookgateway.v1.EventService.DiscardParkedEvents:input_type -> webhookgateway.v1.DiscardParkedEventsRequest
-	4,  // 50: webhookgateway.v1.EventService.Subscribe:output_type -> webhookgateway.v1.SubscribeResponse
-	13, // 51: webhookgateway.v1.EventService.ListEvents:output_type -> webhookgateway.v1.ListEventsResponse
-	15, // 52: webhookgateway.v1.EventService.GetEvent:output_type -> webhookgateway.v1.GetEventResponse
-	17, // 53: webhookgateway.v1.EventService.GetLogInfo:output_type -> webhookgateway.v1.GetLogInfoResponse
-	37, // 54: webhookgateway.v1.EventService.CreateSubscription:output_type -> webhookgateway.v1.CreateSubscriptionResponse
-	38, // 55: webhookgateway.v1.EventService.GetSubscription:output_type -> webhookgateway.v1.GetSubscriptionResponse
-	39, // 56: webhookgateway.v1.EventService.ListSubscriptions:output_type -> webhookgateway.v1.ListSubscriptionsResponse
-	40, // 57: webhookgateway.v1.EventService.UpdateSubscription:output_type -> webhookgateway.v1.UpdateSubscriptionResponse
-	41, // 58: webhookgateway.v1.EventService.DeleteSubscription:output_type -> webhookgateway.v1.DeleteSubscriptionResponse
-	42, // 59: webhookgateway.v1.EventService.SeekSubscription:output_type -> webhookgateway.v1.SeekSubscriptionResponse
-	43, // 60: webhookgateway.v1.EventService.Acknowledge:output_type -> webhookgateway.v1.AcknowledgeResponse
-	44, // 61: webhookgateway.v1.EventService.Reject:output_type -> webhookgateway.v1.RejectResponse
-	45, // 62: webhookgateway.v1.EventService.ExtendDeadline:output_type -> webhookgateway.v1.ExtendDeadlineResponse
-	46, // 63: webhookgateway.v1.EventService.CommitCursor:output_type -> webhookgateway.v1.CommitCursorResponse
-	47, // 64: webhookgateway.v1.EventService.ListParkedEvents:output_type -> webhookgateway.v1.ListParkedEventsResponse
-	48, // 65: webhookgateway.v1.EventService.ReplayParkedEvents:output_type -> webhookgateway.v1.ReplayParkedEventsResponse
-	49, // 66: webhookgateway.v1.EventService.DiscardParkedEvents:output_type -> webhookgateway.v1.DiscardParkedEventsResponse
-	50, // [50:67] is the sub-list for method output_type
-	33, // [33:50] is the sub-list for method input_type
+	21, // 6: webhookgateway.v1.SubscribeRequest.view:type_name -> webhookgateway.v1.EventView
+	19, // 7: webhookgateway.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	4,  // 8: webhookgateway.v1.SubscribeResponse.subscribed:type_name -> webhookgateway.v1.Subscribed
+	5,  // 9: webhookgateway.v1.SubscribeResponse.events:type_name -> webhookgateway.v1.EventBatch
+	6,  // 10: webhookgateway.v1.SubscribeResponse.heartbeat:type_name -> webhookgateway.v1.Heartbeat
+	7,  // 11: webhookgateway.v1.SubscribeResponse.caught_up:type_name -> webhookgateway.v1.CaughtUp
+	8,  // 12: webhookgateway.v1.SubscribeResponse.fell_behind:type_name -> webhookgateway.v1.FellBehind
+	9,  // 13: webhookgateway.v1.SubscribeResponse.gap:type_name -> webhookgateway.v1.Gap
+	10, // 14: webhookgateway.v1.SubscribeResponse.goodbye:type_name -> webhookgateway.v1.Goodbye
+	17, // 15: webhookgateway.v1.Subscribed.filters:type_name -> webhookgateway.v1.EventFilter
+	19, // 16: webhookgateway.v1.Subscribed.heartbeat_interval:type_name -> google.protobuf.Duration
+	21, // 17: webhookgateway.v1.Subscribed.view:type_name -> webhookgateway.v1.EventView
+	22, // 18: webhookgateway.v1.EventBatch.events:type_name -> webhookgateway.v1.Event
+	18, // 19: webhookgateway.v1.Heartbeat.server_time:type_name -> google.protobuf.Timestamp
+	23, // 20: webhookgateway.v1.Gap.reason:type_name -> webhookgateway.v1.GapReason
+	1,  // 21: webhookgateway.v1.Goodbye.reason:type_name -> webhookgateway.v1.GoodbyeReason
+	19, // 22: webhookgateway.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	17, // 23: webhookgateway.v1.ListEventsRequest.filters:type_name -> webhookgateway.v1.EventFilter
+	18, // 24: webhookgateway.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 25: webhookgateway.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	21, // 26: webhookgateway.v1.ListEventsRequest.view:type_name -> webhookgateway.v1.EventView
+	22, // 27: webhookgateway.v1.ListEventsResponse.events:type_name -> webhookgateway.v1.Event
+	21, // 28: webhookgateway.v1.GetEventRequest.view:type_name -> webhookgateway.v1.EventView
+	22, // 29: webhookgateway.v1.GetEventResponse.event:type_name -> webhookgateway.v1.Event
+	18, // 30: webhookgateway.v1.GetLogInfoResponse.earliest_time:type_name -> google.protobuf.Timestamp
+	18, // 31: webhookgateway.v1.GetLogInfoResponse.head_time:type_name -> google.protobuf.Timestamp
+	18, // 32: webhookgateway.v1.GetLogInfoResponse.server_time:type_name -> google.protobuf.Timestamp
+	2,  // 33: webhookgateway.v1.EventService.Subscribe:input_type -> webhookgateway.v1.SubscribeRequest
+	11, // 34: webhookgateway.v1.EventService.ListEvents:input_type -> webhookgateway.v1.ListEventsRequest
+	13, // 35: webhookgateway.v1.EventService.GetEvent:input_type -> webhookgateway.v1.GetEventRequest
+	15, // 36: webhookgateway.v1.EventService.GetLogInfo:input_type -> webhookgateway.v1.GetLogInfoRequest
+	3,  // 37: webhookgateway.v1.EventService.Subscribe:output_type -> webhookgateway.v1.SubscribeResponse
+	12, // 38: webhookgateway.v1.EventService.ListEvents:output_type -> webhookgateway.v1.ListEventsResponse
+	14, // 39: webhookgateway.v1.EventService.GetEvent:output_type -> webhookgateway.v1.GetEventResponse
+	16, // 40: webhookgateway.v1.EventService.GetLogInfo:output_type -> webhookgateway.v1.GetLogInfoResponse
+	37, // [37:41] is the sub-list for method output_type
+	33, // [33:37] is the sub-list for method input_type
 	33, // [33:33] is the sub-list for extension type_name
 	33, // [33:33] is the sub-list for extension extendee
 	0,  // [0:33] is the sub-list for field type_name
@@ -1756,7 +1718,6 @@ func file_webhookgateway_v1_event_service_proto_init() {
 		return
 	}
 	file_webhookgateway_v1_event_proto_init()
-	file_webhookgateway_v1_subscription_proto_init()
 	file_webhookgateway_v1_event_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubscribeRequest_StartCursor)(nil),
 		(*SubscribeRequest_StartTime)(nil),
@@ -1780,7 +1741,7 @@ func file_webhookgateway_v1_event_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhookgateway_v1_event_service_proto_rawDesc), len(file_webhookgateway_v1_event_service_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      2,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,

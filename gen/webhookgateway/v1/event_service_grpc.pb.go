@@ -21,23 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EventService_Subscribe_FullMethodName           = "/webhookgateway.v1.EventService/Subscribe"
-	EventService_ListEvents_FullMethodName          = "/webhookgateway.v1.EventService/ListEvents"
-	EventService_GetEvent_FullMethodName            = "/webhookgateway.v1.EventService/GetEvent"
-	EventService_GetLogInfo_FullMethodName          = "/webhookgateway.v1.EventService/GetLogInfo"
-	EventService_CreateSubscription_FullMethodName  = "/webhookgateway.v1.EventService/CreateSubscription"
-	EventService_GetSubscription_FullMethodName     = "/webhookgateway.v1.EventService/GetSubscription"
-	EventService_ListSubscriptions_FullMethodName   = "/webhookgateway.v1.EventService/ListSubscriptions"
-	EventService_UpdateSubscription_FullMethodName  = "/webhookgateway.v1.EventService/UpdateSubscription"
-	EventService_DeleteSubscription_FullMethodName  = "/webhookgateway.v1.EventService/DeleteSubscription"
-	EventService_SeekSubscription_FullMethodName    = "/webhookgateway.v1.EventService/SeekSubscription"
-	EventService_Acknowledge_FullMethodName         = "/webhookgateway.v1.EventService/Acknowledge"
-	EventService_Reject_FullMethodName              = "/webhookgateway.v1.EventService/Reject"
-	EventService_ExtendDeadline_FullMethodName      = "/webhookgateway.v1.EventService/ExtendDeadline"
-	EventService_CommitCursor_FullMethodName        = "/webhookgateway.v1.EventService/CommitCursor"
-	EventService_ListParkedEvents_FullMethodName    = "/webhookgateway.v1.EventService/ListParkedEvents"
-	EventService_ReplayParkedEvents_FullMethodName  = "/webhookgateway.v1.EventService/ReplayParkedEvents"
-	EventService_DiscardParkedEvents_FullMethodName = "/webhookgateway.v1.EventService/DiscardParkedEvents"
+	EventService_Subscribe_FullMethodName  = "/webhookgateway.v1.EventService/Subscribe"
+	EventService_ListEvents_FullMethodName = "/webhookgateway.v1.EventService/ListEvents"
+	EventService_GetEvent_FullMethodName   = "/webhookgateway.v1.EventService/GetEvent"
+	EventService_GetLogInfo_FullMethodName = "/webhookgateway.v1.EventService/GetLogInfo"
 )
 
 // EventServiceClient is the client API for EventService service.
@@ -50,6 +37,8 @@ const (
 //
 // Every error status carries a google.rpc.ErrorInfo whose reason is one of
 // ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo.
+// UNAUTHENTICATED and PERMISSION_DENIED are reserved for access control, which
+// does not exist yet.
 type EventServiceClient interface {
 	// Subscribe streams the events that match the filters, in log order, each once
 	// per stream, from the requested start until the stream is cancelled or
@@ -63,10 +52,11 @@ type EventServiceClient interface {
 	// with UNAVAILABLE.
 	//
 	// Errors: INVALID_ARGUMENT a field or the cursor is malformed;
-	// FAILED_PRECONDITION the cursor is of another log; OUT_OF_RANGE events after
-	// the cursor are no longer retained and `on_expired` is FAIL;
-	// RESOURCE_EXHAUSTED too many streams; PERMISSION_DENIED outside the grant;
-	// UNAVAILABLE the gateway is starting, draining, or cannot read its log.
+	// FAILED_PRECONDITION the cursor is of another log, or of a part of its history
+	// that was lost; OUT_OF_RANGE events after the cursor are no longer retained and
+	// `on_expired` is FAIL; DATA_LOSS an event is damaged and `on_expired` is FAIL;
+	// RESOURCE_EXHAUSTED too many streams; UNAVAILABLE the gateway is starting,
+	// draining, or cannot read its log.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// ListEvents returns a page of the events that match the filters. A page may
 	// be shorter than asked for, even empty, while `next_page_token` is set: a
@@ -74,93 +64,20 @@ type EventServiceClient interface {
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; OUT_OF_RANGE
 	// the oldest event comes first and events that the next page begins with were
-	// removed since the previous one; PERMISSION_DENIED outside the grant;
-	// UNAVAILABLE as for Subscribe.
+	// removed since the previous one; DATA_LOSS an event is damaged: list the events
+	// on each side of it; UNAVAILABLE as for Subscribe.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
-	// GetEvent returns one event.
+	// GetEvent returns one event, whatever the verdict of its verification.
 	//
 	// Errors: INVALID_ARGUMENT the id is malformed; NOT_FOUND there is no such
-	// event or it is no longer retained; PERMISSION_DENIED outside the grant;
-	// UNAVAILABLE as for Subscribe.
+	// event or it is no longer retained; FAILED_PRECONDITION the id is of a part of
+	// the history that was lost; DATA_LOSS the event is damaged; UNAVAILABLE as for
+	// Subscribe.
 	GetEvent(ctx context.Context, in *GetEventRequest, opts ...grpc.CallOption) (*GetEventResponse, error)
 	// GetLogInfo returns where the log begins and ends.
 	//
 	// Errors: UNAVAILABLE as for Subscribe.
 	GetLogInfo(ctx context.Context, in *GetLogInfoRequest, opts ...grpc.CallOption) (*GetLogInfoResponse, error)
-	// CreateSubscription creates a subscription. Creating one that exists with the
-	// same filters and settings returns it as it is.
-	//
-	// Errors: INVALID_ARGUMENT a field is not valid; ALREADY_EXISTS it exists with
-	// other filters or settings, which the error names; otherwise as for Subscribe.
-	CreateSubscription(ctx context.Context, in *CreateSubscriptionRequest, opts ...grpc.CallOption) (*CreateSubscriptionResponse, error)
-	// GetSubscription returns a subscription and where it stands.
-	//
-	// Errors: NOT_FOUND there is no such subscription; UNAVAILABLE as for
-	// Subscribe.
-	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*GetSubscriptionResponse, error)
-	// ListSubscriptions returns a page of subscriptions, by name.
-	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed; UNAVAILABLE
-	// as for Subscribe.
-	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
-	// UpdateSubscription replaces the filters and settings of a subscription. Its
-	// position, its parked events and its streams stay. What workers hold is fenced
-	// if the ordering changes, and stays theirs otherwise.
-	//
-	// Errors: INVALID_ARGUMENT a field is not valid; NOT_FOUND there is no such
-	// subscription; UNAVAILABLE as for Subscribe.
-	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*UpdateSubscriptionResponse, error)
-	// DeleteSubscription removes a subscription with its position and its parked
-	// events, for good. Its streams end with NOT_FOUND.
-	//
-	// Errors: NOT_FOUND there is no such subscription; UNAVAILABLE as for
-	// Subscribe.
-	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*DeleteSubscriptionResponse, error)
-	// SeekSubscription moves a subscription: it delivers everything after the new
-	// place, whatever was acknowledged there before, and nothing before it. What
-	// workers hold is fenced. Parked events stay.
-	//
-	// Errors: INVALID_ARGUMENT a field or the cursor is malformed; NOT_FOUND there
-	// is no such subscription; FAILED_PRECONDITION the cursor is of another log;
-	// OUT_OF_RANGE events after the cursor are no longer retained; UNAVAILABLE as
-	// for Subscribe.
-	SeekSubscription(ctx context.Context, in *SeekSubscriptionRequest, opts ...grpc.CallOption) (*SeekSubscriptionResponse, error)
-	// Acknowledge settles events that a worker has dealt with. A result of
-	// TOKEN_RESULT_OK is durable: the event is never delivered again.
-	//
-	// Errors: INVALID_ARGUMENT too many tokens; UNAVAILABLE as for Subscribe: the
-	// tokens may or may not have been acknowledged, try again.
-	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
-	// Reject gives events back: to be delivered again, parked, or skipped.
-	//
-	// Errors: as for Acknowledge, and INVALID_ARGUMENT a field is not valid.
-	Reject(ctx context.Context, in *RejectRequest, opts ...grpc.CallOption) (*RejectResponse, error)
-	// ExtendDeadline gives a worker more time. It is not durable: after a restart
-	// of the gateway every event that was not acknowledged is delivered again.
-	//
-	// Errors: INVALID_ARGUMENT a field is not valid.
-	ExtendDeadline(ctx context.Context, in *ExtendDeadlineRequest, opts ...grpc.CallOption) (*ExtendDeadlineResponse, error)
-	// CommitCursor settles every event up to a cursor, for the single reader of a
-	// subscription with ORDERING_STRICT.
-	//
-	// Errors: INVALID_ARGUMENT a field or the cursor is malformed; NOT_FOUND there
-	// is no such subscription; FAILED_PRECONDITION the subscription is not strictly
-	// ordered, or the cursor is of another log; UNAVAILABLE as for Acknowledge.
-	CommitCursor(ctx context.Context, in *CommitCursorRequest, opts ...grpc.CallOption) (*CommitCursorResponse, error)
-	// ListParkedEvents returns a page of the parked events of a subscription.
-	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed; NOT_FOUND
-	// there is no such subscription; UNAVAILABLE as for Subscribe.
-	ListParkedEvents(ctx context.Context, in *ListParkedEventsRequest, opts ...grpc.CallOption) (*ListParkedEventsResponse, error)
-	// ReplayParkedEvents delivers parked events again, before newer ones.
-	//
-	// Errors: INVALID_ARGUMENT a field or an id is malformed; NOT_FOUND there is no
-	// such subscription; UNAVAILABLE as for Subscribe.
-	ReplayParkedEvents(ctx context.Context, in *ReplayParkedEventsRequest, opts ...grpc.CallOption) (*ReplayParkedEventsResponse, error)
-	// DiscardParkedEvents settles parked events, for good.
-	//
-	// Errors: as for ReplayParkedEvents.
-	DiscardParkedEvents(ctx context.Context, in *DiscardParkedEventsRequest, opts ...grpc.CallOption) (*DiscardParkedEventsResponse, error)
 }
 
 type eventServiceClient struct {
@@ -220,136 +137,6 @@ func (c *eventServiceClient) GetLogInfo(ctx context.Context, in *GetLogInfoReque
 	return out, nil
 }
 
-func (c *eventServiceClient) CreateSubscription(ctx context.Context, in *CreateSubscriptionRequest, opts ...grpc.CallOption) (*CreateSubscriptionResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(CreateSubscriptionResponse)
-	err := c.cc.Invoke(ctx, EventService_CreateSubscription_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*GetSubscriptionResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(GetSubscriptionResponse)
-	err := c.cc.Invoke(ctx, EventService_GetSubscription_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListSubscriptionsResponse)
-	err := c.cc.Invoke(ctx, EventService_ListSubscriptions_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*UpdateSubscriptionResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(UpdateSubscriptionResponse)
-	err := c.cc.Invoke(ctx, EventService_UpdateSubscription_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*DeleteSubscriptionResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(DeleteSubscriptionResponse)
-	err := c.cc.Invoke(ctx, EventService_DeleteSubscription_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) SeekSubscription(ctx context.Context, in *SeekSubscriptionRequest, opts ...grpc.CallOption) (*SeekSubscriptionResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(SeekSubscriptionResponse)
-	err := c.cc.Invoke(ctx, EventService_SeekSubscription_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(AcknowledgeResponse)
-	err := c.cc.Invoke(ctx, EventService_Acknowledge_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) Reject(ctx context.Context, in *RejectRequest, opts ...grpc.CallOption) (*RejectResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(RejectResponse)
-	err := c.cc.Invoke(ctx, EventService_Reject_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) ExtendDeadline(ctx context.Context, in *ExtendDeadlineRequest, opts ...grpc.CallOption) (*ExtendDeadlineResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ExtendDeadlineResponse)
-	err := c.cc.Invoke(ctx, EventService_ExtendDeadline_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) CommitCursor(ctx context.Context, in *CommitCursorRequest, opts ...grpc.CallOption) (*CommitCursorResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(CommitCursorResponse)
-	err := c.cc.Invoke(ctx, EventService_CommitCursor_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) ListParkedEvents(ctx context.Context, in *ListParkedEventsRequest, opts ...grpc.CallOption) (*ListParkedEventsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListParkedEventsResponse)
-	err := c.cc.Invoke(ctx, EventService_ListParkedEvents_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) ReplayParkedEvents(ctx context.Context, in *ReplayParkedEventsRequest, opts ...grpc.CallOption) (*ReplayParkedEventsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ReplayParkedEventsResponse)
-	err := c.cc.Invoke(ctx, EventService_ReplayParkedEvents_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *eventServiceClient) DiscardParkedEvents(ctx context.Context, in *DiscardParkedEventsRequest, opts ...grpc.CallOption) (*DiscardParkedEventsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(DiscardParkedEventsResponse)
-	err := c.cc.Invoke(ctx, EventService_DiscardParkedEvents_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // EventServiceServer is the server API for EventService service.
 // All implementations must embed UnimplementedEventServiceServer
 // for forward compatibility.
@@ -360,6 +147,8 @@ func (c *eventServiceClient) DiscardParkedEvents(ctx context.Context, in *Discar
 //
 // Every error status carries a google.rpc.ErrorInfo whose reason is one of
 // ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo.
+// UNAUTHENTICATED and PERMISSION_DENIED are reserved for access control, which
+// does not exist yet.
 type EventServiceServer interface {
 	// Subscribe streams the events that match the filters, in log order, each once
 	// per stream, from the requested start until the stream is cancelled or
@@ -373,10 +162,11 @@ type EventServiceServer interface {
 	// with UNAVAILABLE.
 	//
 	// Errors: INVALID_ARGUMENT a field or the cursor is malformed;
-	// FAILED_PRECONDITION the cursor is of another log; OUT_OF_RANGE events after
-	// the cursor are no longer retained and `on_expired` is FAIL;
-	// RESOURCE_EXHAUSTED too many streams; PERMISSION_DENIED outside the grant;
-	// UNAVAILABLE the gateway is starting, draining, or cannot read its log.
+	// FAILED_PRECONDITION the cursor is of another log, or of a part of its history
+	// that was lost; OUT_OF_RANGE events after the cursor are no longer retained and
+	// `on_expired` is FAIL; DATA_LOSS an event is damaged and `on_expired` is FAIL;
+	// RESOURCE_EXHAUSTED too many streams; UNAVAILABLE the gateway is starting,
+	// draining, or cannot read its log.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// ListEvents returns a page of the events that match the filters. A page may
 	// be shorter than asked for, even empty, while `next_page_token` is set: a
@@ -384,93 +174,20 @@ type EventServiceServer interface {
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; OUT_OF_RANGE
 	// the oldest event comes first and events that the next page begins with were
-	// removed since the previous one; PERMISSION_DENIED outside the grant;
-	// UNAVAILABLE as for Subscribe.
+	// removed since the previous one; DATA_LOSS an event is damaged: list the events
+	// on each side of it; UNAVAILABLE as for Subscribe.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
-	// GetEvent returns one event.
+	// GetEvent returns one event, whatever the verdict of its verification.
 	//
 	// Errors: INVALID_ARGUMENT the id is malformed; NOT_FOUND there is no such
-	// event or it is no longer retained; PERMISSION_DENIED outside the grant;
-	// UNAVAILABLE as for Subscribe.
+	// event or it is no longer retained; FAILED_PRECONDITION the id is of a part of
+	// the history that was lost; DATA_LOSS the event is damaged; UNAVAILABLE as for
+	// Subscribe.
 	GetEvent(context.Context, *GetEventRequest) (*GetEventResponse, error)
 	// GetLogInfo returns where the log begins and ends.
 	//
 	// Errors: UNAVAILABLE as for Subscribe.
 	GetLogInfo(context.Context, *GetLogInfoRequest) (*GetLogInfoResponse, error)
-	// CreateSubscription creates a subscription. Creating one that exists with the
-	// same filters and settings returns it as it is.
-	//
-	// Errors: INVALID_ARGUMENT a field is not valid; ALREADY_EXISTS it exists with
-	// other filters or settings, which the error names; otherwise as for Subscribe.
-	CreateSubscription(context.Context, *CreateSubscriptionRequest) (*CreateSubscriptionResponse, error)
-	// GetSubscription returns a subscription and where it stands.
-	//
-	// Errors: NOT_FOUND there is no such subscription; UNAVAILABLE as for
-	// Subscribe.
-	GetSubscription(context.Context, *GetSubscriptionRequest) (*GetSubscriptionResponse, error)
-	// ListSubscriptions returns a page of subscriptions, by name.
-	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed; UNAVAILABLE
-	// as for Subscribe.
-	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
-	// UpdateSubscription replaces the filters and settings of a subscription. Its
-	// position, its parked events and its streams stay. What workers hold is fenced
-	// if the ordering changes, and stays theirs otherwise.
-	//
-	// Errors: INVALID_ARGUMENT a field is not valid; NOT_FOUND there is no such
-	// subscription; UNAVAILABLE as for Subscribe.
-	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*UpdateSubscriptionResponse, error)
-	// DeleteSubscription removes a subscription with its position and its parked
-	// events, for good. Its streams end with NOT_FOUND.
-	//
-	// Errors: NOT_FOUND there is no such subscription; UNAVAILABLE as for
-	// Subscribe.
-	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*DeleteSubscriptionResponse, error)
-	// SeekSubscription moves a subscription: it delivers everything after the new
-	// place, whatever was acknowledged there before, and nothing before it. What
-	// workers hold is fenced. Parked events stay.
-	//
-	// Errors: INVALID_ARGUMENT a field or the cursor is malformed; NOT_FOUND there
-	// is no such subscription; FAILED_PRECONDITION the cursor is of another log;
-	// OUT_OF_RANGE events after the cursor are no longer retained; UNAVAILABLE as
-	// for Subscribe.
-	SeekSubscription(context.Context, *SeekSubscriptionRequest) (*SeekSubscriptionResponse, error)
-	// Acknowledge settles events that a worker has dealt with. A result of
-	// TOKEN_RESULT_OK is durable: the event is never delivered again.
-	//
-	// Errors: INVALID_ARGUMENT too many tokens; UNAVAILABLE as for Subscribe: the
-	// tokens may or may not have been acknowledged, try again.
-	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
-	// Reject gives events back: to be delivered again, parked, or skipped.
-	//
-	// Errors: as for Acknowledge, and INVALID_ARGUMENT a field is not valid.
-	Reject(context.Context, *RejectRequest) (*RejectResponse, error)
-	// ExtendDeadline gives a worker more time. It is not durable: after a restart
-	// of the gateway every event that was not acknowledged is delivered again.
-	//
-	// Errors: INVALID_ARGUMENT a field is not valid.
-	ExtendDeadline(context.Context, *ExtendDeadlineRequest) (*ExtendDeadlineResponse, error)
-	// CommitCursor settles every event up to a cursor, for the single reader of a
-	// subscription with ORDERING_STRICT.
-	//
-	// Errors: INVALID_ARGUMENT a field or the cursor is malformed; NOT_FOUND there
-	// is no such subscription; FAILED_PRECONDITION the subscription is not strictly
-	// ordered, or the cursor is of another log; UNAVAILABLE as for Acknowledge.
-	CommitCursor(context.Context, *CommitCursorRequest) (*CommitCursorResponse, error)
-	// ListParkedEvents returns a page of the parked events of a subscription.
-	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed; NOT_FOUND
-	// there is no such subscription; UNAVAILABLE as for Subscribe.
-	ListParkedEvents(context.Context, *ListParkedEventsRequest) (*ListParkedEventsResponse, error)
-	// ReplayParkedEvents delivers parked events again, before newer ones.
-	//
-	// Errors: INVALID_ARGUMENT a field or an id is malformed; NOT_FOUND there is no
-	// such subscription; UNAVAILABLE as for Subscribe.
-	ReplayParkedEvents(context.Context, *ReplayParkedEventsRequest) (*ReplayParkedEventsResponse, error)
-	// DiscardParkedEvents settles parked events, for good.
-	//
-	// Errors: as for ReplayParkedEvents.
-	DiscardParkedEvents(context.Context, *DiscardParkedEventsRequest) (*DiscardParkedEventsResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
 }
 
@@ -492,45 +209,6 @@ func (UnimplementedEventServiceServer) GetEvent(context.Context, *GetEventReques
 }
 func (UnimplementedEventServiceServer) GetLogInfo(context.Context, *GetLogInfoRequest) (*GetLogInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetLogInfo not implemented")
-}
-func (UnimplementedEventServiceServer) CreateSubscription(context.Context, *CreateSubscriptionRequest) (*CreateSubscriptionResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method CreateSubscription not implemented")
-}
-func (UnimplementedEventServiceServer) GetSubscription(context.Context, *GetSubscriptionRequest) (*GetSubscriptionResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method GetSubscription not implemented")
-}
-func (UnimplementedEventServiceServer) ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListSubscriptions not implemented")
-}
-func (UnimplementedEventServiceServer) UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*UpdateSubscriptionResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method UpdateSubscription not implemented")
-}
-func (UnimplementedEventServiceServer) DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*DeleteSubscriptionResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method DeleteSubscription not implemented")
-}
-func (UnimplementedEventServiceServer) SeekSubscription(context.Context, *SeekSubscriptionRequest) (*SeekSubscriptionResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method SeekSubscription not implemented")
-}
-func (UnimplementedEventServiceServer) Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Acknowledge not implemented")
-}
-func (UnimplementedEventServiceServer) Reject(context.Context, *RejectRequest) (*RejectResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Reject not implemented")
-}
-func (UnimplementedEventServiceServer) ExtendDeadline(context.Context, *ExtendDeadlineRequest) (*ExtendDeadlineResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ExtendDeadline not implemented")
-}
-func (UnimplementedEventServiceServer) CommitCursor(context.Context, *CommitCursorRequest) (*CommitCursorResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method CommitCursor not implemented")
-}
-func (UnimplementedEventServiceServer) ListParkedEvents(context.Context, *ListParkedEventsRequest) (*ListParkedEventsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListParkedEvents not implemented")
-}
-func (UnimplementedEventServiceServer) ReplayParkedEvents(context.Context, *ReplayParkedEventsRequest) (*ReplayParkedEventsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ReplayParkedEvents not implemented")
-}
-func (UnimplementedEventServiceServer) DiscardParkedEvents(context.Context, *DiscardParkedEventsRequest) (*DiscardParkedEventsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method DiscardParkedEvents not implemented")
 }
 func (UnimplementedEventServiceServer) mustEmbedUnimplementedEventServiceServer() {}
 func (UnimplementedEventServiceServer) testEmbeddedByValue()                      {}
@@ -618,240 +296,6 @@ func _EventService_GetLogInfo_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
-func _EventService_CreateSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CreateSubscriptionRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).CreateSubscription(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_CreateSubscription_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).CreateSubscription(ctx, req.(*CreateSubscriptionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_GetSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(GetSubscriptionRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).GetSubscription(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_GetSubscription_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).GetSubscription(ctx, req.(*GetSubscriptionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_ListSubscriptions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListSubscriptionsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).ListSubscriptions(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_ListSubscriptions_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).ListSubscriptions(ctx, req.(*ListSubscriptionsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_UpdateSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(UpdateSubscriptionRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).UpdateSubscription(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_UpdateSubscription_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).UpdateSubscription(ctx, req.(*UpdateSubscriptionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_DeleteSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(DeleteSubscriptionRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).DeleteSubscription(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_DeleteSubscription_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).DeleteSubscription(ctx, req.(*DeleteSubscriptionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_SeekSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(SeekSubscriptionRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).SeekSubscription(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_SeekSubscription_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).SeekSubscription(ctx, req.(*SeekSubscriptionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_Acknowledge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(AcknowledgeRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).Acknowledge(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_Acknowledge_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).Acknowledge(ctx, req.(*AcknowledgeRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_Reject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(RejectRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).Reject(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_Reject_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).Reject(ctx, req.(*RejectRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_ExtendDeadline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ExtendDeadlineRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).ExtendDeadline(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_ExtendDeadline_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).ExtendDeadline(ctx, req.(*ExtendDeadlineRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_CommitCursor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CommitCursorRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).CommitCursor(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_CommitCursor_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).CommitCursor(ctx, req.(*CommitCursorRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_ListParkedEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListParkedEventsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).ListParkedEvents(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_ListParkedEvents_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).ListParkedEvents(ctx, req.(*ListParkedEventsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_ReplayParkedEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ReplayParkedEventsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).ReplayParkedEvents(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_ReplayParkedEvents_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).ReplayParkedEvents(ctx, req.(*ReplayParkedEventsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EventService_DiscardParkedEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(DiscardParkedEventsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EventServiceServer).DiscardParkedEvents(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EventService_DiscardParkedEvents_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EventServiceServer).DiscardParkedEvents(ctx, req.(*DiscardParkedEventsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 // EventService_ServiceDesc is the grpc.ServiceDesc for EventService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -870,58 +314,6 @@ var EventService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetLogInfo",
 			Handler:    _EventService_GetLogInfo_Handler,
-		},
-		{
-			MethodName: "CreateSubscription",
-			Handler:    _EventService_CreateSubscription_Handler,
-		},
-		{
-			MethodName: "GetSubscription",
-			Handler:    _EventService_GetSubscription_Handler,
-		},
-		{
-			MethodName: "ListSubscriptions",
-			Handler:    _EventService_ListSubscriptions_Handler,
-		},
-		{
-			MethodName: "UpdateSubscription",
-			Handler:    _EventService_UpdateSubscription_Handler,
-		},
-		{
-			MethodName: "DeleteSubscription",
-			Handler:    _EventService_DeleteSubscription_Handler,
-		},
-		{
-			MethodName: "SeekSubscription",
-			Handler:    _EventService_SeekSubscription_Handler,
-		},
-		{
-			MethodName: "Acknowledge",
-			Handler:    _EventService_Acknowledge_Handler,
-		},
-		{
-			MethodName: "Reject",
-			Handler:    _EventService_Reject_Handler,
-		},
-		{
-			MethodName: "ExtendDeadline",
-			Handler:    _EventService_ExtendDeadline_Handler,
-		},
-		{
-			MethodName: "CommitCursor",
-			Handler:    _EventService_CommitCursor_Handler,
-		},
-		{
-			MethodName: "ListParkedEvents",
-			Handler:    _EventService_ListParkedEvents_Handler,
-		},
-		{
-			MethodName: "ReplayParkedEvents",
-			Handler:    _EventService_ReplayParkedEvents_Handler,
-		},
-		{
-			MethodName: "DiscardParkedEvents",
-			Handler:    _EventService_DiscardParkedEvents_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -33,12 +33,14 @@ const (
 	Ordering_ORDERING_UNSPECIFIED Ordering = 0
 	// No event waits for another.
 	Ordering_ORDERING_NONE Ordering = 1
-	// An event waits until the earlier events of the same customer (Finicity) or
-	// user (Vezgo) of its client are settled, or are held by the same stream.
-	// Events without one do not wait.
-	Ordering_ORDERING_BY_CUSTOMER Ordering = 2
-	// Every event waits until all earlier ones are settled, or are held by the same
-	// stream: one stream at a time is served.
+	// An event waits until the earlier events of the same subject of its client are
+	// settled or parked, or are held by the same stream. Events without a subject do
+	// not wait.
+	Ordering_ORDERING_BY_SUBJECT Ordering = 2
+	// Every event waits until all earlier ones are settled or parked, or are held by
+	// the same stream: one stream at a time is served. NOTE: parking an event lets
+	// the later ones pass it. Who cannot accept that sets `max_attempts` to -1 and
+	// does not park.
 	Ordering_ORDERING_STRICT Ordering = 3
 )
 
@@ -47,13 +49,13 @@ var (
 	Ordering_name = map[int32]string{
 		0: "ORDERING_UNSPECIFIED",
 		1: "ORDERING_NONE",
-		2: "ORDERING_BY_CUSTOMER",
+		2: "ORDERING_BY_SUBJECT",
 		3: "ORDERING_STRICT",
 	}
 	Ordering_value = map[string]int32{
 		"ORDERING_UNSPECIFIED": 0,
 		"ORDERING_NONE":        1,
-		"ORDERING_BY_CUSTOMER": 2,
+		"ORDERING_BY_SUBJECT":  2,
 		"ORDERING_STRICT":      3,
 	}
 )
@@ -85,133 +87,13 @@ func (Ordering) EnumDescriptor() ([]byte, []int) {
 	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{0}
 }
 
-// TokenResult is the answer for one ack token.
-type TokenResult int32
-
-const (
-	// Never sent by the gateway.
-	TokenResult_TOKEN_RESULT_UNSPECIFIED TokenResult = 0
-	// Done, and durable.
-	TokenResult_TOKEN_RESULT_OK TokenResult = 1
-	// The deadline has passed; the event will be delivered again. Nothing was done.
-	TokenResult_TOKEN_RESULT_EXPIRED TokenResult = 2
-	// The event was delivered again, or the subscription was moved, since. Nothing
-	// was done.
-	TokenResult_TOKEN_RESULT_FENCED TokenResult = 3
-	// The token is not one that a gateway gave out, its subscription is gone, or
-	// the event is settled already. Nothing was done.
-	TokenResult_TOKEN_RESULT_UNKNOWN TokenResult = 4
-)
-
-// Enum value maps for TokenResult.
-var (
-	TokenResult_name = map[int32]string{
-		0: "TOKEN_RESULT_UNSPECIFIED",
-		1: "TOKEN_RESULT_OK",
-		2: "TOKEN_RESULT_EXPIRED",
-		3: "TOKEN_RESULT_FENCED",
-		4: "TOKEN_RESULT_UNKNOWN",
-	}
-	TokenResult_value = map[string]int32{
-		"TOKEN_RESULT_UNSPECIFIED": 0,
-		"TOKEN_RESULT_OK":          1,
-		"TOKEN_RESULT_EXPIRED":     2,
-		"TOKEN_RESULT_FENCED":      3,
-		"TOKEN_RESULT_UNKNOWN":     4,
-	}
-)
-
-func (x TokenResult) Enum() *TokenResult {
-	p := new(TokenResult)
-	*p = x
-	return p
-}
-
-func (x TokenResult) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (TokenResult) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_subscription_proto_enumTypes[1].Descriptor()
-}
-
-func (TokenResult) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_subscription_proto_enumTypes[1]
-}
-
-func (x TokenResult) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use TokenResult.Descriptor instead.
-func (TokenResult) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{1}
-}
-
-// RejectAction says what becomes of a rejected event.
-type RejectAction int32
-
-const (
-	// Refused in a request.
-	RejectAction_REJECT_ACTION_UNSPECIFIED RejectAction = 0
-	// It is delivered again, up to max_attempts.
-	RejectAction_REJECT_ACTION_RETRY RejectAction = 1
-	// It is parked at once.
-	RejectAction_REJECT_ACTION_PARK RejectAction = 2
-	// It is settled, as if acknowledged.
-	RejectAction_REJECT_ACTION_SKIP RejectAction = 3
-)
-
-// Enum value maps for RejectAction.
-var (
-	RejectAction_name = map[int32]string{
-		0: "REJECT_ACTION_UNSPECIFIED",
-		1: "REJECT_ACTION_RETRY",
-		2: "REJECT_ACTION_PARK",
-		3: "REJECT_ACTION_SKIP",
-	}
-	RejectAction_value = map[string]int32{
-		"REJECT_ACTION_UNSPECIFIED": 0,
-		"REJECT_ACTION_RETRY":       1,
-		"REJECT_ACTION_PARK":        2,
-		"REJECT_ACTION_SKIP":        3,
-	}
-)
-
-func (x RejectAction) Enum() *RejectAction {
-	p := new(RejectAction)
-	*p = x
-	return p
-}
-
-func (x RejectAction) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (RejectAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_subscription_proto_enumTypes[2].Descriptor()
-}
-
-func (RejectAction) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_subscription_proto_enumTypes[2]
-}
-
-func (x RejectAction) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use RejectAction.Descriptor instead.
-func (RejectAction) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{2}
-}
-
 // ParkReason says why an event is parked.
 type ParkReason int32
 
 const (
 	// Never sent by the gateway.
 	ParkReason_PARK_REASON_UNSPECIFIED ParkReason = 0
-	// It was delivered max_attempts times.
+	// `max_attempts` attempts failed.
 	ParkReason_PARK_REASON_MAX_ATTEMPTS ParkReason = 1
 	// A worker rejected it with REJECT_ACTION_PARK.
 	ParkReason_PARK_REASON_REJECTED ParkReason = 2
@@ -242,11 +124,11 @@ func (x ParkReason) String() string {
 }
 
 func (ParkReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_webhookgateway_v1_subscription_proto_enumTypes[3].Descriptor()
+	return file_webhookgateway_v1_subscription_proto_enumTypes[1].Descriptor()
 }
 
 func (ParkReason) Type() protoreflect.EnumType {
-	return &file_webhookgateway_v1_subscription_proto_enumTypes[3]
+	return &file_webhookgateway_v1_subscription_proto_enumTypes[1]
 }
 
 func (x ParkReason) Number() protoreflect.EnumNumber {
@@ -255,10 +137,10 @@ func (x ParkReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ParkReason.Descriptor instead.
 func (ParkReason) EnumDescriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{3}
+	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{1}
 }
 
-// Subscription is a durable position in the log that any number of streams
+// Subscription is a durable position in the log that any number of workers
 // share. Each matching event is delivered to one of them, until a worker
 // acknowledges it.
 type Subscription struct {
@@ -267,15 +149,18 @@ type Subscription struct {
 	// with a letter.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The events that are delivered: those that match any of the filters. No
-	// filter matches every event. At most 64. A changed filter applies to events
-	// that were not yet delivered.
+	// filter matches every event that did not fail verification. At most 64. A
+	// changed filter applies to events that were not yet delivered.
 	Filters []*EventFilter `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
 	// How the subscription delivers.
 	Settings *SubscriptionSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
 	// Where it stands. Set by the gateway.
 	Status *SubscriptionStatus `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
 	// When it was created. Set by the gateway.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Where it started, as it was asked for at its creation. Not set: after the
+	// newest event of the log. Seek moves a subscription and leaves this as it is.
+	Start         *SubscriptionStart `protobuf:"bytes,6,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -345,32 +230,46 @@ func (x *Subscription) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Subscription) GetStart() *SubscriptionStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
 // SubscriptionSettings says how a subscription delivers. What is not set has the
 // default.
 type SubscriptionSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long a worker has to acknowledge an event before it is delivered again:
-	// 1 s to 1 h. Default 30 s.
+	// How long a worker has to acknowledge an event, from when it is sent: 1 s to 1
+	// h. Then the event is delivered again. Default 30 s.
 	AckDeadline *durationpb.Duration `protobuf:"bytes,1,opt,name=ack_deadline,json=ackDeadline,proto3" json:"ack_deadline,omitempty"`
-	// After how many deliveries an event that was not acknowledged is parked: 1 to
-	// 1,000. Default 10.
+	// After how many failed attempts an event is parked: 1 to 1,000, or -1 for
+	// never. Default 10. What counts is said at ConsumeRequest.
 	MaxAttempts int32 `protobuf:"varint,2,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// The delay before the second delivery; it doubles with each further one: 0 to
-	// 1 h. Default 1 s. Does not apply to a worker that disconnected.
+	// The delay before the second attempt; it doubles with each further one: 0 to
+	// 1 h. Default 1 s.
 	MinBackoff *durationpb.Duration `protobuf:"bytes,3,opt,name=min_backoff,json=minBackoff,proto3" json:"min_backoff,omitempty"`
-	// The longest delay before a further delivery: min_backoff to 24 h. Default 10
+	// The longest delay before a further attempt: min_backoff to 24 h. Default 10
 	// min.
 	MaxBackoff *durationpb.Duration `protobuf:"bytes,4,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
-	// The most events a stream holds unacknowledged: 1 to 100,000. Default 1,000.
-	// This is the credit by which streams share the subscription fairly.
+	// The most events a stream holds unacknowledged: 1 to 100,000. Default 1,000. A
+	// stream begins with 16 and is given more as it settles them in good time.
 	MaxInFlightPerStream int32 `protobuf:"varint,5,opt,name=max_in_flight_per_stream,json=maxInFlightPerStream,proto3" json:"max_in_flight_per_stream,omitempty"`
 	// The most events all streams together hold unacknowledged: 1 to 1,000,000.
 	// Default 10,000.
 	MaxInFlight int32 `protobuf:"varint,6,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Which events wait for which. Default ORDERING_NONE.
-	Ordering      Ordering `protobuf:"varint,7,opt,name=ordering,proto3,enum=webhookgateway.v1.Ordering" json:"ordering,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ordering Ordering `protobuf:"varint,7,opt,name=ordering,proto3,enum=webhookgateway.v1.Ordering" json:"ordering,omitempty"`
+	// The most events that wait for another attempt: 1 to 1,000,000. Default
+	// 100,000. When it is reached, Reject with REJECT_ACTION_RETRY is refused, and
+	// nothing is delivered for the first time until some are settled or parked.
+	MaxWaiting int32 `protobuf:"varint,8,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
+	// How long a parked event is kept: 1 h to 3,650 d. Then it is removed, which is
+	// logged and counted. Default 90 d.
+	ParkedRetention *durationpb.Duration `protobuf:"bytes,9,opt,name=parked_retention,json=parkedRetention,proto3" json:"parked_retention,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SubscriptionSettings) Reset() {
@@ -452,12 +351,26 @@ func (x *SubscriptionSettings) GetOrdering() Ordering {
 	return Ordering_ORDERING_UNSPECIFIED
 }
 
+func (x *SubscriptionSettings) GetMaxWaiting() int32 {
+	if x != nil {
+		return x.MaxWaiting
+	}
+	return 0
+}
+
+func (x *SubscriptionSettings) GetParkedRetention() *durationpb.Duration {
+	if x != nil {
+		return x.ParkedRetention
+	}
+	return nil
+}
+
 // SubscriptionStatus says where a subscription stands. Reading it does not scan
 // the log.
 type SubscriptionStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Every matching event up to here is settled: acknowledged, skipped or parked;
-	// other than those that were replayed since.
+	// Every matching event up to here is settled, parked, or waits for another
+	// attempt.
 	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// The cursor of the newest event of the log.
 	HeadCursor string `protobuf:"bytes,2,opt,name=head_cursor,json=headCursor,proto3" json:"head_cursor,omitempty"`
@@ -467,20 +380,34 @@ type SubscriptionStatus struct {
 	LagTime *durationpb.Duration `protobuf:"bytes,4,opt,name=lag_time,json=lagTime,proto3" json:"lag_time,omitempty"`
 	// How many events are held by workers.
 	InFlightEvents int64 `protobuf:"varint,5,opt,name=in_flight_events,json=inFlightEvents,proto3" json:"in_flight_events,omitempty"`
-	// How many events wait for another delivery.
-	RetryingEvents int64 `protobuf:"varint,6,opt,name=retrying_events,json=retryingEvents,proto3" json:"retrying_events,omitempty"`
+	// How many events wait for another attempt.
+	WaitingEvents int64 `protobuf:"varint,6,opt,name=waiting_events,json=waitingEvents,proto3" json:"waiting_events,omitempty"`
 	// How many events are parked.
 	ParkedEvents int64 `protobuf:"varint,7,opt,name=parked_events,json=parkedEvents,proto3" json:"parked_events,omitempty"`
 	// How long ago the oldest of these was parked. Absent when there is none.
 	OldestParkedAge *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_parked_age,json=oldestParkedAge,proto3" json:"oldest_parked_age,omitempty"`
-	// How many streams share the subscription at this gateway.
+	// How many workers share the subscription at this gateway.
 	Streams int32 `protobuf:"varint,9,opt,name=streams,proto3" json:"streams,omitempty"`
-	// How long until retention passes the cursor, at the log's limit of age; zero
-	// if it has. Absent when nothing is left to deliver.
+	// How long until retention passes the oldest event that is known to be still
+	// undelivered, at the log's limit of age; zero if it has. Absent when there is
+	// none, or no limit.
 	ExpiresIn *durationpb.Duration `protobuf:"bytes,10,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// The events that retention removed before they were delivered, since the last
-	// stream was told. Absent when there are none.
-	Gap           *SubscriptionGap `protobuf:"bytes,11,opt,name=gap,proto3" json:"gap,omitempty"`
+	// Events that are missing and that no worker was told of yet. Absent when there
+	// are none.
+	Gap *SubscriptionGap `protobuf:"bytes,11,opt,name=gap,proto3" json:"gap,omitempty"`
+	// How many matching events were found and wait to be delivered for the first
+	// time. The gateway looks for them only some way ahead.
+	ReadyEvents int64 `protobuf:"varint,12,opt,name=ready_events,json=readyEvents,proto3" json:"ready_events,omitempty"`
+	// How many events of the log, matching or not, were not looked at yet. With
+	// `ready_events` it bounds what is still to be delivered; zero when the
+	// subscription was read up to the head.
+	UnreadEvents int64 `protobuf:"varint,13,opt,name=unread_events,json=unreadEvents,proto3" json:"unread_events,omitempty"`
+	// As in Heartbeat.
+	LeftOutEvents int64 `protobuf:"varint,14,opt,name=left_out_events,json=leftOutEvents,proto3" json:"left_out_events,omitempty"`
+	// Why the subscription cannot be used: it was set aside when the gateway
+	// started, for instance because a newer gateway wrote it. Empty otherwise. Calls
+	// on it answer FAILED_PRECONDITION; it can be deleted.
+	Unusable      string `protobuf:"bytes,15,opt,name=unusable,proto3" json:"unusable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -550,9 +477,9 @@ func (x *SubscriptionStatus) GetInFlightEvents() int64 {
 	return 0
 }
 
-func (x *SubscriptionStatus) GetRetryingEvents() int64 {
+func (x *SubscriptionStatus) GetWaitingEvents() int64 {
 	if x != nil {
-		return x.RetryingEvents
+		return x.WaitingEvents
 	}
 	return 0
 }
@@ -592,13 +519,43 @@ func (x *SubscriptionStatus) GetGap() *SubscriptionGap {
 	return nil
 }
 
-// SubscriptionGap names events that were removed before they were delivered.
+func (x *SubscriptionStatus) GetReadyEvents() int64 {
+	if x != nil {
+		return x.ReadyEvents
+	}
+	return 0
+}
+
+func (x *SubscriptionStatus) GetUnreadEvents() int64 {
+	if x != nil {
+		return x.UnreadEvents
+	}
+	return 0
+}
+
+func (x *SubscriptionStatus) GetLeftOutEvents() int64 {
+	if x != nil {
+		return x.LeftOutEvents
+	}
+	return 0
+}
+
+func (x *SubscriptionStatus) GetUnusable() string {
+	if x != nil {
+		return x.Unusable
+	}
+	return ""
+}
+
+// SubscriptionGap names events that are missing.
 type SubscriptionGap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscription was complete up to here.
 	FromCursor string `protobuf:"bytes,1,opt,name=from_cursor,json=fromCursor,proto3" json:"from_cursor,omitempty"`
 	// It goes on strictly after this.
-	ToCursor      string `protobuf:"bytes,2,opt,name=to_cursor,json=toCursor,proto3" json:"to_cursor,omitempty"`
+	ToCursor string `protobuf:"bytes,2,opt,name=to_cursor,json=toCursor,proto3" json:"to_cursor,omitempty"`
+	// Why they are missing.
+	Reason        GapReason `protobuf:"varint,3,opt,name=reason,proto3,enum=webhookgateway.v1.GapReason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,59 +604,11 @@ func (x *SubscriptionGap) GetToCursor() string {
 	return ""
 }
 
-// CreateSubscriptionRequest describes a new subscription.
-type CreateSubscriptionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription. `status` and `create_time` are ignored.
-	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// Where it starts. Not set: after the newest event of the log.
-	Start         *SubscriptionStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateSubscriptionRequest) Reset() {
-	*x = CreateSubscriptionRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateSubscriptionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateSubscriptionRequest) ProtoMessage() {}
-
-func (x *CreateSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[4]
+func (x *SubscriptionGap) GetReason() GapReason {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Reason
 	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateSubscriptionRequest.ProtoReflect.Descriptor instead.
-func (*CreateSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *CreateSubscriptionRequest) GetSubscription() *Subscription {
-	if x != nil {
-		return x.Subscription
-	}
-	return nil
-}
-
-func (x *CreateSubscriptionRequest) GetStart() *SubscriptionStart {
-	if x != nil {
-		return x.Start
-	}
-	return nil
+	return GapReason_GAP_REASON_UNSPECIFIED
 }
 
 // SubscriptionStart is a place in the log.
@@ -719,7 +628,7 @@ type SubscriptionStart struct {
 
 func (x *SubscriptionStart) Reset() {
 	*x = SubscriptionStart{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[5]
+	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +640,7 @@ func (x *SubscriptionStart) String() string {
 func (*SubscriptionStart) ProtoMessage() {}
 
 func (x *SubscriptionStart) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[5]
+	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +653,7 @@ func (x *SubscriptionStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionStart.ProtoReflect.Descriptor instead.
 func (*SubscriptionStart) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{5}
+	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubscriptionStart) GetStart() isSubscriptionStart_Start {
@@ -806,30 +715,38 @@ func (*SubscriptionStart_Time) isSubscriptionStart_Start() {}
 
 func (*SubscriptionStart_Position) isSubscriptionStart_Start() {}
 
-// CreateSubscriptionResponse is the new subscription.
-type CreateSubscriptionResponse struct {
+// Delivery is one handing-out of an event to a worker.
+type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription, with defaults filled in.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The event.
+	Event *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// Which attempt this is, from 1. Only attempts that failed count: see
+	// ConsumeRequest.
+	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Settles the delivery: see Acknowledge.
+	AckToken string `protobuf:"bytes,3,opt,name=ack_token,json=ackToken,proto3" json:"ack_token,omitempty"`
+	// Until when the worker has to settle it or to extend the deadline, by the
+	// gateway's clock.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CreateSubscriptionResponse) Reset() {
-	*x = CreateSubscriptionResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[6]
+func (x *Delivery) Reset() {
+	*x = Delivery{}
+	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CreateSubscriptionResponse) String() string {
+func (x *Delivery) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CreateSubscriptionResponse) ProtoMessage() {}
+func (*Delivery) ProtoMessage() {}
 
-func (x *CreateSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[6]
+func (x *Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,934 +757,50 @@ func (x *CreateSubscriptionResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CreateSubscriptionResponse.ProtoReflect.Descriptor instead.
-func (*CreateSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{6}
+// Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
+func (*Delivery) Descriptor() ([]byte, []int) {
+	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *CreateSubscriptionResponse) GetSubscription() *Subscription {
+func (x *Delivery) GetEvent() *Event {
 	if x != nil {
-		return x.Subscription
+		return x.Event
 	}
 	return nil
 }
 
-// GetSubscriptionRequest names a subscription.
-type GetSubscriptionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetSubscriptionRequest) Reset() {
-	*x = GetSubscriptionRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetSubscriptionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetSubscriptionRequest) ProtoMessage() {}
-
-func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[7]
+func (x *Delivery) GetAttempt() int32 {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetSubscriptionRequest.ProtoReflect.Descriptor instead.
-func (*GetSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *GetSubscriptionRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-// GetSubscriptionResponse is a subscription.
-type GetSubscriptionResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetSubscriptionResponse) Reset() {
-	*x = GetSubscriptionResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetSubscriptionResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetSubscriptionResponse) ProtoMessage() {}
-
-func (x *GetSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetSubscriptionResponse.ProtoReflect.Descriptor instead.
-func (*GetSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *GetSubscriptionResponse) GetSubscription() *Subscription {
-	if x != nil {
-		return x.Subscription
-	}
-	return nil
-}
-
-// ListSubscriptionsRequest asks for a page of subscriptions.
-type ListSubscriptionsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most to return: 1 to 1,000. 0: 100.
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListSubscriptionsRequest) Reset() {
-	*x = ListSubscriptionsRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListSubscriptionsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListSubscriptionsRequest) ProtoMessage() {}
-
-func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
-func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *ListSubscriptionsRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
+		return x.Attempt
 	}
 	return 0
 }
 
-func (x *ListSubscriptionsRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-// ListSubscriptionsResponse is a page of subscriptions, by name.
-type ListSubscriptionsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscriptions.
-	Subscriptions []*Subscription `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	// Gives the next page. Empty when there is none.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListSubscriptionsResponse) Reset() {
-	*x = ListSubscriptionsResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListSubscriptionsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListSubscriptionsResponse) ProtoMessage() {}
-
-func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[10]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
-func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
-	if x != nil {
-		return x.Subscriptions
-	}
-	return nil
-}
-
-func (x *ListSubscriptionsResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// UpdateSubscriptionRequest replaces filters and settings.
-type UpdateSubscriptionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription with its new filters and settings, whole: what is not set
-	// becomes the default. `status` and `create_time` are ignored.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UpdateSubscriptionRequest) Reset() {
-	*x = UpdateSubscriptionRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UpdateSubscriptionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UpdateSubscriptionRequest) ProtoMessage() {}
-
-func (x *UpdateSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UpdateSubscriptionRequest.ProtoReflect.Descriptor instead.
-func (*UpdateSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *UpdateSubscriptionRequest) GetSubscription() *Subscription {
-	if x != nil {
-		return x.Subscription
-	}
-	return nil
-}
-
-// UpdateSubscriptionResponse is the changed subscription.
-type UpdateSubscriptionResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UpdateSubscriptionResponse) Reset() {
-	*x = UpdateSubscriptionResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UpdateSubscriptionResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UpdateSubscriptionResponse) ProtoMessage() {}
-
-func (x *UpdateSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UpdateSubscriptionResponse.ProtoReflect.Descriptor instead.
-func (*UpdateSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *UpdateSubscriptionResponse) GetSubscription() *Subscription {
-	if x != nil {
-		return x.Subscription
-	}
-	return nil
-}
-
-// DeleteSubscriptionRequest names a subscription.
-type DeleteSubscriptionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeleteSubscriptionRequest) Reset() {
-	*x = DeleteSubscriptionRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeleteSubscriptionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeleteSubscriptionRequest) ProtoMessage() {}
-
-func (x *DeleteSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeleteSubscriptionRequest.ProtoReflect.Descriptor instead.
-func (*DeleteSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *DeleteSubscriptionRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-// DeleteSubscriptionResponse says that the subscription is gone.
-type DeleteSubscriptionResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeleteSubscriptionResponse) Reset() {
-	*x = DeleteSubscriptionResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeleteSubscriptionResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeleteSubscriptionResponse) ProtoMessage() {}
-
-func (x *DeleteSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeleteSubscriptionResponse.ProtoReflect.Descriptor instead.
-func (*DeleteSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{14}
-}
-
-// SeekSubscriptionRequest moves a subscription.
-type SeekSubscriptionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Where to. Must be set.
-	Start         *SubscriptionStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SeekSubscriptionRequest) Reset() {
-	*x = SeekSubscriptionRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SeekSubscriptionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SeekSubscriptionRequest) ProtoMessage() {}
-
-func (x *SeekSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SeekSubscriptionRequest.ProtoReflect.Descriptor instead.
-func (*SeekSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *SeekSubscriptionRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *SeekSubscriptionRequest) GetStart() *SubscriptionStart {
-	if x != nil {
-		return x.Start
-	}
-	return nil
-}
-
-// SeekSubscriptionResponse is the moved subscription.
-type SeekSubscriptionResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SeekSubscriptionResponse) Reset() {
-	*x = SeekSubscriptionResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[16]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SeekSubscriptionResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SeekSubscriptionResponse) ProtoMessage() {}
-
-func (x *SeekSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[16]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SeekSubscriptionResponse.ProtoReflect.Descriptor instead.
-func (*SeekSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{16}
-}
-
-func (x *SeekSubscriptionResponse) GetSubscription() *Subscription {
-	if x != nil {
-		return x.Subscription
-	}
-	return nil
-}
-
-// AcknowledgeRequest settles events.
-type AcknowledgeRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The `ack_token`s of the events. At most 10,000.
-	AckTokens     []string `protobuf:"bytes,1,rep,name=ack_tokens,json=ackTokens,proto3" json:"ack_tokens,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AcknowledgeRequest) Reset() {
-	*x = AcknowledgeRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[17]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AcknowledgeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AcknowledgeRequest) ProtoMessage() {}
-
-func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[17]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
-func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{17}
-}
-
-func (x *AcknowledgeRequest) GetAckTokens() []string {
-	if x != nil {
-		return x.AckTokens
-	}
-	return nil
-}
-
-// AcknowledgeResponse has an answer per token.
-type AcknowledgeResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of the tokens.
-	Results       []TokenResult `protobuf:"varint,1,rep,packed,name=results,proto3,enum=webhookgateway.v1.TokenResult" json:"results,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AcknowledgeResponse) Reset() {
-	*x = AcknowledgeResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AcknowledgeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AcknowledgeResponse) ProtoMessage() {}
-
-func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
-func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{18}
-}
-
-func (x *AcknowledgeResponse) GetResults() []TokenResult {
-	if x != nil {
-		return x.Results
-	}
-	return nil
-}
-
-// RejectRequest gives events back.
-type RejectRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The `ack_token`s of the events. At most 10,000.
-	AckTokens []string `protobuf:"bytes,1,rep,name=ack_tokens,json=ackTokens,proto3" json:"ack_tokens,omitempty"`
-	// What becomes of the events. Must be set.
-	Action RejectAction `protobuf:"varint,2,opt,name=action,proto3,enum=webhookgateway.v1.RejectAction" json:"action,omitempty"`
-	// With REJECT_ACTION_RETRY: how long to wait before the next delivery, 0 to 24
-	// h. Not set: the backoff of the subscription.
-	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
-	// Why, for people: kept with a parked event. At most 1,024 bytes.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RejectRequest) Reset() {
-	*x = RejectRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RejectRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RejectRequest) ProtoMessage() {}
-
-func (x *RejectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RejectRequest.ProtoReflect.Descriptor instead.
-func (*RejectRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *RejectRequest) GetAckTokens() []string {
-	if x != nil {
-		return x.AckTokens
-	}
-	return nil
-}
-
-func (x *RejectRequest) GetAction() RejectAction {
-	if x != nil {
-		return x.Action
-	}
-	return RejectAction_REJECT_ACTION_UNSPECIFIED
-}
-
-func (x *RejectRequest) GetRetryAfter() *durationpb.Duration {
-	if x != nil {
-		return x.RetryAfter
-	}
-	return nil
-}
-
-func (x *RejectRequest) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-// RejectResponse has an answer per token.
-type RejectResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of the tokens.
-	Results       []TokenResult `protobuf:"varint,1,rep,packed,name=results,proto3,enum=webhookgateway.v1.TokenResult" json:"results,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RejectResponse) Reset() {
-	*x = RejectResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RejectResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RejectResponse) ProtoMessage() {}
-
-func (x *RejectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RejectResponse.ProtoReflect.Descriptor instead.
-func (*RejectResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *RejectResponse) GetResults() []TokenResult {
-	if x != nil {
-		return x.Results
-	}
-	return nil
-}
-
-// ExtendDeadlineRequest asks for more time.
-type ExtendDeadlineRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The `ack_token`s of the events. At most 10,000.
-	AckTokens []string `protobuf:"bytes,1,rep,name=ack_tokens,json=ackTokens,proto3" json:"ack_tokens,omitempty"`
-	// The new deadline, from now: 1 s to 1 h. Not set: the ack deadline of the
-	// subscription.
-	Deadline      *durationpb.Duration `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ExtendDeadlineRequest) Reset() {
-	*x = ExtendDeadlineRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[21]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ExtendDeadlineRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ExtendDeadlineRequest) ProtoMessage() {}
-
-func (x *ExtendDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[21]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ExtendDeadlineRequest.ProtoReflect.Descriptor instead.
-func (*ExtendDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{21}
-}
-
-func (x *ExtendDeadlineRequest) GetAckTokens() []string {
-	if x != nil {
-		return x.AckTokens
-	}
-	return nil
-}
-
-func (x *ExtendDeadlineRequest) GetDeadline() *durationpb.Duration {
-	if x != nil {
-		return x.Deadline
-	}
-	return nil
-}
-
-// ExtendDeadlineResponse has an answer per token.
-type ExtendDeadlineResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of the tokens.
-	Results       []TokenResult `protobuf:"varint,1,rep,packed,name=results,proto3,enum=webhookgateway.v1.TokenResult" json:"results,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ExtendDeadlineResponse) Reset() {
-	*x = ExtendDeadlineResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ExtendDeadlineResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ExtendDeadlineResponse) ProtoMessage() {}
-
-func (x *ExtendDeadlineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ExtendDeadlineResponse.ProtoReflect.Descriptor instead.
-func (*ExtendDeadlineResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *ExtendDeadlineResponse) GetResults() []TokenResult {
-	if x != nil {
-		return x.Results
-	}
-	return nil
-}
-
-// CommitCursorRequest settles everything up to a cursor.
-type CommitCursorRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the subscription. Its ordering must be ORDERING_STRICT.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Every event up to here is settled. Must be of an event that was delivered,
-	// or of a heartbeat.
-	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// The `ack_token` of the event at the cursor, or of the newest event before it:
-	// proves that the caller still holds the subscription.
-	AckToken      string `protobuf:"bytes,3,opt,name=ack_token,json=ackToken,proto3" json:"ack_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CommitCursorRequest) Reset() {
-	*x = CommitCursorRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CommitCursorRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CommitCursorRequest) ProtoMessage() {}
-
-func (x *CommitCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CommitCursorRequest.ProtoReflect.Descriptor instead.
-func (*CommitCursorRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *CommitCursorRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *CommitCursorRequest) GetCursor() string {
-	if x != nil {
-		return x.Cursor
-	}
-	return ""
-}
-
-func (x *CommitCursorRequest) GetAckToken() string {
+func (x *Delivery) GetAckToken() string {
 	if x != nil {
 		return x.AckToken
 	}
 	return ""
 }
 
-// CommitCursorResponse says what became of the commit.
-type CommitCursorResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// TOKEN_RESULT_OK if it is durable; otherwise nothing was settled.
-	Result        TokenResult `protobuf:"varint,1,opt,name=result,proto3,enum=webhookgateway.v1.TokenResult" json:"result,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CommitCursorResponse) Reset() {
-	*x = CommitCursorResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CommitCursorResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CommitCursorResponse) ProtoMessage() {}
-
-func (x *CommitCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[24]
+func (x *Delivery) GetDeadline() *timestamppb.Timestamp {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Deadline
 	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CommitCursorResponse.ProtoReflect.Descriptor instead.
-func (*CommitCursorResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *CommitCursorResponse) GetResult() TokenResult {
-	if x != nil {
-		return x.Result
-	}
-	return TokenResult_TOKEN_RESULT_UNSPECIFIED
+	return nil
 }
 
 // ParkedEvent is an event that is not delivered any more until it is replayed.
 type ParkedEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The event, in the view asked for. Only its `id` and `cursor` are set if the
-	// log no longer retains it.
+	// The event, in the view asked for. It is kept here after the log has removed
+	// it.
 	Event *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
 	// Why it is parked.
 	Reason ParkReason `protobuf:"varint,2,opt,name=reason,proto3,enum=webhookgateway.v1.ParkReason" json:"reason,omitempty"`
 	// What the worker said of it.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// How often it was delivered.
+	// How many attempts failed.
 	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// When it was parked.
 	ParkTime      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=park_time,json=parkTime,proto3" json:"park_time,omitempty"`
@@ -1777,7 +810,7 @@ type ParkedEvent struct {
 
 func (x *ParkedEvent) Reset() {
 	*x = ParkedEvent{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[25]
+	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +822,7 @@ func (x *ParkedEvent) String() string {
 func (*ParkedEvent) ProtoMessage() {}
 
 func (x *ParkedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[25]
+	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +835,7 @@ func (x *ParkedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedEvent.ProtoReflect.Descriptor instead.
 func (*ParkedEvent) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{25}
+	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ParkedEvent) GetEvent() *Event {
@@ -1840,384 +873,19 @@ func (x *ParkedEvent) GetParkTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// ListParkedEventsRequest asks for a page of parked events.
-type ListParkedEventsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the subscription.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// How much of each event to return.
-	View EventView `protobuf:"varint,2,opt,name=view,proto3,enum=webhookgateway.v1.EventView" json:"view,omitempty"`
-	// The most to return: 1 to 1,000. 0: 100.
-	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListParkedEventsRequest) Reset() {
-	*x = ListParkedEventsRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[26]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListParkedEventsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListParkedEventsRequest) ProtoMessage() {}
-
-func (x *ListParkedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[26]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListParkedEventsRequest.ProtoReflect.Descriptor instead.
-func (*ListParkedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{26}
-}
-
-func (x *ListParkedEventsRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ListParkedEventsRequest) GetView() EventView {
-	if x != nil {
-		return x.View
-	}
-	return EventView_EVENT_VIEW_UNSPECIFIED
-}
-
-func (x *ListParkedEventsRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListParkedEventsRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-// ListParkedEventsResponse is a page of parked events, in log order.
-type ListParkedEventsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The events.
-	ParkedEvents []*ParkedEvent `protobuf:"bytes,1,rep,name=parked_events,json=parkedEvents,proto3" json:"parked_events,omitempty"`
-	// Gives the next page. Empty when there is none.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListParkedEventsResponse) Reset() {
-	*x = ListParkedEventsResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[27]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListParkedEventsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListParkedEventsResponse) ProtoMessage() {}
-
-func (x *ListParkedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[27]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListParkedEventsResponse.ProtoReflect.Descriptor instead.
-func (*ListParkedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{27}
-}
-
-func (x *ListParkedEventsResponse) GetParkedEvents() []*ParkedEvent {
-	if x != nil {
-		return x.ParkedEvents
-	}
-	return nil
-}
-
-func (x *ListParkedEventsResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// ReplayParkedEventsRequest delivers parked events again.
-type ReplayParkedEventsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the subscription.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The `id`s of the events. At most 10,000.
-	EventIds []string `protobuf:"bytes,2,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
-	// All of them; `event_ids` must be empty then.
-	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReplayParkedEventsRequest) Reset() {
-	*x = ReplayParkedEventsRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[28]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplayParkedEventsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplayParkedEventsRequest) ProtoMessage() {}
-
-func (x *ReplayParkedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[28]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplayParkedEventsRequest.ProtoReflect.Descriptor instead.
-func (*ReplayParkedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{28}
-}
-
-func (x *ReplayParkedEventsRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ReplayParkedEventsRequest) GetEventIds() []string {
-	if x != nil {
-		return x.EventIds
-	}
-	return nil
-}
-
-func (x *ReplayParkedEventsRequest) GetAll() bool {
-	if x != nil {
-		return x.All
-	}
-	return false
-}
-
-// ReplayParkedEventsResponse says what was replayed.
-type ReplayParkedEventsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events will be delivered again, with their attempts counted anew.
-	ReplayedEvents int64 `protobuf:"varint,1,opt,name=replayed_events,json=replayedEvents,proto3" json:"replayed_events,omitempty"`
-	// The ids that are not parked, or whose event the log no longer retains.
-	UnknownEventIds []string `protobuf:"bytes,2,rep,name=unknown_event_ids,json=unknownEventIds,proto3" json:"unknown_event_ids,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
-}
-
-func (x *ReplayParkedEventsResponse) Reset() {
-	*x = ReplayParkedEventsResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplayParkedEventsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplayParkedEventsResponse) ProtoMessage() {}
-
-func (x *ReplayParkedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplayParkedEventsResponse.ProtoReflect.Descriptor instead.
-func (*ReplayParkedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *ReplayParkedEventsResponse) GetReplayedEvents() int64 {
-	if x != nil {
-		return x.ReplayedEvents
-	}
-	return 0
-}
-
-func (x *ReplayParkedEventsResponse) GetUnknownEventIds() []string {
-	if x != nil {
-		return x.UnknownEventIds
-	}
-	return nil
-}
-
-// DiscardParkedEventsRequest settles parked events.
-type DiscardParkedEventsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the subscription.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The `id`s of the events. At most 10,000.
-	EventIds []string `protobuf:"bytes,2,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
-	// All of them; `event_ids` must be empty then.
-	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DiscardParkedEventsRequest) Reset() {
-	*x = DiscardParkedEventsRequest{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[30]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DiscardParkedEventsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DiscardParkedEventsRequest) ProtoMessage() {}
-
-func (x *DiscardParkedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[30]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DiscardParkedEventsRequest.ProtoReflect.Descriptor instead.
-func (*DiscardParkedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{30}
-}
-
-func (x *DiscardParkedEventsRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *DiscardParkedEventsRequest) GetEventIds() []string {
-	if x != nil {
-		return x.EventIds
-	}
-	return nil
-}
-
-func (x *DiscardParkedEventsRequest) GetAll() bool {
-	if x != nil {
-		return x.All
-	}
-	return false
-}
-
-// DiscardParkedEventsResponse says what was discarded.
-type DiscardParkedEventsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events were discarded.
-	DiscardedEvents int64 `protobuf:"varint,1,opt,name=discarded_events,json=discardedEvents,proto3" json:"discarded_events,omitempty"`
-	// The ids that are not parked.
-	UnknownEventIds []string `protobuf:"bytes,2,rep,name=unknown_event_ids,json=unknownEventIds,proto3" json:"unknown_event_ids,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
-}
-
-func (x *DiscardParkedEventsResponse) Reset() {
-	*x = DiscardParkedEventsResponse{}
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[31]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DiscardParkedEventsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DiscardParkedEventsResponse) ProtoMessage() {}
-
-func (x *DiscardParkedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_proto_msgTypes[31]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DiscardParkedEventsResponse.ProtoReflect.Descriptor instead.
-func (*DiscardParkedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_proto_rawDescGZIP(), []int{31}
-}
-
-func (x *DiscardParkedEventsResponse) GetDiscardedEvents() int64 {
-	if x != nil {
-		return x.DiscardedEvents
-	}
-	return 0
-}
-
-func (x *DiscardParkedEventsResponse) GetUnknownEventIds() []string {
-	if x != nil {
-		return x.UnknownEventIds
-	}
-	return nil
-}
-
 var File_webhookgateway_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/subscription.proto\x12\x11webhookgateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"\x9d\x02\n" +
+	"$webhookgateway/v1/subscription.proto\x12\x11webhookgateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"\xd9\x02\n" +
 	"\fSubscription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\afilters\x18\x02 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters\x12C\n" +
 	"\bsettings\x18\x03 \x01(\v2'.webhookgateway.v1.SubscriptionSettingsR\bsettings\x12=\n" +
 	"\x06status\x18\x04 \x01(\v2%.webhookgateway.v1.SubscriptionStatusR\x06status\x12;\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x84\x03\n" +
+	"createTime\x12:\n" +
+	"\x05start\x18\x06 \x01(\v2$.webhookgateway.v1.SubscriptionStartR\x05start\"\xeb\x03\n" +
 	"\x14SubscriptionSettings\x12<\n" +
 	"\fack_deadline\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vackDeadline\x12!\n" +
 	"\fmax_attempts\x18\x02 \x01(\x05R\vmaxAttempts\x12:\n" +
@@ -2227,7 +895,10 @@ const file_webhookgateway_v1_subscription_proto_rawDesc = "" +
 	"maxBackoff\x126\n" +
 	"\x18max_in_flight_per_stream\x18\x05 \x01(\x05R\x14maxInFlightPerStream\x12\"\n" +
 	"\rmax_in_flight\x18\x06 \x01(\x05R\vmaxInFlight\x127\n" +
-	"\bordering\x18\a \x01(\x0e2\x1b.webhookgateway.v1.OrderingR\bordering\"\xeb\x03\n" +
+	"\bordering\x18\a \x01(\x0e2\x1b.webhookgateway.v1.OrderingR\bordering\x12\x1f\n" +
+	"\vmax_waiting\x18\b \x01(\x05R\n" +
+	"maxWaiting\x12D\n" +
+	"\x10parked_retention\x18\t \x01(\v2\x19.google.protobuf.DurationR\x0fparkedRetention\"\xf5\x04\n" +
 	"\x12SubscriptionStatus\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1f\n" +
 	"\vhead_cursor\x18\x02 \x01(\tR\n" +
@@ -2235,123 +906,45 @@ const file_webhookgateway_v1_subscription_proto_rawDesc = "" +
 	"\n" +
 	"lag_events\x18\x03 \x01(\x03R\tlagEvents\x124\n" +
 	"\blag_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alagTime\x12(\n" +
-	"\x10in_flight_events\x18\x05 \x01(\x03R\x0einFlightEvents\x12'\n" +
-	"\x0fretrying_events\x18\x06 \x01(\x03R\x0eretryingEvents\x12#\n" +
+	"\x10in_flight_events\x18\x05 \x01(\x03R\x0einFlightEvents\x12%\n" +
+	"\x0ewaiting_events\x18\x06 \x01(\x03R\rwaitingEvents\x12#\n" +
 	"\rparked_events\x18\a \x01(\x03R\fparkedEvents\x12E\n" +
 	"\x11oldest_parked_age\x18\b \x01(\v2\x19.google.protobuf.DurationR\x0foldestParkedAge\x12\x18\n" +
 	"\astreams\x18\t \x01(\x05R\astreams\x128\n" +
 	"\n" +
 	"expires_in\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\texpiresIn\x124\n" +
-	"\x03gap\x18\v \x01(\v2\".webhookgateway.v1.SubscriptionGapR\x03gap\"O\n" +
+	"\x03gap\x18\v \x01(\v2\".webhookgateway.v1.SubscriptionGapR\x03gap\x12!\n" +
+	"\fready_events\x18\f \x01(\x03R\vreadyEvents\x12#\n" +
+	"\runread_events\x18\r \x01(\x03R\funreadEvents\x12&\n" +
+	"\x0fleft_out_events\x18\x0e \x01(\x03R\rleftOutEvents\x12\x1a\n" +
+	"\bunusable\x18\x0f \x01(\tR\bunusable\"\x85\x01\n" +
 	"\x0fSubscriptionGap\x12\x1f\n" +
 	"\vfrom_cursor\x18\x01 \x01(\tR\n" +
 	"fromCursor\x12\x1b\n" +
-	"\tto_cursor\x18\x02 \x01(\tR\btoCursor\"\x9c\x01\n" +
-	"\x19CreateSubscriptionRequest\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\x12:\n" +
-	"\x05start\x18\x02 \x01(\v2$.webhookgateway.v1.SubscriptionStartR\x05start\"\xa8\x01\n" +
+	"\tto_cursor\x18\x02 \x01(\tR\btoCursor\x124\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x1c.webhookgateway.v1.GapReasonR\x06reason\"\xa8\x01\n" +
 	"\x11SubscriptionStart\x12\x18\n" +
 	"\x06cursor\x18\x01 \x01(\tH\x00R\x06cursor\x120\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12>\n" +
 	"\bposition\x18\x03 \x01(\x0e2 .webhookgateway.v1.StartPositionH\x00R\bpositionB\a\n" +
-	"\x05start\"a\n" +
-	"\x1aCreateSubscriptionResponse\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\",\n" +
-	"\x16GetSubscriptionRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"^\n" +
-	"\x17GetSubscriptionResponse\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\"V\n" +
-	"\x18ListSubscriptionsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
-	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"\x8a\x01\n" +
-	"\x19ListSubscriptionsResponse\x12E\n" +
-	"\rsubscriptions\x18\x01 \x03(\v2\x1f.webhookgateway.v1.SubscriptionR\rsubscriptions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"`\n" +
-	"\x19UpdateSubscriptionRequest\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\"a\n" +
-	"\x1aUpdateSubscriptionResponse\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\"/\n" +
-	"\x19DeleteSubscriptionRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x1c\n" +
-	"\x1aDeleteSubscriptionResponse\"i\n" +
-	"\x17SeekSubscriptionRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
-	"\x05start\x18\x02 \x01(\v2$.webhookgateway.v1.SubscriptionStartR\x05start\"_\n" +
-	"\x18SeekSubscriptionResponse\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\"3\n" +
-	"\x12AcknowledgeRequest\x12\x1d\n" +
-	"\n" +
-	"ack_tokens\x18\x01 \x03(\tR\tackTokens\"O\n" +
-	"\x13AcknowledgeResponse\x128\n" +
-	"\aresults\x18\x01 \x03(\x0e2\x1e.webhookgateway.v1.TokenResultR\aresults\"\xbb\x01\n" +
-	"\rRejectRequest\x12\x1d\n" +
-	"\n" +
-	"ack_tokens\x18\x01 \x03(\tR\tackTokens\x127\n" +
-	"\x06action\x18\x02 \x01(\x0e2\x1f.webhookgateway.v1.RejectActionR\x06action\x12:\n" +
-	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"J\n" +
-	"\x0eRejectResponse\x128\n" +
-	"\aresults\x18\x01 \x03(\x0e2\x1e.webhookgateway.v1.TokenResultR\aresults\"m\n" +
-	"\x15ExtendDeadlineRequest\x12\x1d\n" +
-	"\n" +
-	"ack_tokens\x18\x01 \x03(\tR\tackTokens\x125\n" +
-	"\bdeadline\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\"R\n" +
-	"\x16ExtendDeadlineResponse\x128\n" +
-	"\aresults\x18\x01 \x03(\x0e2\x1e.webhookgateway.v1.TokenResultR\aresults\"^\n" +
-	"\x13CommitCursorRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x1b\n" +
-	"\tack_token\x18\x03 \x01(\tR\backToken\"N\n" +
-	"\x14CommitCursorResponse\x126\n" +
-	"\x06result\x18\x01 \x01(\x0e2\x1e.webhookgateway.v1.TokenResultR\x06result\"\xe3\x01\n" +
+	"\x05start\"\xa9\x01\n" +
+	"\bDelivery\x12.\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.webhookgateway.v1.EventR\x05event\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x1b\n" +
+	"\tack_token\x18\x03 \x01(\tR\backToken\x126\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xe3\x01\n" +
 	"\vParkedEvent\x12.\n" +
 	"\x05event\x18\x01 \x01(\v2\x18.webhookgateway.v1.EventR\x05event\x125\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1d.webhookgateway.v1.ParkReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
 	"\battempts\x18\x04 \x01(\x05R\battempts\x127\n" +
-	"\tpark_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bparkTime\"\x9b\x01\n" +
-	"\x17ListParkedEventsRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
-	"\x04view\x18\x02 \x01(\x0e2\x1c.webhookgateway.v1.EventViewR\x04view\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
-	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x87\x01\n" +
-	"\x18ListParkedEventsResponse\x12C\n" +
-	"\rparked_events\x18\x01 \x03(\v2\x1e.webhookgateway.v1.ParkedEventR\fparkedEvents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"^\n" +
-	"\x19ReplayParkedEventsRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
-	"\tevent_ids\x18\x02 \x03(\tR\beventIds\x12\x10\n" +
-	"\x03all\x18\x03 \x01(\bR\x03all\"q\n" +
-	"\x1aReplayParkedEventsResponse\x12'\n" +
-	"\x0freplayed_events\x18\x01 \x01(\x03R\x0ereplayedEvents\x12*\n" +
-	"\x11unknown_event_ids\x18\x02 \x03(\tR\x0funknownEventIds\"_\n" +
-	"\x1aDiscardParkedEventsRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
-	"\tevent_ids\x18\x02 \x03(\tR\beventIds\x12\x10\n" +
-	"\x03all\x18\x03 \x01(\bR\x03all\"t\n" +
-	"\x1bDiscardParkedEventsResponse\x12)\n" +
-	"\x10discarded_events\x18\x01 \x01(\x03R\x0fdiscardedEvents\x12*\n" +
-	"\x11unknown_event_ids\x18\x02 \x03(\tR\x0funknownEventIds*f\n" +
+	"\tpark_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bparkTime*e\n" +
 	"\bOrdering\x12\x18\n" +
 	"\x14ORDERING_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rORDERING_NONE\x10\x01\x12\x18\n" +
-	"\x14ORDERING_BY_CUSTOMER\x10\x02\x12\x13\n" +
-	"\x0fORDERING_STRICT\x10\x03*\x8d\x01\n" +
-	"\vTokenResult\x12\x1c\n" +
-	"\x18TOKEN_RESULT_UNSPECIFIED\x10\x00\x12\x13\n" +
-	"\x0fTOKEN_RESULT_OK\x10\x01\x12\x18\n" +
-	"\x14TOKEN_RESULT_EXPIRED\x10\x02\x12\x17\n" +
-	"\x13TOKEN_RESULT_FENCED\x10\x03\x12\x18\n" +
-	"\x14TOKEN_RESULT_UNKNOWN\x10\x04*v\n" +
-	"\fRejectAction\x12\x1d\n" +
-	"\x19REJECT_ACTION_UNSPECIFIED\x10\x00\x12\x17\n" +
-	"\x13REJECT_ACTION_RETRY\x10\x01\x12\x16\n" +
-	"\x12REJECT_ACTION_PARK\x10\x02\x12\x16\n" +
-	"\x12REJECT_ACTION_SKIP\x10\x03*a\n" +
+	"\rORDERING_NONE\x10\x01\x12\x17\n" +
+	"\x13ORDERING_BY_SUBJECT\x10\x02\x12\x13\n" +
+	"\x0fORDERING_STRICT\x10\x03*a\n" +
 	"\n" +
 	"ParkReason\x12\x1b\n" +
 	"\x17PARK_REASON_UNSPECIFIED\x10\x00\x12\x1c\n" +
@@ -2370,93 +963,53 @@ func file_webhookgateway_v1_subscription_proto_rawDescGZIP() []byte {
 	return file_webhookgateway_v1_subscription_proto_rawDescData
 }
 
-var file_webhookgateway_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_webhookgateway_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_webhookgateway_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_webhookgateway_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_webhookgateway_v1_subscription_proto_goTypes = []any{
-	(Ordering)(0),                       // 0: webhookgateway.v1.Ordering
-	(TokenResult)(0),                    // 1: webhookgateway.v1.TokenResult
-	(RejectAction)(0),                   // 2: webhookgateway.v1.RejectAction
-	(ParkReason)(0),                     // 3: webhookgateway.v1.ParkReason
-	(*Subscription)(nil),                // 4: webhookgateway.v1.Subscription
-	(*SubscriptionSettings)(nil),        // 5: webhookgateway.v1.SubscriptionSettings
-	(*SubscriptionStatus)(nil),          // 6: webhookgateway.v1.SubscriptionStatus
-	(*SubscriptionGap)(nil),             // 7: webhookgateway.v1.SubscriptionGap
-	(*CreateSubscriptionRequest)(nil),   // 8: webhookgateway.v1.CreateSubscriptionRequest
-	(*SubscriptionStart)(nil),           // 9: webhookgateway.v1.SubscriptionStart
-	(*CreateSubscriptionResponse)(nil),  // 10: webhookgateway.v1.CreateSubscriptionResponse
-	(*GetSubscriptionRequest)(nil),      // 11: webhookgateway.v1.GetSubscriptionRequest
-	(*GetSubscriptionResponse)(nil),     // 12: webhookgateway.v1.GetSubscriptionResponse
-	(*ListSubscriptionsRequest)(nil),    // 13: webhookgateway.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil),   // 14: webhookgateway.v1.ListSubscriptionsResponse
-	(*UpdateSubscriptionRequest)(nil),   // 15: webhookgateway.v1.UpdateSubscriptionRequest
-	(*UpdateSubscriptionResponse)(nil),  // 16: webhookgateway.v1.UpdateSubscriptionResponse
-	(*DeleteSubscriptionRequest)(nil),   // 17: webhookgateway.v1.DeleteSubscriptionRequest
-	(*DeleteSubscriptionResponse)(nil),  // 18: webhookgateway.v1.DeleteSubscriptionResponse
-	(*SeekSubscriptionRequest)(nil),     // 19: webhookgateway.v1.SeekSubscriptionRequest
-	(*SeekSubscriptionResponse)(nil),    // 20: webhookgateway.v1.SeekSubscriptionResponse
-	(*AcknowledgeRequest)(nil),          // 21: webhookgateway.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),         // 22: webhookgateway.v1.AcknowledgeResponse
-	(*RejectRequest)(nil),               // 23: webhookgateway.v1.RejectRequest
-	(*RejectResponse)(nil),              // 24: webhookgateway.v1.RejectResponse
-	(*ExtendDeadlineRequest)(nil),       // 25: webhookgateway.v1.ExtendDeadlineRequest
-	(*ExtendDeadlineResponse)(nil),      // 26: webhookgateway.v1.ExtendDeadlineResponse
-	(*CommitCursorRequest)(nil),         // 27: webhookgateway.v1.CommitCursorRequest
-	(*CommitCursorResponse)(nil),        // 28: webhookgateway.v1.CommitCursorResponse
-	(*ParkedEvent)(nil),                 // 29: webhookgateway.v1.ParkedEvent
-	(*ListParkedEventsRequest)(nil),     // 30: webhookgateway.v1.ListParkedEventsRequest
-	(*ListParkedEventsResponse)(nil),    // 31: webhookgateway.v1.ListParkedEventsResponse
-	(*ReplayParkedEventsRequest)(nil),   // 32: webhookgateway.v1.ReplayParkedEventsRequest
-	(*ReplayParkedEventsResponse)(nil),  // 33: webhookgateway.v1.ReplayParkedEventsResponse
-	(*DiscardParkedEventsRequest)(nil),  // 34: webhookgateway.v1.DiscardParkedEventsRequest
-	(*DiscardParkedEventsResponse)(nil), // 35: webhookgateway.v1.DiscardParkedEventsResponse
-	(*EventFilter)(nil),                 // 36: webhookgateway.v1.EventFilter
-	(*timestamppb.Timestamp)(nil),       // 37: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 38: google.protobuf.Duration
-	(StartPosition)(0),                  // 39: webhookgateway.v1.StartPosition
-	(*Event)(nil),                       // 40: webhookgateway.v1.Event
-	(EventView)(0),                      // 41: webhookgateway.v1.EventView
+	(Ordering)(0),                 // 0: webhookgateway.v1.Ordering
+	(ParkReason)(0),               // 1: webhookgateway.v1.ParkReason
+	(*Subscription)(nil),          // 2: webhookgateway.v1.Subscription
+	(*SubscriptionSettings)(nil),  // 3: webhookgateway.v1.SubscriptionSettings
+	(*SubscriptionStatus)(nil),    // 4: webhookgateway.v1.SubscriptionStatus
+	(*SubscriptionGap)(nil),       // 5: webhookgateway.v1.SubscriptionGap
+	(*SubscriptionStart)(nil),     // 6: webhookgateway.v1.SubscriptionStart
+	(*Delivery)(nil),              // 7: webhookgateway.v1.Delivery
+	(*ParkedEvent)(nil),           // 8: webhookgateway.v1.ParkedEvent
+	(*EventFilter)(nil),           // 9: webhookgateway.v1.EventFilter
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(GapReason)(0),                // 12: webhookgateway.v1.GapReason
+	(StartPosition)(0),            // 13: webhookgateway.v1.StartPosition
+	(*Event)(nil),                 // 14: webhookgateway.v1.Event
 }
 var file_webhookgateway_v1_subscription_proto_depIdxs = []int32{
-	36, // 0: webhookgateway.v1.Subscription.filters:type_name -> webhookgateway.v1.EventFilter
-	5,  // 1: webhookgateway.v1.Subscription.settings:type_name -> webhookgateway.v1.SubscriptionSettings
-	6,  // 2: webhookgateway.v1.Subscription.status:type_name -> webhookgateway.v1.SubscriptionStatus
-	37, // 3: webhookgateway.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
-	38, // 4: webhookgateway.v1.SubscriptionSettings.ack_deadline:type_name -> google.protobuf.Duration
-	38, // 5: webhookgateway.v1.SubscriptionSettings.min_backoff:type_name -> google.protobuf.Duration
-	38, // 6: webhookgateway.v1.SubscriptionSettings.max_backoff:type_name -> google.protobuf.Duration
-	0,  // 7: webhookgateway.v1.SubscriptionSettings.ordering:type_name -> webhookgateway.v1.Ordering
-	38, // 8: webhookgateway.v1.SubscriptionStatus.lag_time:type_name -> google.protobuf.Duration
-	38, // 9: webhookgateway.v1.SubscriptionStatus.oldest_parked_age:type_name -> google.protobuf.Duration
-	38, // 10: webhookgateway.v1.SubscriptionStatus.expires_in:type_name -> google.protobuf.Duration
-	7,  // 11: webhookgateway.v1.SubscriptionStatus.gap:type_name -> webhookgateway.v1.SubscriptionGap
-	4,  // 12: webhookgateway.v1.CreateSubscriptionRequest.subscription:type_name -> webhookgateway.v1.Subscription
-	9,  // 13: webhookgateway.v1.CreateSubscriptionRequest.start:type_name -> webhookgateway.v1.SubscriptionStart
-	37, // 14: webhookgateway.v1.SubscriptionStart.time:type_name -> google.protobuf.Timestamp
-	39, // 15: webhookgateway.v1.SubscriptionStart.position:type_name -> webhookgateway.v1.StartPosition
-	4,  // 16: webhookgateway.v1.CreateSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	4,  // 17: webhookgateway.v1.GetSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	4,  // 18: webhookgateway.v1.ListSubscriptionsResponse.subscriptions:type_name -> webhookgateway.v1.Subscription
-	4,  // 19: webhookgateway.v1.UpdateSubscriptionRequest.subscription:type_name -> webhookgateway.v1.Subscription
-	4,  // 20: webhookgateway.v1.UpdateSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	9,  // 21: webhookgateway.v1.SeekSubscriptionRequest.start:type_name -> webhookgateway.v1.SubscriptionStart
-	4,  // 22: webhookgateway.v1.SeekSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	1,  // 23: webhookgateway.v1.AcknowledgeResponse.results:type_name -> webhookgateway.v1.TokenResult
-	2,  // 24: webhookgateway.v1.RejectRequest.action:type_name -> webhookgateway.v1.RejectAction
-	38, // 25: webhookgateway.v1.RejectRequest.retry_after:type_name -> google.protobuf.Duration
-	1,  // 26: webhookgateway.v1.RejectResponse.results:type_name -> webhookgateway.v1.TokenResult
-	38, // 27: webhookgateway.v1.ExtendDeadlineRequest.deadline:type_name -> google.protobuf.Duration
-	1,  // 28: webhookgateway.v1.ExtendDeadlineResponse.results:type_name -> webhookgateway.v1.TokenResult
-	1,  // 29: webhookgateway.v1.CommitCursorResponse.result:type_name -> webhookgateway.v1.TokenResult
-	40, // 30: webhookgateway.v1.ParkedEvent.event:type_name -> webhookgateway.v1.Event
-	3,  // 31: webhookgateway.v1.ParkedEvent.reason:type_name -> webhookgateway.v1.ParkReason
-	37, // 32: webhookgateway.v1.ParkedEvent.park_time:type_name -> google.protobuf.Timestamp
-	41, // 33: webhookgateway.v1.ListParkedEventsRequest.view:type_name -> webhookgateway.v1.EventView
-	29, // 34: webhookgateway.v1.ListParkedEventsResponse.parked_events:type_name -> webhookgateway.v1.ParkedEvent
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	9,  // 0: webhookgateway.v1.Subscription.filters:type_name -> webhookgateway.v1.EventFilter
+	3,  // 1: webhookgateway.v1.Subscription.settings:type_name -> webhookgateway.v1.SubscriptionSettings
+	4,  // 2: webhookgateway.v1.Subscription.status:type_name -> webhookgateway.v1.SubscriptionStatus
+	10, // 3: webhookgateway.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 4: webhookgateway.v1.Subscription.start:type_name -> webhookgateway.v1.SubscriptionStart
+	11, // 5: webhookgateway.v1.SubscriptionSettings.ack_deadline:type_name -> google.protobuf.Duration
+	11, // 6: webhookgateway.v1.SubscriptionSettings.min_backoff:type_name -> google.protobuf.Duration
+	11, // 7: webhookgateway.v1.SubscriptionSettings.max_backoff:type_name -> google.protobuf.Duration
+	0,  // 8: webhookgateway.v1.SubscriptionSettings.ordering:type_name -> webhookgateway.v1.Ordering
+	11, // 9: webhookgateway.v1.SubscriptionSettings.parked_retention:type_name -> google.protobuf.Duration
+	11, // 10: webhookgateway.v1.SubscriptionStatus.lag_time:type_name -> google.protobuf.Duration
+	11, // 11: webhookgateway.v1.SubscriptionStatus.oldest_parked_age:type_name -> google.protobuf.Duration
+	11, // 12: webhookgateway.v1.SubscriptionStatus.expires_in:type_name -> google.protobuf.Duration
+	5,  // 13: webhookgateway.v1.SubscriptionStatus.gap:type_name -> webhookgateway.v1.SubscriptionGap
+	12, // 14: webhookgateway.v1.SubscriptionGap.reason:type_name -> webhookgateway.v1.GapReason
+	10, // 15: webhookgateway.v1.SubscriptionStart.time:type_name -> google.protobuf.Timestamp
+	13, // 16: webhookgateway.v1.SubscriptionStart.position:type_name -> webhookgateway.v1.StartPosition
+	14, // 17: webhookgateway.v1.Delivery.event:type_name -> webhookgateway.v1.Event
+	10, // 18: webhookgateway.v1.Delivery.deadline:type_name -> google.protobuf.Timestamp
+	14, // 19: webhookgateway.v1.ParkedEvent.event:type_name -> webhookgateway.v1.Event
+	1,  // 20: webhookgateway.v1.ParkedEvent.reason:type_name -> webhookgateway.v1.ParkReason
+	10, // 21: webhookgateway.v1.ParkedEvent.park_time:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_webhookgateway_v1_subscription_proto_init() }
@@ -2465,7 +1018,7 @@ func file_webhookgateway_v1_subscription_proto_init() {
 		return
 	}
 	file_webhookgateway_v1_event_proto_init()
-	file_webhookgateway_v1_subscription_proto_msgTypes[5].OneofWrappers = []any{
+	file_webhookgateway_v1_subscription_proto_msgTypes[4].OneofWrappers = []any{
 		(*SubscriptionStart_Cursor)(nil),
 		(*SubscriptionStart_Time)(nil),
 		(*SubscriptionStart_Position)(nil),
@@ -2475,8 +1028,8 @@ func file_webhookgateway_v1_subscription_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhookgateway_v1_subscription_proto_rawDesc), len(file_webhookgateway_v1_subscription_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   32,
+			NumEnums:      2,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

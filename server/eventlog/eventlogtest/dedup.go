@@ -40,7 +40,8 @@ func testEventIDScope(t *testing.T, h Harness) {
 	log := open(t, h)
 	finicity, err := eventlog.NewEntry(&webhookgatewayv1.Event{
 		Provider: webhookgatewayv1.Provider_PROVIDER_FINICITY, ClientId: "client",
-	}, "id", []byte("body"))
+		ProviderEventId: "id", RawBody: []byte("body"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

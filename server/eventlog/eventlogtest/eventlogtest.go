@@ -26,6 +26,9 @@ type Harness struct {
 	// Crash ends the log that is open as a failure of the machine does: only what
 	// was durable is there at the next Open.
 	Crash func(t *testing.T)
+	// Copy copies the storage of a log that is closed, and returns what puts the copy
+	// back in its place, as often as it is called.
+	Copy func(t *testing.T) (putBack func(t *testing.T))
 }
 
 // Run runs the suite. newHarness is called for each test.
@@ -50,6 +53,13 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"event ids are remembered after a trim", testDuplicatesAfterTrim},
 		{"everything is there after a restart", testRestart},
 		{"everything acknowledged is there after a crash", testCrash},
+		{"ids and cursors survive restarts", testNamesAcrossRestarts},
+		{"ids and cursors survive a crash", testNamesAcrossCrash},
+		{"ids and cursors survive a trim", testNamesAfterTrim},
+		{"a restart without events leaves nothing", testRestartsLeaveNothing},
+		{"an older copy refuses what it lacks", testOlderCopy},
+		{"copies of copies", testCopiesOfCopies},
+		{"ids and cursors of another log are refused", testAnotherLog},
 		{"seek", testSeek},
 		{"stats", testStats},
 		{"trim", testTrim},
@@ -92,7 +102,10 @@ func Entry(t testing.TB, clientID, eventID, body string) eventlog.Entry {
 		TypeName: "SyncAccount",
 		ClientId: clientID,
 		Payload:  &webhookgatewayv1.Event_Vezgo{Vezgo: &vezgov1.SyncEvent{}},
-	}, eventID, []byte(body))
+
+		ProviderEventId: eventID,
+		RawBody:         []byte(body),
+	})
 	if err != nil {
 		t.Fatalf("NewEntry() = %v", err)
 	}
@@ -140,7 +153,7 @@ func read(ctx context.Context, log eventlog.Log, after eventlog.Position) ([]eve
 }
 
 func eventOf(log eventlog.Log, record eventlog.Record) (event, error) {
-	e, err := record.Event(log.ID(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+	e, err := record.Event(log.History(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
 	if err != nil {
 		return event{}, err
 	}

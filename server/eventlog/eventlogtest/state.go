@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -29,8 +30,12 @@ func RunState(t *testing.T, newHarness func(t *testing.T) StateHarness) {
 		{"set and delete", testStateMutations},
 		{"scopes do not see each other", testStateScopes},
 		{"only the last owner writes", testStateOwner},
-		{"concurrent owners have different epochs", testStateConcurrentOwners},
+		{"concurrent owners have different terms", testStateConcurrentOwners},
+		{"delete and read ranges", testStateRanges},
 		{"drop", testStateDrop},
+		{"commit after drop fails and leaves nothing", testStateCommitAfterDrop},
+		{"commits during drop leave nothing", testStateCommitDuringDrop},
+		{"acquire after drop begins empty", testStateAcquireAfterDrop},
 		{"what was committed is there after a crash", testStateCrash},
 		{"names of scopes", testStateNames},
 	} {
@@ -51,16 +56,16 @@ func remove(key string) eventlog.StateMutation {
 
 func mustAcquire(t *testing.T, s eventlog.StateStore, scope string) uint64 {
 	t.Helper()
-	epoch, err := s.AcquireScope(t.Context(), scope)
+	term, err := s.AcquireScope(t.Context(), scope)
 	if err != nil {
 		t.Fatalf("AcquireScope(%q) = %v", scope, err)
 	}
-	return epoch
+	return term
 }
 
-func mustCommit(t *testing.T, s eventlog.StateStore, scope string, epoch uint64, mutations ...eventlog.StateMutation) {
+func mustCommit(t *testing.T, s eventlog.StateStore, scope string, term uint64, mutations ...eventlog.StateMutation) {
 	t.Helper()
-	if err := s.CommitScope(t.Context(), scope, epoch, mutations); err != nil {
+	if err := s.CommitScope(t.Context(), scope, term, mutations); err != nil {
 		t.Fatalf("CommitScope(%q) = %v", scope, err)
 	}
 }
@@ -68,9 +73,9 @@ func mustCommit(t *testing.T, s eventlog.StateStore, scope string, epoch uint64,
 func wantPairs(t *testing.T, s eventlog.StateStore, scope string, want ...string) {
 	t.Helper()
 	var got []string
-	for pair, err := range s.LoadScope(t.Context(), scope) {
+	for pair, err := range s.ReadScope(t.Context(), scope, nil, nil) {
 		if err != nil {
-			t.Fatalf("LoadScope(%q) = %v", scope, err)
+			t.Fatalf("ReadScope(%q) = %v", scope, err)
 		}
 		got = append(got, fmt.Sprintf("%s=%s", pair.Key, pair.Value))
 	}
@@ -96,10 +101,10 @@ func wantScopes(t *testing.T, s eventlog.StateStore, want ...string) {
 
 func testStateMutations(t *testing.T, h StateHarness) {
 	s := h.Open(t)
-	epoch := mustAcquire(t, s, "a")
-	mustCommit(t, s, "a", epoch, set("2", "two"), set("1", "one"), set("3", ""), set("\x00\xff", "bytes"))
+	term := mustAcquire(t, s, "a")
+	mustCommit(t, s, "a", term, set("2", "two"), set("1", "one"), set("3", ""), set("\x00\xff", "bytes"))
 	wantPairs(t, s, "a", "\x00\xff=bytes", "1=one", "2=two", "3=")
-	mustCommit(t, s, "a", epoch, set("1", "uno"), remove("2"), remove("never"), remove("3"), set("3", "last"))
+	mustCommit(t, s, "a", term, set("1", "uno"), remove("2"), remove("never"), remove("3"), set("3", "last"))
 	wantPairs(t, s, "a", "\x00\xff=bytes", "1=uno", "3=last")
 }
 
@@ -107,9 +112,9 @@ func testStateScopes(t *testing.T, h StateHarness) {
 	s := h.Open(t)
 	wantScopes(t, s)
 	for _, scope := range []string{"b", "a", "ab", "empty"} {
-		epoch := mustAcquire(t, s, scope)
+		term := mustAcquire(t, s, scope)
 		if scope != "empty" {
-			mustCommit(t, s, scope, epoch, set("key", scope))
+			mustCommit(t, s, scope, term, set("key", scope))
 		}
 	}
 	wantScopes(t, s, "a", "ab", "b")
@@ -126,7 +131,7 @@ func testStateOwner(t *testing.T, h StateHarness) {
 	mustCommit(t, s, "a", first, set("k", "1"))
 	second := mustAcquire(t, s, "a")
 	if second <= first {
-		t.Errorf("epoch %d after %d, want it larger", second, first)
+		t.Errorf("term %d after %d, want it larger", second, first)
 	}
 	if err := s.CommitScope(t.Context(), "a", first, []eventlog.StateMutation{set("k", "2")}); !errors.Is(err, eventlog.ErrScopeLost) {
 		t.Errorf("CommitScope() of an earlier owner = %v, want ErrScopeLost", err)
@@ -141,24 +146,24 @@ func testStateOwner(t *testing.T, h StateHarness) {
 
 func testStateConcurrentOwners(t *testing.T, h StateHarness) {
 	s := h.Open(t)
-	epochs := make([]uint64, 20)
+	terms := make([]uint64, 20)
 	var group sync.WaitGroup
-	for i := range epochs {
+	for i := range terms {
 		group.Go(func() {
-			epoch, err := s.AcquireScope(t.Context(), "a")
+			term, err := s.AcquireScope(t.Context(), "a")
 			if err != nil {
 				t.Errorf("AcquireScope() = %v", err)
 			}
-			epochs[i] = epoch
+			terms[i] = term
 		})
 	}
 	group.Wait()
 	seen := make(map[uint64]bool)
-	for _, epoch := range epochs {
-		if seen[epoch] {
-			t.Errorf("two owners have epoch %d", epoch)
+	for _, term := range terms {
+		if seen[term] {
+			t.Errorf("two owners have term %d", term)
 		}
-		seen[epoch] = true
+		seen[term] = true
 	}
 }
 
@@ -173,23 +178,134 @@ func testStateDrop(t *testing.T, h StateHarness) {
 	wantPairs(t, s, "a")
 	wantScopes(t, s, "b")
 	if again := mustAcquire(t, s, "a"); again <= first {
-		t.Errorf("epoch %d after %d, want it larger", again, first)
+		t.Errorf("term %d after %d, want it larger", again, first)
 	}
+}
+
+func testStateRanges(t *testing.T, h StateHarness) {
+	s := h.Open(t)
+	term := mustAcquire(t, s, "a")
+	mustCommit(t, s, "a", term, set("a", "1"), set("b1", "2"), set("b2", "3"), set("c", "4"))
+	mustCommit(t, s, "ab", mustAcquire(t, s, "ab"), set("b1", "other"))
+	for _, test := range []struct {
+		from, to []byte
+		want     string
+	}{
+		{nil, nil, "a b1 b2 c"},
+		{[]byte("b"), nil, "b1 b2 c"},
+		{nil, []byte("b2"), "a b1"},
+		{[]byte("b"), []byte("c"), "b1 b2"},
+		{[]byte("b1"), []byte("b1\x00"), "b1"},
+		{[]byte("d"), nil, ""},
+	} {
+		var got []string
+		for pair, err := range s.ReadScope(t.Context(), "a", test.from, test.to) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(pair.Key))
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("ReadScope(%q, %q) = %v, want %s", test.from, test.to, got, test.want)
+		}
+	}
+	for _, err := range s.ReadScope(t.Context(), "a", nil, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		break // the rest is not wanted
+	}
+	mustCommit(t, s, "a", term, set("b3", "5"), eventlog.StateMutation{Key: []byte("b"), End: []byte("c"), Delete: true}, set("b2", "again"))
+	wantPairs(t, s, "a", "a=1", "b2=again", "c=4")
+	mustCommit(t, s, "a", term, eventlog.StateMutation{End: []byte{0xff}, Delete: true}, set("z", ""))
+	wantPairs(t, s, "a", "z=")
+	wantPairs(t, s, "ab", "b1=other")
+}
+
+func testStateCommitAfterDrop(t *testing.T, h StateHarness) {
+	s := h.Open(t)
+	term := mustAcquire(t, s, "a")
+	mustCommit(t, s, "a", term, set("1", "one"))
+	if err := s.DropScope(t.Context(), "a", term); err != nil {
+		t.Fatalf("DropScope() = %v", err)
+	}
+	if err := s.CommitScope(t.Context(), "a", term, []eventlog.StateMutation{set("2", "two")}); !errors.Is(err, eventlog.ErrScopeLost) {
+		t.Errorf("CommitScope() after DropScope() = %v, want ErrScopeLost", err)
+	}
+	if err := s.DropScope(t.Context(), "a", term); !errors.Is(err, eventlog.ErrScopeLost) {
+		t.Errorf("DropScope() after DropScope() = %v, want ErrScopeLost", err)
+	}
+	wantPairs(t, s, "a")
+	wantScopes(t, s)
+	h.Crash(t)
+	s = h.Open(t)
+	wantScopes(t, s)
+	if err := s.CommitScope(t.Context(), "a", term, []eventlog.StateMutation{set("2", "two")}); !errors.Is(err, eventlog.ErrScopeLost) {
+		t.Errorf("CommitScope() after DropScope() and a crash = %v, want ErrScopeLost", err)
+	}
+}
+
+// testStateCommitDuringDrop has commits share a batch with the drop.
+func testStateCommitDuringDrop(t *testing.T, h StateHarness) {
+	s := h.Open(t)
+	for range 20 {
+		term := mustAcquire(t, s, "a")
+		mustCommit(t, s, "a", term, set("definition", ""))
+		var group sync.WaitGroup
+		for i := range 8 {
+			group.Go(func() {
+				for n := range 20 {
+					err := s.CommitScope(t.Context(), "a", term, []eventlog.StateMutation{set(fmt.Sprint(i, n), "")})
+					if err != nil {
+						if !errors.Is(err, eventlog.ErrScopeLost) {
+							t.Errorf("CommitScope() during DropScope() = %v, want ErrScopeLost", err)
+						}
+						return
+					}
+				}
+			})
+		}
+		if err := s.DropScope(t.Context(), "a", term); err != nil {
+			t.Fatalf("DropScope() = %v", err)
+		}
+		group.Wait()
+		wantPairs(t, s, "a")
+		wantScopes(t, s)
+	}
+}
+
+func testStateAcquireAfterDrop(t *testing.T, h StateHarness) {
+	s := h.Open(t)
+	first := mustAcquire(t, s, "a")
+	mustCommit(t, s, "a", first, set("1", "one"))
+	if err := s.DropScope(t.Context(), "a", first); err != nil {
+		t.Fatalf("DropScope() = %v", err)
+	}
+	second := mustAcquire(t, s, "a")
+	if second <= first {
+		t.Errorf("term %d after %d, want it larger", second, first)
+	}
+	wantPairs(t, s, "a")
+	mustCommit(t, s, "a", second, set("2", "two"))
+	if err := s.CommitScope(t.Context(), "a", first, []eventlog.StateMutation{set("1", "one")}); !errors.Is(err, eventlog.ErrScopeLost) {
+		t.Errorf("CommitScope() of the dropped term = %v, want ErrScopeLost", err)
+	}
+	wantPairs(t, s, "a", "2=two")
 }
 
 func testStateCrash(t *testing.T, h StateHarness) {
 	s := h.Open(t)
-	epoch := mustAcquire(t, s, "a")
+	term := mustAcquire(t, s, "a")
 	for i := range 100 {
-		mustCommit(t, s, "a", epoch, set("counter", fmt.Sprint(i)), set(fmt.Sprintf("key%02d", i), ""))
-		mustCommit(t, s, "a", epoch, remove(fmt.Sprintf("key%02d", i)))
+		mustCommit(t, s, "a", term, set("counter", fmt.Sprint(i)), set(fmt.Sprintf("key%02d", i), ""))
+		mustCommit(t, s, "a", term, remove(fmt.Sprintf("key%02d", i)))
 	}
 	h.Crash(t)
 	s = h.Open(t)
 	wantPairs(t, s, "a", "counter=99")
 	wantScopes(t, s, "a")
-	if again := mustAcquire(t, s, "a"); again <= epoch {
-		t.Errorf("epoch %d after %d, want it larger", again, epoch)
+	if again := mustAcquire(t, s, "a"); again <= term {
+		t.Errorf("term %d after %d, want it larger", again, term)
 	}
 }
 

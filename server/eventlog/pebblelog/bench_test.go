@@ -34,7 +34,10 @@ func benchEntry(tb testing.TB, body []byte, eventID string) eventlog.Entry {
 		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
 		ClientId: "client",
 		Payload:  &webhookgatewayv1.Event_Vezgo{Vezgo: &vezgov1.SyncEvent{}},
-	}, eventID, body)
+
+		ProviderEventId: eventID,
+		RawBody:         body,
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
-// minDedupWindow is how long providers may retry a delivery, and more.
+// minDedupWindow is longer than providers retry a delivery.
 const minDedupWindow = 7 * 24 * time.Hour
 
 // Config configures a log.

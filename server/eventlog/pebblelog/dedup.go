@@ -14,11 +14,11 @@ import (
 // dedup remembers the event ids of stored events.
 //
 // Entries are kept in buckets by time, so that forgetting is one range deletion
-// and needs no index. A bucket starts with the first entry that comes a window
-// after the start of the one before, and it goes when the one after it started a
-// window ago. Hence an entry lives between one and two windows, and a look-up
-// probes two buckets, nearly always through Bloom filters only. The newest entry
-// of an id is complete: it carries over what older buckets know.
+// and needs no index. A bucket takes entries for one window; the first entry after
+// that starts the next bucket. A bucket is deleted one window after the next one
+// was started. So an entry is kept for one to two windows, and a look-up reads two
+// buckets, nearly always through Bloom filters only. The newest entry of an id is
+// complete: it repeats what older buckets have.
 //
 // Only the committer uses it: an id is looked up and remembered in one step,
 // which is what makes it exact.
@@ -27,10 +27,10 @@ type dedup struct {
 	db     *pebble.DB
 	// Start times of the buckets, Unix nanoseconds, ascending.
 	buckets []int64
-	// Entries of the batch being built, by dedupID: the database does not have
-	// them yet.
-	batch map[string][]byte
-	key   []byte
+	// Entries of the group being built, by dedupID: the database does not have them
+	// yet.
+	pending map[string][]byte
+	key     []byte
 }
 
 // A dedup entry is a list of the bodies that were stored with an id.
@@ -40,7 +40,7 @@ const (
 )
 
 func openDedup(db *pebble.DB, window time.Duration) (*dedup, error) {
-	d := &dedup{window: window, db: db, batch: make(map[string][]byte)}
+	d := &dedup{window: window, db: db, pending: make(map[string][]byte)}
 	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
 	if err != nil {
 		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
@@ -59,13 +59,13 @@ func openDedup(db *pebble.DB, window time.Duration) (*dedup, error) {
 	return d, nil
 }
 
-// remember returns a receipt that says Duplicate if the event id of the entry is
-// remembered with the same body. Otherwise it notes in the batch that the entry
-// is stored at a position, and says whether that is a conflict.
-func (d *dedup) remember(b *pebble.Batch, entry *eventlog.Entry, p eventlog.Position, now time.Time) (eventlog.Receipt, error) {
+// remember looks up the event id of an entry. If it was stored with the same body,
+// the receipt is that of a duplicate. Otherwise the batch gets an entry of the id
+// at the position, and the receipt reports whether it is a conflict.
+func (d *dedup) remember(batch *pebble.Batch, entry *eventlog.Entry, p eventlog.Position, now time.Time) (eventlog.Receipt, error) {
 	d.key = appendDedupID(d.key[:0], entry)
-	bodies, inBatch := d.batch[string(d.key)]
-	if !inBatch {
+	bodies, pending := d.pending[string(d.key)]
+	if !pending {
 		var err error
 		if bodies, err = d.lookup(d.key); err != nil {
 			return eventlog.Receipt{}, fmt.Errorf("look up the event id: %w", err)
@@ -83,15 +83,15 @@ func (d *dedup) remember(b *pebble.Batch, entry *eventlog.Entry, p eventlog.Posi
 	bodies = binary.BigEndian.AppendUint64(append(bodies[:len(bodies):len(bodies)], entry.BodyHash[:]...), uint64(p))
 
 	key := append(bucketPrefix(d.bucket(now)), d.key...)
-	if err := b.Set(key, bodies, nil); err != nil {
+	if err := batch.Set(key, bodies, nil); err != nil {
 		return eventlog.Receipt{}, fmt.Errorf("remember the event id: %w", err)
 	}
-	d.batch[string(d.key)] = bodies
+	d.pending[string(d.key)] = bodies
 	return eventlog.Receipt{Position: p, Conflict: conflict}, nil
 }
 
 // applied is called when the batch is visible in the database.
-func (d *dedup) applied() { clear(d.batch) }
+func (d *dedup) applied() { clear(d.pending) }
 
 func (d *dedup) lookup(id []byte) ([]byte, error) {
 	var buf [9 + 2 + eventlog.MaxClientIDLen + 1 + maxPlainEventID]byte
@@ -121,7 +121,7 @@ func (d *dedup) bucket(now time.Time) int64 {
 }
 
 // expire forgets what is older than the window.
-func (d *dedup) expire(b *pebble.Batch, now time.Time) error {
+func (d *dedup) expire(batch *pebble.Batch, now time.Time) error {
 	n := 0
 	for n+1 < len(d.buckets) && d.buckets[n+1] <= now.Add(-d.window).UnixNano() {
 		n++
@@ -129,7 +129,7 @@ func (d *dedup) expire(b *pebble.Batch, now time.Time) error {
 	if n == 0 {
 		return nil
 	}
-	if err := b.DeleteRange(bucketPrefix(d.buckets[0]), bucketPrefix(d.buckets[n]), nil); err != nil {
+	if err := batch.DeleteRange(bucketPrefix(d.buckets[0]), bucketPrefix(d.buckets[n]), nil); err != nil {
 		return fmt.Errorf("forget event ids: %w", err)
 	}
 	d.buckets = d.buckets[n:]

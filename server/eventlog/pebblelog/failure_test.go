@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -62,11 +63,17 @@ type load struct {
 	log   *Log
 	body  string
 	mu    sync.Mutex
-	acked map[string]eventlog.Position // by event id
+	acked map[string]acknowledged // by event id
+}
+
+// acknowledged is what a subscriber may hold of an event.
+type acknowledged struct {
+	position eventlog.Position
+	cursor   string
 }
 
 func newLoad(log *Log) *load {
-	return &load{log: log, body: strings.Repeat("x", 2000), acked: make(map[string]eventlog.Position)}
+	return &load{log: log, body: strings.Repeat("x", 2000), acked: make(map[string]acknowledged)}
 }
 
 func (l *load) run(t *testing.T, name string, events int) {
@@ -88,7 +95,7 @@ func (l *load) appendUntilAcked(t *testing.T, id string) {
 		if err == nil {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.acked[id] = receipt.Position
+			l.acked[id] = acknowledged{receipt.Position, l.log.History().FormatCursor(receipt.Position)}
 			return
 		}
 		select {
@@ -106,19 +113,15 @@ func (l *load) count() int {
 	return len(l.acked)
 }
 
-func (l *load) snapshot() map[string]eventlog.Position {
+func (l *load) snapshot() map[string]acknowledged {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	acked := make(map[string]eventlog.Position, len(l.acked))
-	for id, position := range l.acked {
-		acked[id] = position
-	}
-	return acked
+	return maps.Clone(l.acked)
 }
 
-// verify checks that every acknowledged event is there once, at its position,
-// and that positions have no holes.
-func (l *load) verify(t *testing.T, log *Log, acked map[string]eventlog.Position) {
+// verify checks that every acknowledged event is there once, at its position, that
+// its cursor still names it, and that positions have no holes.
+func (l *load) verify(t *testing.T, log *Log, acked map[string]acknowledged) {
 	t.Helper()
 	found := make(map[string]eventlog.Position)
 	next := eventlog.Position(1)
@@ -130,7 +133,7 @@ func (l *load) verify(t *testing.T, log *Log, acked map[string]eventlog.Position
 			t.Fatalf("event %d came, want %d", record.Position, next)
 		}
 		next++
-		event, err := record.Event(log.ID(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+		event, err := record.Event(log.History(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,9 +146,12 @@ func (l *load) verify(t *testing.T, log *Log, acked map[string]eventlog.Position
 		}
 		found[id] = record.Position
 	}
-	for id, position := range acked {
-		if found[id] != position {
-			t.Errorf("event %s was acknowledged at %d and is at %d", id, position, found[id])
+	for id, a := range acked {
+		if found[id] != a.position {
+			t.Errorf("event %s was acknowledged at %d and is at %d", id, a.position, found[id])
+		}
+		if p, err := log.History().ParseCursor(a.cursor); err != nil || p != a.position {
+			t.Errorf("the cursor of event %d gives %d, %v", a.position, p, err)
 		}
 	}
 }

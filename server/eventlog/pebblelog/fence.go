@@ -19,9 +19,9 @@ import (
 // so Pebble must never see such an error. The first write, sync, create or rename
 // that fails raises the fence. From then on nothing of this opening reaches the
 // disk any more, while Pebble is told that all went well: it stays consistent in
-// memory, can serve reads, and can be closed in good order. Whoever commits MUST
-// look at the fence after a sync and before believing it. The log then opens the
-// database anew from what is on the disk, which also means that after a failed
+// memory, can serve reads, and can be closed in good order. A sync that succeeds
+// proves nothing before the fence was looked at: the committer MUST do so. The log
+// then opens the database anew from what is on the disk, so that after a failed
 // fsync nothing relies on the page cache.
 //
 // Tables (the output of flushes and compactions) are different, since they are
@@ -75,8 +75,8 @@ func (f *fence) release() {
 	close(f.released)
 }
 
-// do performs an operation on the disk. It returns whether it was performed, and
-// the error that Pebble is to see.
+// do performs an operation on the disk. It reports whether the operation was
+// performed, and returns the error that Pebble is to see.
 func (f *fence) do(table bool, op func() error) (bool, error) {
 	f.operations.RLock()
 	defer f.operations.RUnlock()
@@ -213,8 +213,8 @@ func (f *fencedFile) SyncTo(length int64) (bool, error) {
 	return full, err
 }
 
-// Preallocate is an optimisation: its failure is none, the write that follows
-// tells.
+// Preallocate is an optimisation. That it fails does not raise the fence: the write
+// that follows shows whether the disk works.
 func (f *fencedFile) Preallocate(offset, length int64) error {
 	var failure error
 	_, err := f.fence.do(f.table, func() error {

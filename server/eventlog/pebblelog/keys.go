@@ -16,22 +16,25 @@ import (
 //
 //	d <start of bucket, nanoseconds> <provider> <client> <event id>   dedup entry, see dedup.go
 //	e <position>                                                      event: see eventlog.Record
+//	h <first position>                                                epoch that begins there: see eventlog.History
 //	m <name>                                                          facts about the log
 //	s <scope> ...                                                     state of subscriptions: see state.go
 const (
-	prefixDedup = 'd'
-	prefixEvent = 'e'
-	prefixMeta  = 'm'
+	prefixDedup   = 'd'
+	prefixEvent   = 'e'
+	prefixHistory = 'h'
+	prefixMeta    = 'm'
 )
 
-// layoutVersion is the version of the keyspace.
-const layoutVersion = 1
+// keyspaceVersion is the version of the keyspace. Values of events have a version
+// of their own: see eventlog.ParseRecord.
+const keyspaceVersion = 1
 
 // Names of the facts about the log.
 const (
-	metaLayout  = "layout"
-	metaLogID   = "log_id"
-	metaTrimmed = "trimmed"
+	metaKeyspace = "keyspace_version"
+	metaLogID    = "log_id"
+	metaTrimmed  = "trimmed"
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }
@@ -49,6 +52,22 @@ func parseEventKey(key []byte) (eventlog.Position, error) {
 	return eventlog.Position(binary.BigEndian.Uint64(key[1:])), nil
 }
 
+// epochPair returns the pair that says where an epoch begins.
+func epochPair(start eventlog.EpochStart) (key, value []byte) {
+	key = binary.BigEndian.AppendUint64([]byte{prefixHistory}, uint64(start.First))
+	return key, binary.BigEndian.AppendUint64(nil, uint64(start.Epoch))
+}
+
+func parseEpochPair(key, value []byte) (eventlog.EpochStart, error) {
+	if len(key) != 9 || len(value) != 8 {
+		return eventlog.EpochStart{}, fmt.Errorf("the pair %x, %x is not that of an epoch", key, value)
+	}
+	return eventlog.EpochStart{
+		Epoch: eventlog.Epoch(binary.BigEndian.Uint64(value)),
+		First: eventlog.Position(binary.BigEndian.Uint64(key[1:])),
+	}, nil
+}
+
 // eventKeysAfter returns the bounds of the keys of the events strictly after a
 // position and up to another.
 func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
@@ -58,9 +77,8 @@ func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
 	return eventKey(after + 1), eventKey(upTo + 1)
 }
 
-// mark is what is known of a position without reading events: when its event was
-// received and the sum of the sizes of all values up to and including it. The
-// zero mark is before all events.
+// mark is a position with when its event was received and the sum of the sizes of
+// all values up to and including it. The zero mark is before all events.
 type mark struct {
 	position    eventlog.Position
 	receiveTime time.Time
@@ -89,19 +107,19 @@ func decodeMark(b []byte) (mark, error) {
 	}, nil
 }
 
-// maxPlainEventID is the longest event id that is a part of a key as it is; of a
-// longer one the key has a hash.
+// maxPlainEventID is the longest event id that a key holds as it is. Of a longer one
+// it holds a hash.
 const maxPlainEventID = 128
 
 // appendDedupID appends the part of a dedup key after the bucket.
 func appendDedupID(b []byte, entry *eventlog.Entry) []byte {
 	b = append(b, byte(entry.Provider), byte(len(entry.ClientID))) //nolint:gosec // at most MaxClientIDLen
 	b = append(b, entry.ClientID...)
-	if len(entry.EventID) <= maxPlainEventID {
+	if len(entry.ProviderEventID) <= maxPlainEventID {
 		b = append(b, 0)
-		return append(b, entry.EventID...)
+		return append(b, entry.ProviderEventID...)
 	}
-	sum := sha256.Sum256([]byte(entry.EventID))
+	sum := sha256.Sum256([]byte(entry.ProviderEventID))
 	b = append(b, 1)
 	return append(b, sum[:]...)
 }

@@ -1,10 +1,10 @@
 // Package pebblelog is the embedded engine of the event log: one folder, kept by
 // Pebble, and no server.
 //
-// One goroutine, the committer, decides everything: it takes what is waiting,
-// finds the duplicates, gives out positions and applies one batch. Another waits
-// for the fsync that the batch shares, publishes the events and acknowledges
-// them, while the committer builds the next batch.
+// One goroutine, the committer, decides everything: it takes the group of requests
+// that are waiting, finds the duplicates, gives out positions and applies one
+// batch. Another waits for the fsync that the group shares, publishes the events
+// and acknowledges them, while the committer builds the next group.
 //
 // When the disk fails, the log refuses appends, goes on serving reads, and opens
 // its database again and again until that works: see fence.
@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,25 +36,26 @@ type Log struct {
 	disk   vfs.FS
 	now    func() time.Time
 
-	id     eventlog.ID
-	lock   io.Closer
-	window *eventlog.Window
-	queue  *queue
-	state  state
+	id        eventlog.ID
+	lock      io.Closer
+	window    *eventlog.Window
+	queue     *queue
+	published published
+	history   atomic.Pointer[eventlog.History]
 
-	acquiring sync.Mutex // of scopes: see state.go
+	terms terms // of scopes: see state.go
 
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
 	store   *store
 
-	// commits is not buffered: while one batch is synced the next is built and
-	// applied, and meanwhile those after it gather in the queue. More batches
-	// under way would be smaller ones.
-	commits  chan *commit
-	free     chan *commit // for reuse
-	chunks   sync.Pool    // of *chunk
+	// groups is not buffered: while one group is synced the next is built and
+	// applied, and meanwhile those after it gather in the queue. More groups under
+	// way would be smaller ones.
+	groups   chan *group
+	free     chan *group // for reuse
+	chunks   sync.Pool   // of *chunk
 	closing  chan struct{}
 	close    sync.Once
 	closeErr error
@@ -68,7 +70,7 @@ type Option func(*Log)
 // WithFS keeps the log on a file system other than that of the machine.
 func WithFS(disk vfs.FS) Option { return func(l *Log) { l.disk = disk } }
 
-// WithClock gives the time of events and of retention.
+// WithClock replaces the clock that events and retention go by.
 func WithClock(now func() time.Time) Option { return func(l *Log) { l.now = now } }
 
 // Open opens the log in a folder, or creates it. It fails if another process has
@@ -85,8 +87,8 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		now:     time.Now,
 		window:  eventlog.NewWindow(windowBytes),
 		queue:   newQueue(),
-		commits: make(chan *commit),
-		free:    make(chan *commit, 2),
+		groups:  make(chan *group),
+		free:    make(chan *group, 2),
 		closing: make(chan struct{}),
 	}
 	for _, option := range options {
@@ -126,7 +128,7 @@ func (l *Log) acquire() error {
 	return nil
 }
 
-// open opens the database, and starts the state at what it holds.
+// open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
 	store, err := openStore(l.config.Path, l.disk, l.logger)
 	if err != nil {
@@ -136,23 +138,30 @@ func (l *Log) open() (*committer, error) {
 	if err != nil {
 		return nil, errors.Join(err, store.close())
 	}
+	c := &committer{log: l}
+	if err := c.use(store, dedup); err != nil {
+		return nil, errors.Join(err, store.close())
+	}
 	l.store = store
-	l.state.publish(store.head)
-	l.state.trim(store.trimmed)
-	return &committer{log: l, store: store, dedup: dedup, head: store.head, deleted: store.trimmed.position}, nil
+	l.published.publish(store.head)
+	l.published.trim(store.trimmed)
+	return c, nil
 }
 
 // ID implements eventlog.Log.
 func (l *Log) ID() eventlog.ID { return l.id }
 
+// History implements eventlog.Log.
+func (l *Log) History() *eventlog.History { return l.history.Load() }
+
 // Bounds implements eventlog.Log.
 func (l *Log) Bounds() eventlog.Bounds {
-	head, trimmed := l.state.get()
+	head, trimmed := l.published.get()
 	return eventlog.Bounds{Trimmed: trimmed.position, Head: head.position}
 }
 
 // Changed implements eventlog.Log.
-func (l *Log) Changed() <-chan struct{} { return l.state.changed() }
+func (l *Log) Changed() <-chan struct{} { return l.published.changed() }
 
 // Err implements eventlog.Log.
 func (l *Log) Err() error { return l.queue.err() }
@@ -191,49 +200,49 @@ func (l *Log) isClosed() bool {
 	}
 }
 
-// state is what readers may know of the log.
-type state struct {
+// published is what readers may know of the log: its durable events.
+type published struct {
 	mu            sync.Mutex
 	head, trimmed mark
 	change        chan struct{} // nil while nobody waits
 }
 
-func (s *state) get() (head, trimmed mark) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.head, s.trimmed
+func (p *published) get() (head, trimmed mark) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.head, p.trimmed
 }
 
-func (s *state) publish(head mark) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if head.position > s.head.position {
-		s.head = head
-		s.signal()
+func (p *published) publish(head mark) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if head.position > p.head.position {
+		p.head = head
+		p.signal()
 	}
 }
 
-func (s *state) trim(trimmed mark) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if trimmed.position > s.trimmed.position {
-		s.trimmed = trimmed
-		s.signal()
+func (p *published) trim(trimmed mark) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if trimmed.position > p.trimmed.position {
+		p.trimmed = trimmed
+		p.signal()
 	}
 }
 
-func (s *state) signal() {
-	if s.change != nil {
-		close(s.change)
-		s.change = nil
+func (p *published) signal() {
+	if p.change != nil {
+		close(p.change)
+		p.change = nil
 	}
 }
 
-func (s *state) changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.change == nil {
-		s.change = make(chan struct{})
+func (p *published) changed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.change == nil {
+		p.change = make(chan struct{})
 	}
-	return s.change
+	return p.change
 }

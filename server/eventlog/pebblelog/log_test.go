@@ -79,16 +79,16 @@ func TestOpenRefusals(t *testing.T) {
 		mustOpen(t, config)
 		wantOpenError(t, "lock the event log", config)
 	})
-	t.Run("a newer layout", func(t *testing.T) {
+	t.Run("a newer keyspace", func(t *testing.T) {
 		disk := vfs.NewMem()
 		log := mustOpen(t, testConfig("log"), WithFS(disk))
-		if err := log.store.db.Set(metaKey(metaLayout), []byte{layoutVersion + 1}, pebble.Sync); err != nil {
+		if err := log.store.db.Set(metaKey(metaKeyspace), []byte{keyspaceVersion + 1}, pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
-		wantOpenError(t, "layout version 2 and this gateway supports version 1", testConfig("log"), WithFS(disk))
+		wantOpenError(t, "keyspace version 2 and this gateway supports version 1", testConfig("log"), WithFS(disk))
 	})
 }
 

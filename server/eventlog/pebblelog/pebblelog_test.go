@@ -3,6 +3,7 @@ package pebblelog
 import (
 	"errors"
 	"log/slog"
+	"os"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -56,6 +57,10 @@ func TestConformance(t *testing.T) {
 			Crash: func(*testing.T) {
 				disk = disk.CrashClone(vfs.CrashCloneCfg{})
 			},
+			Copy: func(*testing.T) func(*testing.T) {
+				copied := disk.CrashClone(vfs.CrashCloneCfg{})
+				return func(*testing.T) { disk = copied.CrashClone(vfs.CrashCloneCfg{}) }
+			},
 		}
 	})
 }
@@ -77,6 +82,27 @@ func TestConformanceOnDisk(t *testing.T) {
 					t.Errorf("Close() = %v", err)
 				}
 			},
+			Copy: func(t *testing.T) func(*testing.T) {
+				copied := t.TempDir()
+				copyFolder(t, copied, path)
+				return func(t *testing.T) { replaceFolder(t, path, copied) }
+			},
 		}
 	})
+}
+
+func copyFolder(t *testing.T, to, from string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replaceFolder puts a copy in the place of a folder.
+func replaceFolder(t *testing.T, path, copied string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	copyFolder(t, path, copied)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // maxQueuedBytes bounds what waits for the committer, and so the size of a
-// batch. One larger entry is taken when nothing else waits.
+// group. One larger entry is taken when nothing else waits.
 const maxQueuedBytes = 8 << 20
 
 // A request is something to be made durable: an event, or a write.

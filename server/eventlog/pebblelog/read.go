@@ -8,15 +8,13 @@ import (
 	"sort"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
 const (
-	// Events are read from the database in chunks. While a reader looks at one it
-	// holds no iterator, which would keep memory tables and files alive for as
-	// long as a slow subscriber takes.
+	// Events are read from the database in chunks. While a reader consumes a chunk it
+	// has no iterator open: that would keep memory tables and files alive for as long
+	// as a slow subscriber takes.
 	minChunkBytes = 16 << 10
 	maxChunkBytes = 256 << 10
 	// liveRecords is how many records are taken from the window at a time.
@@ -98,13 +96,17 @@ func (r *reader) next(ctx context.Context) ([]eventlog.Record, error) {
 		if trimmed := r.log.Bounds().Trimmed; r.after < trimmed {
 			return nil, &eventlog.TrimmedError{After: r.after, Trimmed: trimmed}
 		}
-		if !r.log.replaced(opening) {
-			return nil, fmt.Errorf("read events after %d: %w", r.after, err)
+		if r.log.replaced(opening) {
+			continue
 		}
+		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {
+			return nil, damaged
+		}
+		return nil, fmt.Errorf("read events after %d: %w", r.after, err)
 	}
 }
 
-// replaced says whether a store has been replaced since: what it failed to read
+// replaced reports whether a store has been replaced since: what it failed to read
 // may be readable now.
 func (l *Log) replaced(s *store) bool {
 	l.storeMu.RLock()
@@ -120,53 +122,85 @@ func (l *Log) readChunk(c *chunk, after, head eventlog.Position, limit int) (*st
 	if l.store == nil {
 		return nil, eventlog.ErrClosed
 	}
-	return l.store, c.fill(l.store.db, after, head, limit)
+	err := c.fill(l.store, after, head, limit)
+	if err != nil && l.store.fence.err() != nil {
+		// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
+		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {
+			err = damaged.Err
+		}
+	}
+	return l.store, err
 }
 
-func (c *chunk) fill(db *pebble.DB, after, head eventlog.Position, limit int) (err error) {
+// fill reads the events that follow a position, up to what is damaged. It returns
+// a *eventlog.DamagedError if that is the first of them.
+func (c *chunk) fill(s *store, after, head eventlog.Position, limit int) error {
 	c.buf, c.ends, c.records = c.buf[:0], c.ends[:0], c.records[:0]
-	lower, upper := eventKeysAfter(after, head)
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
+	next, err := c.copyValues(s, after, head, limit)
+	if len(c.ends) == 0 {
+		if err == nil || !isDamage(err) {
+			return err
+		}
+		if next == after+1 { // its end is not known: each event has to be tried
+			next = s.readableFrom(after+2, head)
+		}
+		return &eventlog.DamagedError{After: after, UpTo: next - 1, Err: err}
+	}
+	if err != nil && !isDamage(err) {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	next := after + 1
+	start := 0
+	for i, end := range c.ends {
+		record, err := parseEvent(after+1+eventlog.Position(i), c.buf[start:end:end], false)
+		if err != nil {
+			if i > 0 {
+				break // it comes first in the next chunk
+			}
+			return &eventlog.DamagedError{After: after, UpTo: after + 1, Err: err}
+		}
+		c.records = append(c.records, record)
+		start = end
+	}
+	return nil
+}
+
+// copyValues copies the values of the events that follow a position, as many as fit
+// and at least one. It returns the position at which it stopped. With errMissing
+// that is the next event that is there, or the one after the head: those before it
+// are missing. With another error it is the event that cannot be read.
+func (c *chunk) copyValues(s *store, after, head eventlog.Position, limit int) (next eventlog.Position, err error) {
+	it, err := s.events(after, head)
+	if err != nil {
+		return 0, err
+	}
+	defer it.Close() // it.Error has returned its error before
+	next = after + 1
 	for ok := it.First(); ok; ok = it.Next() {
 		position, err := parseEventKey(it.Key())
 		if err != nil {
-			return err
+			return next, err
 		}
-		if position != next {
-			break // a hole: the rest was trimmed meanwhile, or is lost
+		if position != next { // a hole: the rest was trimmed meanwhile, or is lost
+			return position, errMissing
 		}
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return err
+			return next, err
 		}
 		if len(c.ends) > 0 && len(c.buf)+len(value) > limit {
-			break
+			return next, nil
 		}
 		c.buf = append(c.buf, value...)
 		c.ends = append(c.ends, len(c.buf))
 		next++
 	}
 	if err := it.Error(); err != nil {
-		return err
+		return next, err
 	}
-	if len(c.ends) == 0 {
-		return fmt.Errorf("event %d is missing", next)
+	if next <= head {
+		return head + 1, errMissing
 	}
-	start := 0
-	for i, end := range c.ends {
-		record, err := eventlog.ParseRecord(after+1+eventlog.Position(i), c.buf[start:end:end], false)
-		if err != nil {
-			return fmt.Errorf("event %d: %w", after+1+eventlog.Position(i), err)
-		}
-		c.records = append(c.records, record)
-		start = end
-	}
-	return nil
+	return next, nil
 }
 
 // Seek implements eventlog.Log.
@@ -187,7 +221,7 @@ func (l *Log) Stats(ctx context.Context) (eventlog.Stats, error) {
 		return eventlog.Stats{}, eventlog.ErrClosed
 	}
 	for {
-		head, trimmed := l.state.get()
+		head, trimmed := l.published.get()
 		stats := eventlog.Stats{
 			Bounds: eventlog.Bounds{Trimmed: trimmed.position, Head: head.position},
 			Bytes:  head.totalBytes - trimmed.totalBytes,
@@ -207,9 +241,9 @@ func (l *Log) Stats(ctx context.Context) (eventlog.Stats, error) {
 	}
 }
 
-// search returns the first retained position whose mark satisfies a condition
-// that, once true, stays true in later positions; the position after the head if
-// none does.
+// search returns the first retained position whose mark satisfies a condition, or
+// the position after the head if none does. The condition must stay true from one
+// position to the next.
 func (l *Log) search(ctx context.Context, condition func(mark) bool) (eventlog.Position, error) {
 	for {
 		bounds := l.Bounds()
@@ -231,7 +265,8 @@ func (l *Log) search(ctx context.Context, condition func(mark) bool) (eventlog.P
 	}
 }
 
-// markAt returns the mark of a retained event.
+// markAt returns the mark of a retained event. If the event is damaged, the mark has
+// its position, and time and size of the next event that can be read.
 func (l *Log) markAt(ctx context.Context, p eventlog.Position) (mark, error) {
 	if ctx.Err() != nil {
 		return mark{}, context.Cause(ctx)
@@ -242,8 +277,17 @@ func (l *Log) markAt(ctx context.Context, p eventlog.Position) (mark, error) {
 		return mark{}, eventlog.ErrClosed
 	}
 	record, err := l.store.event(p)
-	if err != nil {
+	if err == nil {
+		return markOf(record), nil
+	}
+	head, trimmed := l.published.get()
+	if !isDamage(err) || p <= trimmed.position || p > head.position {
 		return mark{}, fmt.Errorf("event %d: %w", p, err)
 	}
-	return markOf(record), nil
+	m := head
+	if next, err := l.store.someReadableAfter(p, head.position); err == nil {
+		m = markOf(next)
+	}
+	m.position = p
+	return m, nil
 }

@@ -27,21 +27,21 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 		}
 		return fmt.Errorf("trim the event log up to %d: %w", upTo, err)
 	}
-	err = l.write(ctx, func(c *committer, b *pebble.Batch) error {
+	err = l.write(ctx, func(c *committer, batch *pebble.Batch) error {
 		if m.position <= c.deleted {
 			return nil
 		}
-		if err := b.Set(metaKey(metaTrimmed), m.encode(), nil); err != nil {
+		if err := batch.Set(metaKey(metaTrimmed), m.encode(), nil); err != nil {
 			return err
 		}
 		lower, upper := eventKeysAfter(c.deleted, m.position)
-		if err := b.DeleteRange(lower, upper, nil); err != nil {
+		if err := batch.DeleteRange(lower, upper, nil); err != nil {
 			return err
 		}
 		c.deleted = m.position
-		// NOTE Published before it is applied: a reader who misses an event must
-		// find out why.
-		l.state.trim(m)
+		// NOTE: Published before it is applied, so that a reader who misses an event
+		// finds out why.
+		l.published.trim(m)
 		l.window.Trim(m.position)
 		return nil
 	})
@@ -51,8 +51,8 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 	return nil
 }
 
-// write makes writes durable together with the events of the time: they share
-// its batch and its fsync. add runs in the committer.
+// write makes writes durable, in one group with the events that wait at that time.
+// add runs in the committer.
 func (l *Log) write(ctx context.Context, add func(*committer, *pebble.Batch) error) error {
 	r := l.queue.request()
 	r.write = add
@@ -62,7 +62,7 @@ func (l *Log) write(ctx context.Context, add func(*committer, *pebble.Batch) err
 
 // retain enforces the retention, now and then.
 func (l *Log) retain() {
-	ctx := context.Background() // closing answers what it waits for
+	ctx := context.Background() // Close ends what it waits for
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
 	for {
@@ -85,13 +85,13 @@ func (l *Log) enforceRetention(ctx context.Context) error {
 	if err := l.Trim(ctx, upTo); err != nil {
 		return err
 	}
-	return l.write(ctx, func(c *committer, b *pebble.Batch) error { return c.dedup.expire(b, l.now()) })
+	return l.write(ctx, func(c *committer, batch *pebble.Batch) error { return c.dedup.expire(batch, l.now()) })
 }
 
 // expired returns the position up to which the retention has events removed.
 func (l *Log) expired(ctx context.Context) (eventlog.Position, error) {
 	retention := l.config.Retention
-	head, trimmed := l.state.get()
+	head, trimmed := l.published.get()
 	upTo := trimmed.position
 	if retention.MaxAge > 0 {
 		old, err := l.Seek(ctx, l.now().Add(-retention.MaxAge))

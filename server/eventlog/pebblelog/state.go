@@ -16,14 +16,14 @@ import (
 // The state of subscriptions shares the database, its batches and their fsyncs
 // with the events. Its keys:
 //
-//	s <length of scope> <scope> e         epoch of the owner
+//	s <length of scope> <scope> e         term of the owner
 //	s <length of scope> <scope> k <key>   pair
 //
-// One process has the database open, so an epoch only tells apart those who
+// One process has the database open, so a term only tells apart those who
 // acquired a scope in this process.
 const (
 	prefixState = 's'
-	kindEpoch   = 'e'
+	kindTerm    = 'e'
 	kindPair    = 'k'
 )
 
@@ -77,31 +77,27 @@ func (l *Log) AcquireScope(ctx context.Context, scope string) (uint64, error) {
 	if err := checkScope(scope); err != nil {
 		return 0, err
 	}
-	// NOTE One at a time: a batch that is being built cannot be read, so two in one
-	// batch would get the same epoch.
-	l.acquiring.Lock()
-	defer l.acquiring.Unlock()
-	var epoch uint64
-	err := l.write(ctx, func(c *committer, b *pebble.Batch) error {
-		last, err := c.store.epoch(scope)
-		if err != nil {
-			return err
-		}
-		epoch = last + 1
-		return b.Set(stateKey(scope, kindEpoch), binary.BigEndian.AppendUint64(nil, epoch), nil)
+	var term uint64
+	err := l.write(ctx, func(c *committer, b *pebble.Batch) (err error) {
+		term, err = l.terms.begin(c.store, scope, b)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("acquire the state of %q: %w", scope, err)
 	}
-	return epoch, nil
+	return term, nil
 }
 
-// LoadScope implements eventlog.StateStore.
-func (l *Log) LoadScope(ctx context.Context, scope string) iter.Seq2[eventlog.StatePair, error] {
+// ReadScope implements eventlog.StateStore.
+func (l *Log) ReadScope(ctx context.Context, scope string, from, to []byte) iter.Seq2[eventlog.StatePair, error] {
 	return func(yield func(eventlog.StatePair, error) bool) {
 		prefix := stateKey(scope, kindPair)
+		lower, upper := append(prefix[:len(prefix):len(prefix)], from...), stateKey(scope, kindPair+1)
+		if to != nil {
+			upper = append(prefix[:len(prefix):len(prefix)], to...)
+		}
 		stopped := false
-		err := l.readState(ctx, prefix, stateKey(scope, kindPair+1), func(it *pebble.Iterator) error {
+		err := l.readState(ctx, lower, upper, func(it *pebble.Iterator) error {
 			for ok := it.First(); ok; ok = it.Next() {
 				value, err := it.ValueAndErr()
 				if err != nil {
@@ -114,16 +110,23 @@ func (l *Log) LoadScope(ctx context.Context, scope string) iter.Seq2[eventlog.St
 			return nil
 		})
 		if err != nil && !stopped {
-			yield(eventlog.StatePair{}, fmt.Errorf("load the state of %q: %w", scope, err))
+			yield(eventlog.StatePair{}, fmt.Errorf("read the state of %q: %w", scope, err))
 		}
 	}
 }
 
 // CommitScope implements eventlog.StateStore.
-func (l *Log) CommitScope(ctx context.Context, scope string, epoch uint64, mutations []eventlog.StateMutation) error {
+func (l *Log) CommitScope(ctx context.Context, scope string, term uint64, mutations []eventlog.StateMutation) error {
 	prefix := stateKey(scope, kindPair)
-	return l.writeScope(ctx, scope, epoch, func(b *pebble.Batch) error {
+	return l.writeScope(ctx, scope, term, func(_ *committer, b *pebble.Batch) error {
 		for _, m := range mutations {
+			if m.Delete && m.End != nil {
+				start := append(prefix[:len(prefix):len(prefix)], m.Key...)
+				if err := b.DeleteRange(start, append(prefix[:len(prefix):len(prefix)], m.End...), nil); err != nil {
+					return err
+				}
+				continue
+			}
 			if m.Delete {
 				op := b.DeleteDeferred(len(prefix) + len(m.Key))
 				copy(op.Key[copy(op.Key, prefix):], m.Key)
@@ -144,30 +147,72 @@ func (l *Log) CommitScope(ctx context.Context, scope string, epoch uint64, mutat
 }
 
 // DropScope implements eventlog.StateStore.
-func (l *Log) DropScope(ctx context.Context, scope string, epoch uint64) error {
-	return l.writeScope(ctx, scope, epoch, func(b *pebble.Batch) error {
+func (l *Log) DropScope(ctx context.Context, scope string, term uint64) error {
+	return l.writeScope(ctx, scope, term, func(c *committer, b *pebble.Batch) error {
+		// NOTE A new term that nobody is given: a commit that is under way, or comes
+		// later in this very batch, fails.
+		if _, err := l.terms.begin(c.store, scope, b); err != nil {
+			return err
+		}
 		return b.DeleteRange(stateKey(scope, kindPair), stateKey(scope, kindPair+1), nil)
 	})
 }
 
-func (l *Log) writeScope(ctx context.Context, scope string, epoch uint64, add func(*pebble.Batch) error) error {
+func (l *Log) writeScope(ctx context.Context, scope string, term uint64, add func(*committer, *pebble.Batch) error) error {
 	if err := checkScope(scope); err != nil {
 		return err
 	}
 	err := l.write(ctx, func(c *committer, b *pebble.Batch) error {
-		owner, err := c.store.epoch(scope)
+		owner, err := l.terms.current(c.store, scope)
 		switch {
 		case err != nil:
 			return err
-		case owner != epoch:
+		case owner != term:
 			return eventlog.ErrScopeLost
 		}
-		return add(b)
+		return add(c, b)
 	})
 	if err != nil {
 		return fmt.Errorf("write the state of %q: %w", scope, err)
 	}
 	return nil
+}
+
+// terms knows the terms of scopes, also of those that the batch being built
+// changes, which cannot be read yet. Only the committer uses it.
+type terms struct {
+	store *store // the opening that they are of
+	known map[string]uint64
+}
+
+// current returns the term of the owner of a scope, 0 if it never had one.
+func (t *terms) current(s *store, scope string) (uint64, error) {
+	if t.store != s {
+		// NOTE What was in a batch that failed is not true any more.
+		t.store, t.known = s, make(map[string]uint64)
+	}
+	if term, ok := t.known[scope]; ok {
+		return term, nil
+	}
+	term, err := s.term(scope)
+	if err == nil {
+		t.known[scope] = term
+	}
+	return term, err
+}
+
+// begin begins the next term of a scope.
+func (t *terms) begin(s *store, scope string, b *pebble.Batch) (uint64, error) {
+	term, err := t.current(s, scope)
+	if err != nil {
+		return 0, err
+	}
+	term++
+	if err := b.Set(stateKey(scope, kindTerm), binary.BigEndian.AppendUint64(nil, term), nil); err != nil {
+		return 0, err
+	}
+	t.known[scope] = term
+	return term, nil
 }
 
 // readState reads keys from lower up to, not including, upper.
@@ -185,17 +230,17 @@ func (l *Log) readState(ctx context.Context, lower, upper []byte, read func(*peb
 	return read(it)
 }
 
-// epoch returns the epoch of the owner of a scope, 0 if it has none.
-func (s *store) epoch(scope string) (uint64, error) {
-	value, closer, err := s.db.Get(stateKey(scope, kindEpoch))
+// term reads the term of the owner of a scope, 0 if it never had one.
+func (s *store) term(scope string) (uint64, error) {
+	value, closer, err := s.db.Get(stateKey(scope, kindTerm))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the epoch of the state of %q: %w", scope, err)
+		return 0, fmt.Errorf("read the term of the state of %q: %w", scope, err)
 	}
 	if len(value) != 8 {
-		return 0, errors.Join(fmt.Errorf("the epoch of the state of %q is malformed", scope), closer.Close())
+		return 0, errors.Join(fmt.Errorf("the term of the state of %q is malformed", scope), closer.Close())
 	}
 	return binary.BigEndian.Uint64(value), closer.Close()
 }

@@ -24,7 +24,7 @@ func TestStateConformance(t *testing.T) {
 
 func TestStateClosed(t *testing.T) {
 	log := mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()))
-	epoch, err := log.AcquireScope(t.Context(), "a")
+	term, err := log.AcquireScope(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestStateClosed(t *testing.T) {
 	if _, err := log.AcquireScope(t.Context(), "a"); !errors.Is(err, eventlog.ErrClosed) {
 		t.Errorf("AcquireScope() = %v, want ErrClosed", err)
 	}
-	if err := log.CommitScope(t.Context(), "a", epoch, nil); !errors.Is(err, eventlog.ErrClosed) {
+	if err := log.CommitScope(t.Context(), "a", term, nil); !errors.Is(err, eventlog.ErrClosed) {
 		t.Errorf("CommitScope() = %v, want ErrClosed", err)
 	}
 	for _, err := range log.ListScopes(t.Context()) {
@@ -42,9 +42,9 @@ func TestStateClosed(t *testing.T) {
 			t.Errorf("ListScopes() = %v, want ErrClosed", err)
 		}
 	}
-	for _, err := range log.LoadScope(t.Context(), "a") {
+	for _, err := range log.ReadScope(t.Context(), "a", nil, nil) {
 		if !errors.Is(err, eventlog.ErrClosed) {
-			t.Errorf("LoadScope() = %v, want ErrClosed", err)
+			t.Errorf("ReadScope() = %v, want ErrClosed", err)
 		}
 	}
 }

@@ -20,8 +20,8 @@ const (
 	cacheBytes = 256 << 20
 
 	// The committer waits while more than this has not been flushed or compacted.
-	// Pebble's own limits are out of reach: it would wait inside of a commit,
-	// without an end if the disk has failed.
+	// Pebble's own limits are set so high that they are never reached: it would wait
+	// inside Apply, and for ever if the disk has failed.
 	maxMemTablesBytes = 5 * memTableBytes
 	maxL0Sublevels    = 24
 	stopMemTables     = 16
@@ -36,6 +36,7 @@ type store struct {
 	// What was found at the opening.
 	id            eventlog.ID
 	head, trimmed mark
+	epochs        []eventlog.EpochStart
 }
 
 // openStore opens the database in a folder, or creates it.
@@ -43,7 +44,8 @@ func openStore(path string, disk vfs.FS, logger *slog.Logger) (*store, error) {
 	s := &store{fence: newFence(disk)}
 	var err error
 	if s.db, err = pebble.Open(path, s.options(logger)); err != nil {
-		// NOTE Behind a raised fence Pebble fails on what the fence hid from it.
+		// NOTE: Behind a raised fence Pebble fails because of what the fence hid from it.
+		// Why the fence was raised is the cause.
 		if cause := s.fence.err(); cause != nil {
 			err = cause
 		}
@@ -93,18 +95,18 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 
 // load reads the facts about the log, and writes those of a new one.
 func (s *store) load() error {
-	layout, err := s.meta(metaLayout)
+	version, err := s.meta(metaKeyspace)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return s.create()
 	}
 	if err != nil {
 		return err
 	}
-	if len(layout) != 1 {
-		return errors.New("the layout version of the event log is malformed")
+	if len(version) != 1 {
+		return errors.New("the keyspace version of the event log is malformed")
 	}
-	if layout[0] != layoutVersion {
-		return fmt.Errorf("the event log has layout version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", layout[0], layoutVersion)
+	if version[0] != keyspaceVersion {
+		return fmt.Errorf("the event log has keyspace version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", version[0], keyspaceVersion)
 	}
 	id, err := s.meta(metaLogID)
 	if err != nil {
@@ -126,7 +128,46 @@ func (s *store) load() error {
 		}
 	}
 	s.head = s.trimmed
-	return s.loadHead()
+	if err := s.loadHead(); err != nil {
+		return err
+	}
+	if err := s.loadEpochs(); err != nil {
+		return fmt.Errorf("read the epochs of the event log: %w", err)
+	}
+	return nil
+}
+
+// loadEpochs reads the table of epochs. It covers every event, trimmed ones
+// included.
+func (s *store) loadEpochs() (err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixHistory}, UpperBound: []byte{prefixHistory + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		start, err := parseEpochPair(it.Key(), value)
+		if err != nil {
+			return err
+		}
+		s.epochs = append(s.epochs, start)
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	last := eventlog.Position(0)
+	if n := len(s.epochs); n > 0 {
+		last = s.epochs[n-1].First
+	}
+	if last > s.head.position || last == 0 && s.head.position > 0 {
+		return fmt.Errorf("the last epoch begins at position %d, and the newest event is %d", last, s.head.position)
+	}
+	_, err = eventlog.NewHistory(s.id, s.epochs...)
+	return err
 }
 
 func (s *store) loadHead() error {
@@ -134,12 +175,25 @@ func (s *store) loadHead() error {
 	if err != nil {
 		return fmt.Errorf("find the newest event: %w", err)
 	}
-	if iter.Last() {
+	newest := eventlog.Position(0)
+	for ok := iter.Last(); ok; ok = iter.Prev() {
 		var record eventlog.Record
-		if record, err = recordAt(iter); err == nil {
-			s.head = markOf(record)
+		record, err = recordAt(iter)
+		if newest == 0 {
+			newest = record.Position
 		}
+		if err == nil {
+			s.head = markOf(record)
+			break
+		}
+		// NOTE: A damaged event must not keep the log from opening. Of the newest one the
+		// position is enough: the rest is taken from the one before.
+		if !errors.Is(err, errValue) {
+			break
+		}
+		err = nil
 	}
+	s.head.position = max(s.head.position, newest)
 	if err := errors.Join(err, iter.Close()); err != nil {
 		return fmt.Errorf("find the newest event: %w", err)
 	}
@@ -148,12 +202,12 @@ func (s *store) loadHead() error {
 
 func (s *store) create() error {
 	s.id = eventlog.NewID()
-	b := s.db.NewBatch()
+	batch := s.db.NewBatch()
 	err := errors.Join(
-		b.Set(metaKey(metaLayout), []byte{layoutVersion}, nil),
-		b.Set(metaKey(metaLogID), s.id[:], nil),
-		b.Commit(pebble.Sync),
-		b.Close(),
+		batch.Set(metaKey(metaKeyspace), []byte{keyspaceVersion}, nil),
+		batch.Set(metaKey(metaLogID), s.id[:], nil),
+		batch.Commit(pebble.Sync),
+		batch.Close(),
 	)
 	if err != nil {
 		return fmt.Errorf("create the event log: %w", err)
@@ -180,7 +234,14 @@ func (s *store) event(p eventlog.Position) (eventlog.Record, error) {
 	if err := closer.Close(); err != nil {
 		return eventlog.Record{}, err
 	}
-	return eventlog.ParseRecord(p, value, true)
+	return parseEvent(p, value, true)
+}
+
+// events returns an iterator over the events strictly after a position and up to
+// another.
+func (s *store) events(after, upTo eventlog.Position) (*pebble.Iterator, error) {
+	lower, upper := eventKeysAfter(after, upTo)
+	return s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 }
 
 // recordAt returns the record that an iterator stands on, valid until it moves.
@@ -193,10 +254,10 @@ func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
 	if err != nil {
 		return eventlog.Record{}, err
 	}
-	return eventlog.ParseRecord(p, value, false)
+	return parseEvent(p, value, false)
 }
 
-// overloaded says whether the background work is too far behind.
+// overloaded reports whether too much background work is waiting.
 func (s *store) overloaded() bool {
 	m := s.db.Metrics()
 	return m.MemTable.Size > maxMemTablesBytes || m.Levels[0].Sublevels > maxL0Sublevels

@@ -31,10 +31,20 @@ type entry struct {
 	enabled  bool
 	reset    func()
 	validate func() error
+	secrets  func() []string
 	make     func() (provider.Provider, error)
 }
 
-func entryOf[C interface{ Validate() error }, P provider.Provider](
+// A config is the configuration of one provider.
+type config interface {
+	// Validate returns all that is wrong with it, if it is enabled.
+	Validate() error
+	// SecretHeaders returns the canonical names of the headers that hold a required
+	// secret.
+	SecretHeaders() []string
+}
+
+func entryOf[C config, P provider.Provider](
 	sender provider.Sender, config *C, enabled bool, fallback func() C, construct func(C) (P, error),
 ) entry {
 	return entry{
@@ -42,6 +52,7 @@ func entryOf[C interface{ Validate() error }, P provider.Provider](
 		enabled:  enabled,
 		reset:    func() { *config = fallback() },
 		validate: func() error { return (*config).Validate() },
+		secrets:  func() []string { return (*config).SecretHeaders() },
 		make:     func() (provider.Provider, error) { return construct(*config) },
 	}
 }
@@ -63,6 +74,16 @@ func (c Config) Validate() error {
 		errs = append(errs, fielderr.In(e.sender.Name(), e.validate()))
 	}
 	return errors.Join(append(errs, c.checkEnabled())...)
+}
+
+// SecretHeaders returns the canonical names of the headers that hold a required
+// secret, whichever provider is enabled: they must not be stored.
+func (c Config) SecretHeaders() []string {
+	var names []string
+	for _, e := range c.list() {
+		names = append(names, e.secrets()...)
+	}
+	return names
 }
 
 // checkEnabled returns an error if no provider is enabled.

@@ -75,6 +75,18 @@ func (d *Decoder) Message(name string, value Value, schema *Schema, message prot
 	d.notes.leave()
 }
 
+// Text returns a held member as a field of type string takes it. It reports
+// whether there is one that fits, and whether that was a string to begin with.
+func (d *Decoder) Text(name string, value Value) (text string, ok, exact bool) {
+	if value == nil {
+		return "", false, false
+	}
+	d.notes.enter([]byte(name))
+	defer d.notes.leave()
+	text, ok = d.string(value)
+	return text, ok, ok && kindOf(value) == kindString
+}
+
 // Name returns a held member that is a name, such as that of an event type; empty
 // if it is nil or does not fit. A name of more than 256 bytes does not.
 func (d *Decoder) Name(name string, value Value) string {
@@ -105,7 +117,7 @@ func (d *Decoder) coerced(wanted, got kind) {
 	d.notes.addf("coerced, %s where %s is expected", article(got), article(wanted))
 }
 
-// node counts one more part of the payload and says whether it may be decoded.
+// node counts one more part of the payload and reports whether it may be decoded.
 func (d *Decoder) node() bool {
 	d.nodes++
 	if d.nodes > maxNodes {
@@ -337,7 +349,7 @@ func (d *Decoder) unquote(quoted Value) string {
 	return string(text)
 }
 
-// plain says whether the inside of a string stands for itself.
+// plain reports whether the inside of a string stands for itself.
 func plain(inner []byte) bool {
 	return bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner)
 }

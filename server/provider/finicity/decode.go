@@ -1,14 +1,13 @@
 package finicity
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	connectv1 "github.com/webhook-gateway/webhook-gateway/gen/finicity/connect/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/drift"
 )
-
-// maxEventIDBytes is far above the 38 bytes that Finicity's ids have.
-const maxEventIDBytes = 256
 
 // The members of the body that are not fields of ConnectEvent, in the order in
 // which the schema holds them back.
@@ -16,6 +15,7 @@ const (
 	heldEventType = iota
 	heldEventName
 	heldPayload
+	heldEventID
 )
 
 type decoder struct {
@@ -31,7 +31,7 @@ type decodedType struct {
 
 func newDecoder() *decoder {
 	d := &decoder{
-		wrapper: drift.NewSchema(&connectv1.ConnectEvent{}, "eventType", "eventName", "payload"),
+		wrapper: drift.NewSchema(&connectv1.ConnectEvent{}, "eventType", "eventName", "payload", "eventId"),
 		types:   make(map[string]decodedType),
 	}
 	for _, t := range eventTypes() {
@@ -52,19 +52,20 @@ func (d *decoder) decode(body []byte) (provider.Decoded, error) {
 	if err != nil {
 		return provider.Decoded{}, err
 	}
+	id := eventID(&reader, held[heldEventID], connect)
+	subject := customer(&reader, connect)
 	typeName, t := d.typeOf(&reader, held)
 	d.payload(&reader, held[heldPayload], t, connect)
-	id := eventID(&reader, connect)
 	return provider.Decoded{
 		Event: &webhookgatewayv1.Event{
-			Type:        t.id,
-			TypeName:    typeName,
-			Payload:     &webhookgatewayv1.Event_Finicity{Finicity: connect},
-			DecodeError: reader.Notes(),
+			Type:            t.id,
+			TypeName:        typeName,
+			Subject:         subject,
+			ProviderEventId: id,
+			Payload:         &webhookgatewayv1.Event_Finicity{Finicity: connect},
+			DecodeError:     reader.Notes(),
 		},
-		EventID:     id,
-		OrderingKey: connect.GetCustomerId(),
-		Probe:       t.id == webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_PING,
+		Probe: t.id == webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_PING,
 	}, nil
 }
 
@@ -110,11 +111,30 @@ func (d *decoder) payload(reader *drift.Decoder, payload drift.Value, t decodedT
 	}
 }
 
-// eventID returns the id to recognise a retry by.
-func eventID(reader *drift.Decoder, connect *connectv1.ConnectEvent) string {
-	id := connect.GetEventId()
-	if len(id) > maxEventIDBytes {
+// eventID decodes the event id, and returns it to recognise a retry by. Only a
+// string is one: events that say `false`, or a number that has lost digits on its
+// way, are not retries of each other.
+func eventID(reader *drift.Decoder, value drift.Value, connect *connectv1.ConnectEvent) string {
+	id, ok, exact := reader.Text("eventId", value)
+	if !ok {
+		return ""
+	}
+	connect.EventId = proto.String(id)
+	switch {
+	case !exact:
+		return ""
+	case len(id) > provider.MaxEventIDBytes:
 		reader.Note("eventId", "too long to recognise a retry by")
+		return ""
+	}
+	return id
+}
+
+// customer returns whom the event is about.
+func customer(reader *drift.Decoder, connect *connectv1.ConnectEvent) string {
+	id := connect.GetCustomerId()
+	if len(id) > provider.MaxSubjectBytes {
+		reader.Note("customerId", "too long to be the subject")
 		return ""
 	}
 	return id

@@ -123,8 +123,9 @@ func (h RequiredHeader) validate() error {
 
 // Provider receives the deliveries of Finicity.
 type Provider struct {
-	clients map[string]*client
-	decoder *decoder
+	clients       map[string]*client
+	secretHeaders []string
+	decoder       *decoder
 }
 
 var _ provider.Provider = (*Provider)(nil)
@@ -134,7 +135,11 @@ func New(config Config) (*Provider, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Provider{clients: make(map[string]*client, len(config.Clients)), decoder: newDecoder()}
+	p := &Provider{
+		clients:       make(map[string]*client, len(config.Clients)),
+		secretHeaders: config.SecretHeaders(),
+		decoder:       newDecoder(),
+	}
 	for id, c := range config.Clients {
 		p.clients[id] = newClient(c, config.Verification)
 	}

@@ -2,6 +2,7 @@ package finicity_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
@@ -59,6 +60,16 @@ func suite(t testing.TB) providertest.Suite {
 		ClientID: "acme",
 		Secret:   secret.New(currentSecret),
 		Source:   netip.MustParseAddr("192.0.2.10"),
+	}
+}
+
+func TestSecretHeaders(t *testing.T) {
+	want := []string{headerName} // of two clients, one of which writes it in lower case
+	if got := newProvider(t).SecretHeaders(); !slices.Equal(got, want) {
+		t.Errorf("SecretHeaders() = %q, want %q", got, want)
+	}
+	if got := finicity.DefaultConfig().SecretHeaders(); len(got) != 0 {
+		t.Errorf("SecretHeaders() = %q without clients", got)
 	}
 }
 

@@ -79,7 +79,7 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	if err := c.checkRequiredHeader(d); err != nil {
 		return provider.Identity{}, err
 	}
-	return provider.Identity{ClientID: d.ClientID, Verification: verification}, nil
+	return provider.Identity{ClientID: d.ClientID, Verification: verification, Failure: failure}, nil
 }
 
 // verify returns which key signed the delivery and why it is not authentic, if it

@@ -91,10 +91,12 @@ func TestAuthenticate(t *testing.T) {
 			}
 			if test.reason != "" {
 				want.Verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
-				want.Failure = identity.Verification.GetFailure()
-				if want.GetFailure() == "" {
-					t.Error("the verification does not say why it failed")
+				want.Failure = webhookgatewayv1.VerificationFailure(webhookgatewayv1.VerificationFailure_value["VERIFICATION_FAILURE_"+test.reason])
+				if got := reasonOf(t, identity.Failure); got != test.reason {
+					t.Errorf("the failure is %s, want %s", got, test.reason)
 				}
+			} else if identity.Failure != nil {
+				t.Errorf("the failure is %v, want none", identity.Failure)
 			}
 			if diff := cmp.Diff(want, identity.Verification, protocmp.Transform()); diff != "" {
 				t.Errorf("the verification (-want +got):\n%s", diff)
@@ -116,7 +118,6 @@ func TestAuthenticateOff(t *testing.T) {
 	want := &webhookgatewayv1.Verification{
 		Mode:    webhookgatewayv1.VerificationMode_VERIFICATION_MODE_OFF,
 		Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
-		Failure: "verification is off",
 	}
 	if diff := cmp.Diff(want, identity.Verification, protocmp.Transform()); diff != "" {
 		t.Errorf("the verification (-want +got):\n%s", diff)

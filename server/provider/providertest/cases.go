@@ -103,9 +103,9 @@ func (s Suite) outcome(t *testing.T, d *provider.Delivery) outcome {
 	event.Provider = s.Provider.ID()
 	event.ClientId = identity.ClientID
 	event.Verification = identity.Verification
-	remarks := fmt.Sprintf("# event id: %q\n", decoded.EventID)
+	remarks := ""
 	if decoded.Probe {
-		remarks += "# probe\n"
+		remarks = "# probe\n"
 	}
 	return outcome{remarks: remarks, event: event}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,6 +71,21 @@ func (s Suite) testEveryType(t *testing.T) {
 	}
 }
 
+// testHeaders checks the names of the headers that the provider looks at.
+func (s Suite) testHeaders(t *testing.T) {
+	verified, secret := s.Provider.VerifiedHeaders(), s.Provider.SecretHeaders()
+	for _, name := range slices.Concat(verified, secret) {
+		if name == "" || name != http.CanonicalHeaderKey(name) {
+			t.Errorf("%q is not the canonical name of a header", name)
+		}
+	}
+	for _, name := range verified {
+		if slices.Contains(secret, name) {
+			t.Errorf("%s is stored and holds a secret", name)
+		}
+	}
+}
+
 // testFresh checks that a fresh sample is the same event but for its id.
 func (s Suite) testFresh(t *testing.T) {
 	for _, sample := range s.Sender.Samples() {
@@ -79,8 +95,9 @@ func (s Suite) testFresh(t *testing.T) {
 		if first.Event.GetType() != sample.Type {
 			t.Errorf("%s: a fresh sample is of type %v", sample.TypeName, first.Event.GetType())
 		}
-		if original.EventID != "" && (first.EventID == original.EventID || first.EventID == second.EventID || first.EventID == "") {
-			t.Errorf("%s: the event ids are %q, then %q and %q", sample.TypeName, original.EventID, first.EventID, second.EventID)
+		ids := []string{original.Event.GetProviderEventId(), first.Event.GetProviderEventId(), second.Event.GetProviderEventId()}
+		if ids[0] != "" && (ids[1] == ids[0] || ids[1] == ids[2] || ids[1] == "") {
+			t.Errorf("%s: the event ids are %q", sample.TypeName, ids)
 		}
 	}
 }
@@ -235,8 +252,9 @@ func CheckDecode(t testing.TB, p provider.Provider, body []byte) provider.Decode
 	if n := len(decoded.Event.GetDecodeError()); n > 8<<10 {
 		t.Errorf("the decode error has %d bytes", n)
 	}
-	if len(decoded.EventID) > 256 || len(decoded.Event.GetTypeName()) > 256 {
-		t.Errorf("the event id has %d bytes, the type name %d", len(decoded.EventID), len(decoded.Event.GetTypeName()))
+	id, subject, typeName := decoded.Event.GetProviderEventId(), decoded.Event.GetSubject(), decoded.Event.GetTypeName()
+	if len(id) > provider.MaxEventIDBytes || len(subject) > provider.MaxSubjectBytes || len(typeName) > 256 {
+		t.Errorf("the event id has %d bytes, the subject %d, the type name %d", len(id), len(subject), len(typeName))
 	}
 	return decoded
 }

@@ -43,6 +43,7 @@ func Run(t *testing.T, s Suite) {
 	t.Run("Cases", s.testCases)
 	t.Run("Samples", s.testSamples)
 	t.Run("EveryType", s.testEveryType)
+	t.Run("Headers", s.testHeaders)
 	t.Run("Fresh", s.testFresh)
 	t.Run("Drift", s.testDrift)
 	t.Run("AnyObject", s.testAnyObject)

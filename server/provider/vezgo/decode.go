@@ -53,8 +53,12 @@ func (d *decoder) decode(body []byte) (provider.Decoded, error) {
 	if held[heldError] != nil && sync.GetSyncError() == nil {
 		reader.Note("error", "unknown field")
 	}
+	if event.Subject = sync.GetUser().GetId(); len(event.GetSubject()) > provider.MaxSubjectBytes {
+		event.Subject = ""
+		reader.Note("user", "its id is too long to be the subject")
+	}
 	event.DecodeError = reader.Notes()
-	return provider.Decoded{Event: event, OrderingKey: sync.GetUser().GetId()}, nil
+	return provider.Decoded{Event: event}, nil
 }
 
 func noteUnknown(reader *drift.Decoder, hook drift.Value) {

@@ -18,9 +18,11 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	if refusal != nil {
 		return provider.Identity{}, refusal
 	}
-	failure := unnamed
-	if failure == nil && p.mode != provider.ModeOff {
-		failure = p.verify(d)
+	var failure *provider.Refusal
+	if p.mode != provider.ModeOff {
+		if failure = unnamed; failure == nil {
+			failure = p.verify(d)
+		}
 	}
 	verification, err := p.mode.Verification(webhookgatewayv1.VerificationMethod_VERIFICATION_METHOD_SOURCE_ADDRESS, "", failure)
 	if err != nil {
@@ -29,12 +31,12 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	if err := p.checkURLSecret(d); err != nil {
 		return provider.Identity{}, err
 	}
-	return provider.Identity{ClientID: clientID, Verification: verification}, nil
+	return provider.Identity{ClientID: clientID, Verification: verification, Failure: failure}, nil
 }
 
 // client returns the client of a delivery. A delivery without the header is not
-// Vezgo's, which is a failure; but where that is accepted, the path may name the
-// client. A delivery that cannot be attributed is refused in every mode.
+// Vezgo's, and is refused; but with verification off the path may name the client.
+// A delivery that cannot be attributed is refused in every mode.
 func (p *Provider) client(d *provider.Delivery) (id string, failure, refusal *provider.Refusal) {
 	values := d.Header[clientHeader]
 	switch {

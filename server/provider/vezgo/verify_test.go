@@ -69,6 +69,7 @@ func TestAuthenticate(t *testing.T) {
 		{name: "URL secret from elsewhere", header: named, source: "203.0.113.7", secret: urlSecret, query: right, reason: "SOURCE_NOT_ALLOWED"},
 		{name: "reported, right", header: named, source: ownAddress, mode: provider.ModeReport},
 		{name: "reported, from elsewhere", header: named, source: "203.0.113.7", mode: provider.ModeReport, reason: "SOURCE_NOT_ALLOWED"},
+		{name: "reported, no address", header: named, mode: provider.ModeReport, reason: "SOURCE_NOT_ALLOWED"},
 		{name: "reported, client in the path only", path: clientID, source: ownAddress, mode: provider.ModeReport, reason: "CLIENT_ID_MISSING"},
 		{name: "reported, URL secret wrong", header: named, source: ownAddress, mode: provider.ModeReport, secret: urlSecret, reason: "SHARED_SECRET_MISMATCH"},
 		{name: "off, from elsewhere", header: named, source: "203.0.113.7", mode: provider.ModeOff},
@@ -86,7 +87,7 @@ func TestAuthenticate(t *testing.T) {
 				delivery.Source = netip.MustParseAddr(test.source)
 			}
 			identity, err := newProvider(t, config).Authenticate(delivery)
-			always := slices.Contains([]string{"CLIENT_NOT_ALLOWED", "CLIENT_ID_MISMATCH", "SHARED_SECRET_MISMATCH"}, test.reason)
+			always := slices.Contains([]string{"CLIENT_NOT_ALLOWED", "CLIENT_ID_MISMATCH", "CLIENT_ID_MISSING", "SHARED_SECRET_MISMATCH"}, test.reason)
 			if test.reason != "" && (test.mode != provider.ModeReport || always) {
 				checkRefusal(t, err, test.reason)
 				return
@@ -95,6 +96,11 @@ func TestAuthenticate(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkVerification(t, identity.Verification, test.mode, test.reason != "")
+			if (identity.Failure != nil) != (test.reason != "") {
+				t.Errorf("the failure is %v", identity.Failure)
+			} else if test.reason != "" {
+				checkRefusal(t, identity.Failure, test.reason)
+			}
 		})
 	}
 }
@@ -127,13 +133,9 @@ func checkVerification(t *testing.T, got *webhookgatewayv1.Verification, mode pr
 	case mode == provider.ModeOff:
 		want.Method = webhookgatewayv1.VerificationMethod_VERIFICATION_METHOD_UNSPECIFIED
 		want.Verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED
-		want.Failure = "verification is off"
 	case failed:
 		want.Verdict = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
-		want.Failure = got.GetFailure()
-		if got.GetFailure() == "" {
-			t.Error("the verification does not say why it failed")
-		}
+		want.Failure = webhookgatewayv1.VerificationFailure_VERIFICATION_FAILURE_SOURCE_NOT_ALLOWED
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("the verification (-want +got):\n%s", diff)

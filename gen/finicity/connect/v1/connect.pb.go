@@ -1,6 +1,9 @@
 // The events that Finicity (Mastercard Open Finance) sends to the webhook of a
 // Connect session: 16 types, as the provider's page lists them.
 //
+// Every type supports the processes VOA, VOI, Aggregation and ACH, as that page
+// says.
+//
 // The messages model what the provider documents or was seen to send. Where a
 // body is not documented, the message says so, its fields are optional, and the
 // raw body kept with the event stays the authority.
@@ -796,7 +799,8 @@ func (x *InstitutionNotFound) GetQuery() string {
 }
 
 // InstitutionNotSupported is sent when the user selected an institution that is
-// not certified.
+// not certified. The provider says that it "applies to any call except for
+// aggregation, fix, and voi-pp".
 //
 // Sent by: Connect Full and Fix.
 type InstitutionNotSupported struct {

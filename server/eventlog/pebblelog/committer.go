@@ -1,0 +1,302 @@
+package pebblelog
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+const (
+	// The amount of background work is checked each time that loadCheckBytes were
+	// applied, and every loadCheckInterval while it is too much.
+	loadCheckBytes    = 8 << 20
+	loadCheckInterval = 20 * time.Millisecond
+
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = time.Second
+)
+
+// A group is a group of requests with one batch and one fsync, on its way to the
+// disk.
+type group struct {
+	store    *store
+	batch    *pebble.Batch
+	requests []*request
+	// The events of the group, and the head of the log after it.
+	records []eventlog.Record
+	head    mark
+	// settled, if set, makes this group a marker without requests. It is closed when
+	// all groups before it are done.
+	settled chan struct{}
+}
+
+// newGroup returns an empty group.
+func (l *Log) newGroup() *group {
+	select {
+	case g := <-l.free:
+		return g
+	default:
+		return &group{}
+	}
+}
+
+// recycle keeps the slices of a group for the next one.
+func (l *Log) recycle(g *group) {
+	clear(g.requests)
+	clear(g.records)
+	select {
+	case l.free <- &group{requests: g.requests[:0], records: g.records[:0]}:
+	default:
+	}
+}
+
+// committer is the one writer of the log.
+type committer struct {
+	log   *Log
+	store *store
+	dedup *dedup
+	// head is the newest event given a position, durable or not.
+	head mark
+	// epoch is what is written with the first event of this opening, and nil
+	// afterwards.
+	epoch *eventlog.EpochStart
+	// deleted is the position up to which the database has no events.
+	deleted eventlog.Position
+	// unchecked is how many bytes were applied since the background work was last
+	// looked at.
+	unchecked int
+	backoff   time.Duration
+	recovered time.Time
+}
+
+// run works until the log is closed.
+func (c *committer) run() {
+	defer close(c.log.groups)
+	for {
+		select {
+		case <-c.log.queue.wake:
+			c.applyPending()
+		case <-c.store.fence.raised:
+			if !c.recover() {
+				return
+			}
+		case <-c.log.closing:
+			c.applyPending()
+			return
+		}
+	}
+}
+
+// applyPending makes a group of all that is pending, applies its batch, and passes
+// it on.
+func (c *committer) applyPending() {
+	// Goroutines that are about to append run first, and share this fsync. Without
+	// load there are none, and this costs nothing.
+	runtime.Gosched()
+	g := c.log.newGroup()
+	g.requests = c.log.queue.take(g.requests)
+	if len(g.requests) == 0 {
+		return
+	}
+	c.throttle()
+	g.store, g.batch = c.store, c.store.db.NewBatch()
+	c.build(g)
+	c.unchecked += g.batch.Len()
+	if !g.batch.Empty() {
+		if err := c.store.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
+			c.store.fence.fail(fmt.Errorf("apply a batch: %w", err))
+		}
+	}
+	c.dedup.applied()
+	c.log.groups <- g
+}
+
+func (c *committer) build(g *group) {
+	now := c.log.now()
+	if now.Before(c.head.receiveTime) {
+		now = c.head.receiveTime
+	}
+	for _, r := range g.requests {
+		if r.write != nil {
+			r.err = r.write(c, g.batch)
+			continue
+		}
+		if r.err = c.add(g, r, now); r.err != nil {
+			r.err = fmt.Errorf("store the event: %w", r.err)
+		}
+	}
+	g.head = c.head
+}
+
+// add gives an event its position and adds it to the group, unless it is a
+// duplicate.
+func (c *committer) add(g *group, r *request, now time.Time) error {
+	next := mark{
+		position:    c.head.position + 1,
+		receiveTime: now,
+		totalBytes:  c.head.totalBytes + uint64(r.entry.Size()), //nolint:gosec // not negative
+	}
+	r.receipt = eventlog.Receipt{Position: next.position}
+	if r.entry.ProviderEventID != "" {
+		var err error
+		r.receipt, err = c.dedup.remember(g.batch, &r.entry, next.position, now)
+		if err != nil || r.receipt.Duplicate {
+			return err
+		}
+	}
+	value := r.entry.Complete(now, next.totalBytes, r.receipt.Conflict)
+	record, err := eventlog.ParseRecord(next.position, value, true)
+	if err != nil {
+		return err
+	}
+	op := g.batch.SetDeferred(9, len(value))
+	appendEventKey(op.Key[:0], next.position)
+	copy(op.Value, value)
+	if err := op.Finish(); err != nil {
+		return err
+	}
+	if c.epoch != nil {
+		key, value := epochPair(*c.epoch)
+		if err := g.batch.Set(key, value, nil); err != nil {
+			return err
+		}
+		c.epoch = nil
+	}
+	g.records = append(g.records, record)
+	c.head = next
+	return nil
+}
+
+// throttle waits until the background work has caught up.
+func (c *committer) throttle() {
+	if c.unchecked < loadCheckBytes {
+		return
+	}
+	c.unchecked = 0
+	for c.store.overloaded() {
+		select {
+		case <-time.After(loadCheckInterval):
+		case <-c.store.fence.raised:
+			return
+		}
+	}
+}
+
+// acknowledge waits for the fsync of each group in turn, publishes its events and
+// answers those who wait for it.
+func (l *Log) acknowledge() {
+	for g := range l.groups {
+		if g.settled != nil {
+			close(g.settled)
+			continue
+		}
+		err := g.batch.SyncWait()
+		if cause := g.store.fence.err(); cause != nil {
+			err = cause
+		}
+		if err != nil {
+			err = fmt.Errorf("the event log cannot write: %w", err)
+		} else {
+			l.window.Append(g.records)
+			l.published.publish(g.head)
+		}
+		for _, r := range g.requests {
+			if err != nil {
+				r.err = err
+			}
+			r.finish()
+		}
+		if err == nil {
+			_ = g.batch.Close() // gives memory back, and cannot fail
+		}
+		l.recycle(g)
+	}
+}
+
+// recover opens the database anew, until it succeeds. It returns false when the
+// log is closed meanwhile.
+func (c *committer) recover() bool {
+	l, cause := c.log, c.store.fence.err()
+	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
+	l.queue.refuse(fmt.Errorf("the event log cannot write: %w", cause))
+	c.applyPending() // it fails behind the fence, and is answered
+	settled := make(chan struct{})
+	l.groups <- &group{settled: settled}
+	<-settled
+	c.store.fence.settle()
+
+	if time.Since(c.recovered) > maxBackoff {
+		c.backoff = minBackoff
+	}
+	for {
+		select {
+		case <-l.closing:
+			return false
+		case <-time.After(c.backoff):
+		}
+		c.backoff = min(2*c.backoff, maxBackoff)
+		if err := c.reopen(); err != nil {
+			l.logger.Warn("the event log still cannot write", "error", err, "next_try", c.backoff)
+			continue
+		}
+		l.logger.Info("the event log writes again", "head", uint64(c.head.position))
+		c.recovered = time.Now()
+		l.queue.refuse(nil)
+		return true
+	}
+}
+
+// reopen replaces the store by a new opening. Reads go on with the old one until
+// then.
+func (c *committer) reopen() error {
+	l := c.log
+	store, err := openStore(l.config.Path, l.disk, l.logger)
+	if err != nil {
+		return err
+	}
+	dedup, err := openDedup(store.db, l.config.DedupWindow)
+	if head, trimmed := l.published.get(); err == nil && (store.id != l.id || store.head.position < head.position) {
+		// NOTE: Positions that subscribers have seen must never be given again.
+		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
+			store.id, store.head.position, l.id, head.position, trimmed.position)
+	}
+	if err != nil {
+		return errors.Join(err, store.close())
+	}
+	if err := c.use(store, dedup); err != nil {
+		return errors.Join(err, store.close())
+	}
+	l.storeMu.Lock()
+	old := l.store
+	l.store = store
+	l.storeMu.Unlock()
+	_ = old.close() // its fence is raised: nothing it says matters
+
+	l.published.publish(store.head)
+	l.published.trim(store.trimmed)
+	return nil
+}
+
+// use makes the committer go on with an opening of the database, in a new epoch.
+//
+// The history has the epoch at once, the stored table only with its first event. If
+// the folder is an older copy that was put back, cursors of what it lacks are
+// therefore refused as lost from the start, and not taken for positions ahead of the
+// head. It is called before events of the opening are published: the history must
+// name them by then.
+func (c *committer) use(store *store, dedup *dedup) error {
+	epoch := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: store.head.position + 1}
+	history, err := eventlog.NewHistory(store.id, append(slices.Clip(store.epochs), epoch)...)
+	if err != nil {
+		return fmt.Errorf("begin an epoch: %w", err)
+	}
+	c.store, c.dedup, c.head, c.deleted, c.epoch = store, dedup, store.head, store.trimmed.position, &epoch
+	c.log.history.Store(history)
+	return nil
+}

@@ -1,0 +1,168 @@
+// Package filter decides which events somebody gets: it compiles the filters of a
+// request, and matches records without decoding them.
+package filter
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+)
+
+const (
+	maxFilters = 64
+	maxTexts   = 1000
+)
+
+// Filter matches the events that any of the filters it was compiled from matches.
+// It never changes.
+type Filter struct {
+	normal     []*webhookgatewayv1.EventFilter
+	conditions []conditions
+}
+
+// Result is what a filter makes of a record.
+type Result int
+
+const (
+	// Other is a record that is not asked for.
+	Other Result = iota
+	// Match is a record that is asked for.
+	Match
+	// LeftOut is a record that failed verification, and is not asked for only because
+	// the filter names no verdicts.
+	LeftOut
+)
+
+// conditions is one compiled filter.
+type conditions struct {
+	providers []webhookgatewayv1.Provider
+	types     []webhookgatewayv1.EventType
+	verdicts  uint32 // a bit for each
+	// anyButFailed: the filter names no verdicts.
+	anyButFailed bool
+	clients      textSet
+	subjects     textSet
+	ids          textSet
+}
+
+// textSet is a set of texts; nil is no condition.
+type textSet map[string]struct{}
+
+// Compile validates filters. No filter is one without conditions. Its errors are
+// of fielderr, with paths that begin with `filters`.
+func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
+	if len(filters) > maxFilters {
+		return nil, fielderr.New("filters", "%d filters are given: give at most %d", len(filters), maxFilters)
+	}
+	if len(filters) == 0 {
+		filters = []*webhookgatewayv1.EventFilter{{}}
+	}
+	f := &Filter{}
+	for i, one := range filters {
+		if err := check(one); err != nil {
+			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)
+		}
+		f.add(one)
+	}
+	return f, nil
+}
+
+// Normal returns the filters as understood: without duplicates, values sorted,
+// defaults filled in. They must not be changed.
+func (f *Filter) Normal() []*webhookgatewayv1.EventFilter { return f.normal }
+
+// Match returns what the filter makes of a record.
+func (f *Filter) Match(r eventlog.Record) Result {
+	result := Other
+	for i := range f.conditions {
+		switch f.conditions[i].match(r) {
+		case Match:
+			return Match
+		case LeftOut:
+			result = LeftOut
+		case Other:
+		}
+	}
+	return result
+}
+
+func (f *Filter) add(one *webhookgatewayv1.EventFilter) {
+	normal := &webhookgatewayv1.EventFilter{
+		Providers:        sortedSet(one.GetProviders()),
+		EventTypes:       sortedSet(one.GetEventTypes()),
+		ClientIds:        sortedSet(one.GetClientIds()),
+		Subjects:         sortedSet(one.GetSubjects()),
+		Verdicts:         sortedSet(one.GetVerdicts()),
+		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
+	}
+	anyButFailed := len(normal.GetVerdicts()) == 0
+	if anyButFailed {
+		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
+			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
+		}
+	}
+	if i := slices.IndexFunc(f.normal, func(o *webhookgatewayv1.EventFilter) bool { return proto.Equal(o, normal) }); i >= 0 {
+		f.conditions[i].anyButFailed = f.conditions[i].anyButFailed || anyButFailed
+		return
+	}
+	c := conditions{
+		providers:    normal.GetProviders(),
+		types:        normal.GetEventTypes(),
+		anyButFailed: anyButFailed,
+		clients:      newTextSet(normal.GetClientIds()),
+		subjects:     newTextSet(normal.GetSubjects()),
+		ids:          newTextSet(normal.GetProviderEventIds()),
+	}
+	for _, verdict := range normal.GetVerdicts() {
+		c.verdicts |= 1 << verdict
+	}
+	f.normal = append(f.normal, normal)
+	f.conditions = append(f.conditions, c)
+}
+
+func (c *conditions) match(r eventlog.Record) Result {
+	verdict := r.Verdict()
+	asked := c.verdicts&(1<<verdict) != 0
+	if !asked && (!c.anyButFailed || verdict != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED) {
+		return Other
+	}
+	if len(c.providers) > 0 && !slices.Contains(c.providers, r.Provider()) ||
+		len(c.types) > 0 && !slices.Contains(c.types, r.Type()) ||
+		!c.clients.has(r.ClientID()) || !c.subjects.has(r.Subject()) || !c.ids.has(r.ProviderEventID()) {
+		return Other
+	}
+	if !asked {
+		return LeftOut
+	}
+	return Match
+}
+
+func newTextSet(texts []string) textSet {
+	if len(texts) == 0 {
+		return nil
+	}
+	set := make(textSet, len(texts))
+	for _, text := range texts {
+		set[text] = struct{}{}
+	}
+	return set
+}
+
+func (s textSet) has(text []byte) bool {
+	if s == nil {
+		return true
+	}
+	_, ok := s[string(text)]
+	return ok
+}
+
+func sortedSet[T cmp.Ordered](values []T) []T {
+	return slices.Compact(slices.Sorted(slices.Values(values)))
+}

@@ -1,0 +1,150 @@
+package filter_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
+)
+
+type event = webhookgatewayv1.EventFilter
+
+const (
+	finicity = webhookgatewayv1.Provider_PROVIDER_FINICITY
+	vezgo    = webhookgatewayv1.Provider_PROVIDER_VEZGO
+	done     = webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_DONE
+	sync     = webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT
+	unknown  = webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED
+	verified = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED
+	failed   = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
+	off      = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED
+)
+
+func record(t *testing.T, verdict webhookgatewayv1.VerificationVerdict) eventlog.Record {
+	t.Helper()
+	entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
+		Provider: finicity, Type: done, ClientId: "client", Subject: "subject", ProviderEventId: "id",
+		Verification: &webhookgatewayv1.Verification{Verdict: verdict},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), 1, false), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEveryConditionMustBeMet(t *testing.T) {
+	t.Parallel()
+	r := record(t, verified)
+	for _, tc := range []struct {
+		name   string
+		filter *event
+		want   filter.Result
+	}{
+		{"none", &event{}, filter.Match},
+		{"provider", &event{Providers: []webhookgatewayv1.Provider{finicity}}, filter.Match},
+		{"another provider", &event{Providers: []webhookgatewayv1.Provider{vezgo}}, filter.Other},
+		{"type", &event{EventTypes: []webhookgatewayv1.EventType{sync, done}}, filter.Match},
+		{"another type", &event{EventTypes: []webhookgatewayv1.EventType{unknown}}, filter.Other},
+		{"client", &event{ClientIds: []string{"client"}}, filter.Match},
+		{"another client", &event{ClientIds: []string{"clien"}}, filter.Other},
+		{"subject", &event{Subjects: []string{"a", "subject"}}, filter.Match},
+		{"another subject", &event{Subjects: []string{"id"}}, filter.Other},
+		{"id", &event{ProviderEventIds: []string{"id"}}, filter.Match},
+		{"another id", &event{ProviderEventIds: []string{"i"}}, filter.Other},
+		{"verdict", &event{Verdicts: []webhookgatewayv1.VerificationVerdict{verified}}, filter.Match},
+		{"another verdict", &event{Verdicts: []webhookgatewayv1.VerificationVerdict{failed, off}}, filter.Other},
+		{"all but one", &event{ClientIds: []string{"client"}, Subjects: []string{"b"}}, filter.Other},
+	} {
+		f, err := filter.Compile([]*event{tc.filter})
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		if got := f.Match(r); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestNormal(t *testing.T) {
+	t.Parallel()
+	authentic := []webhookgatewayv1.VerificationVerdict{verified, off}
+	f, err := filter.Compile([]*event{
+		{ClientIds: []string{"b", "a", "b"}, Subjects: []string{"2", "1"}},
+		{ClientIds: []string{"a", "b"}, Subjects: []string{"1", "2"}, Verdicts: authentic},
+		{Verdicts: []webhookgatewayv1.VerificationVerdict{failed, failed}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*event{
+		{ClientIds: []string{"a", "b"}, Subjects: []string{"1", "2"}, Verdicts: authentic},
+		{Verdicts: []webhookgatewayv1.VerificationVerdict{failed}},
+	}
+	if diff := cmp.Diff(want, f.Normal(), protocmp.Transform()); diff != "" {
+		t.Errorf("normal (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatCanMatchNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		filter *event
+		want   string
+	}{
+		{&event{Providers: []webhookgatewayv1.Provider{0}}, "filters[0].providers[0]: "},
+		{&event{Providers: []webhookgatewayv1.Provider{9}}, "filters[0].providers[0]: "},
+		{&event{EventTypes: []webhookgatewayv1.EventType{0}}, "filters[0].event_types[0]: "},
+		{&event{EventTypes: []webhookgatewayv1.EventType{done, 117}}, "filters[0].event_types[1]: "},
+		{&event{Providers: []webhookgatewayv1.Provider{vezgo}, EventTypes: []webhookgatewayv1.EventType{sync, done}}, "filters[0].event_types[1]: EVENT_TYPE_FINICITY_DONE is a type of PROVIDER_FINICITY"},
+		{&event{Verdicts: []webhookgatewayv1.VerificationVerdict{0}}, "filters[0].verdicts[0]: "},
+		{&event{ClientIds: []string{""}}, "filters[0].client_ids[0]: "},
+		{&event{ClientIds: make([]string, 1001)}, "filters[0].client_ids: "},
+		{&event{Subjects: []string{"a", strings.Repeat("s", 1025)}}, "filters[0].subjects[1]: "},
+		{&event{ProviderEventIds: []string{""}}, "filters[0].provider_event_ids[0]: "},
+	} {
+		if _, err := filter.Compile([]*event{tc.filter}); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+			t.Errorf("%v: error = %v, want %s", tc.filter, err, tc.want)
+		}
+	}
+	if _, err := filter.Compile(make([]*event, 65)); err == nil || !strings.HasPrefix(err.Error(), "filters: 65") {
+		t.Errorf("65 filters: %v", err)
+	}
+	for _, fine := range []*event{
+		{Providers: []webhookgatewayv1.Provider{vezgo}, EventTypes: []webhookgatewayv1.EventType{unknown}},
+		{Providers: []webhookgatewayv1.Provider{vezgo, finicity}, EventTypes: []webhookgatewayv1.EventType{done}},
+	} {
+		if _, err := filter.Compile([]*event{fine}); err != nil {
+			t.Errorf("%v: %v", fine, err)
+		}
+	}
+}
+
+// Every type but the unrecognised one belongs to the provider that its number
+// tells.
+func TestTypesHaveProviders(t *testing.T) {
+	t.Parallel()
+	for number, name := range webhookgatewayv1.EventType_name {
+		for p, providerName := range webhookgatewayv1.Provider_name {
+			prefix := "EVENT_TYPE_" + strings.TrimPrefix(providerName, "PROVIDER_") + "_"
+			if p == 0 || !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			if _, err := filter.Compile([]*event{{
+				Providers:  []webhookgatewayv1.Provider{webhookgatewayv1.Provider(p)},
+				EventTypes: []webhookgatewayv1.EventType{webhookgatewayv1.EventType(number)},
+			}}); err != nil {
+				t.Errorf("%s of %s: %v", name, providerName, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// flush writes all that has changed, for all who wait for it.
+type flush struct {
+	done chan struct{}
+	err  error
+}
+
+// durable returns when all that has changed before the call is durable.
+func (s *subscription) durable(ctx context.Context) error {
+	s.mu.Lock()
+	mine := s.nextFlush()
+	s.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done():
+		return fmt.Errorf("wait until the subscription is durable: %w", context.Cause(ctx))
+	}
+}
+
+// flushSoon has written what changed, and waits for nothing. The mutex must be
+// held.
+func (s *subscription) flushSoon() {
+	if s.machine.dirty() {
+		s.nextFlush()
+	}
+}
+
+// nextFlush returns a flush that has not begun, or that begins now. The mutex must
+// be held.
+func (s *subscription) nextFlush() *flush {
+	if s.next == nil {
+		s.next = &flush{done: make(chan struct{})}
+	}
+	mine := s.next
+	if s.running == nil {
+		s.startFlush()
+	}
+	return mine
+}
+
+// startFlush begins the next flush. Another one must not be under way.
+func (s *subscription) startFlush() {
+	s.running, s.next = s.next, nil
+	taken := s.machine.takeChanges()
+	if taken.empty() {
+		s.endFlush(nil)
+		return
+	}
+	s.manager.tasks.Go(func() {
+		// NOTE Not cancelled: others wait for it, and it must end in order.
+		ctx := context.WithoutCancel(s.manager.ctx)
+		totals, err := s.write(ctx, taken)
+		err = s.written(err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil {
+			s.machine.untakeChanges(taken)
+		} else if totals != nil {
+			s.totals = *totals
+		}
+		s.endFlush(err)
+	})
+}
+
+// write makes changes durable. It returns the new totals if they may have changed.
+func (s *subscription) write(ctx context.Context, taken changes) (*parkedTotals, error) {
+	if taken.parking.empty() {
+		return nil, s.manager.States.CommitScope(ctx, s.name, s.term, taken.pairs)
+	}
+	pairs, eventless, err := s.parked.prepare(ctx, taken.parking)
+	if err != nil {
+		return nil, err
+	}
+	// NOTE In this order: a copy that is made and at once not needed is removed.
+	if err := s.manager.States.CommitScope(ctx, s.name, s.term, slices.Concat(pairs, taken.pairs)); err != nil {
+		return nil, err
+	}
+	for p, err := range eventless {
+		s.manager.metrics.eventless.WithLabelValues(s.name).Inc()
+		s.manager.Logger.Warn("an event was parked without a copy", "subscription", s.name, "position", uint64(p), "error", err)
+	}
+	totals, err := s.parked.totals(ctx)
+	if err != nil {
+		s.manager.Logger.Warn("parked events cannot be counted", "subscription", s.name, "error", err)
+		return nil, nil
+	}
+	return &totals, nil
+}
+
+// written returns what became of a write to callers. A subscription whose scope is
+// lost is gone.
+func (s *subscription) written(err error) error {
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, eventlog.ErrScopeLost) {
+		return fmt.Errorf("write the subscription: %w", err)
+	}
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended != nil {
+		return ended
+	}
+	// An earlier Delete seemed to fail, and did not.
+	s.end(ErrNotFound)
+	s.manager.forget(s)
+	return ErrNotFound
+}
+
+func (s *subscription) endFlush(err error) {
+	s.running.err = err
+	close(s.running.done)
+	s.running = nil
+	if s.next != nil {
+		s.startFlush()
+	}
+}

@@ -1,0 +1,89 @@
+package subscription
+
+import (
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// Parked events are in the store and nowhere else. The machine only says what is
+// to become of them; parkedStore does it, with the next write.
+
+// parkedAction is what is to become of a parked event.
+type parkedAction uint8
+
+const (
+	// parkIt: the event is parked, with a copy of what the log has of it.
+	parkIt parkedAction = iota + 1
+	// replayIt: it is not parked any more; its copy is kept.
+	replayIt
+	// discardIt: it is not parked any more.
+	discardIt
+)
+
+// parkedChange is what is to become of one parked event, and why it is parked.
+type parkedChange struct {
+	action   parkedAction
+	reason   webhookgatewayv1.ParkReason
+	message  string
+	attempts uint16
+	time     time.Time
+}
+
+// parkedChanges are what is to become of parked events: first all of them are
+// discarded, or not, then each.
+type parkedChanges struct {
+	discardAll bool
+	each       map[eventlog.Position]parkedChange
+}
+
+func (c parkedChanges) empty() bool { return !c.discardAll && len(c.each) == 0 }
+
+// precede puts earlier changes in front.
+func (c *parkedChanges) precede(earlier parkedChanges) {
+	for p, change := range earlier.each {
+		if _, later := c.each[p]; !later && (!c.discardAll || change.action == replayIt) {
+			c.each[p] = change
+		}
+	}
+	c.discardAll = c.discardAll || earlier.discardAll
+}
+
+// parkEntry settles an entry and has its event parked.
+func (m *machine) parkEntry(s slot, reason webhookgatewayv1.ParkReason, message string, now time.Time) {
+	e := m.at(s)
+	m.parking.each[e.position] = parkedChange{action: parkIt, reason: reason, message: message, attempts: e.attempts, time: now.Round(0)}
+	m.settle(s)
+}
+
+// discard has a parked event forgotten.
+func (m *machine) discard(p eventlog.Position) {
+	m.parking.each[p] = parkedChange{action: discardIt}
+}
+
+// discardAll has all parked events forgotten.
+func (m *machine) discardAll() {
+	earlier := m.parking
+	m.parking = parkedChanges{discardAll: true, each: make(map[eventlog.Position]parkedChange)}
+	m.parking.precede(earlier)
+}
+
+// mayReplay reports whether some parked events may be delivered again.
+func (m *machine) mayReplay(n int) bool { return m.waitingEvents()+n <= m.settings.maxWaiting }
+
+// replay has a parked event delivered again, with its attempts counted anew. After
+// a seek, an event may be parked and still to be delivered: it is delivered once
+// then. Without a copy it is read from the log.
+func (m *machine) replay(o offer, isCopy bool) {
+	m.parking.each[o.position] = parkedChange{action: replayIt}
+	if !m.isSettled(o.position) {
+		m.discard(o.position)
+		return
+	}
+	s := m.newEntry(o)
+	m.at(s).set(copied, isCopy)
+	m.addApart(s)
+	m.touch(pairApart, o.position)
+	m.enter(s)
+}

@@ -1,0 +1,118 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// nearby is how many events are read and passed over rather than looked up.
+const nearby = 32
+
+// Event is a delivery with its event.
+type Event struct {
+	Delivery
+	// Record is valid only until the next one is read, unless it is live.
+	Record eventlog.Record
+}
+
+var errMissing = errors.New("the log does not have it")
+
+// Read reads the events of deliveries, in their order. Those that retention
+// removed meanwhile, or that are damaged, are left out: Next reports the gap.
+func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for len(deliveries) > 0 {
+			read := st.readRun
+			if deliveries[0].copied {
+				read = st.readCopy
+			}
+			rest, err := read(ctx, deliveries, yield)
+			if err == nil {
+				deliveries = rest
+				continue
+			}
+			deliveries = st.missing(rest, err)
+			if len(deliveries) == len(rest) {
+				yield(Event{}, readError(rest[0].Position, err))
+				return
+			}
+		}
+	}
+}
+
+// readCopy reads a delivery from the copy of its event, and returns the others:
+// none if the caller wants no more.
+func (st *Stream) readCopy(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
+	record, found, err := st.subscription.parked.copied(ctx, deliveries[0].Position)
+	switch {
+	case err != nil:
+		return deliveries, err
+	case !found:
+		// Settled meanwhile, or the log has it.
+		return st.readRun(ctx, deliveries, yield)
+	case !yield(Event{Delivery: deliveries[0], Record: record}, nil):
+		return nil, nil
+	}
+	return deliveries[1:], nil
+}
+
+// readRun reads deliveries by one read of the log, up to the next that is not
+// nearby, and returns the others: none if the caller wants no more.
+func (st *Stream) readRun(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
+	found := false
+	for record, err := range st.subscription.manager.Log.Read(ctx, deliveries[0].Position-1) {
+		if err != nil {
+			if found { // the next run finds out
+				return deliveries, nil
+			}
+			return deliveries, err
+		}
+		if record.Position < deliveries[0].Position {
+			continue
+		}
+		found = true
+		if !yield(Event{Delivery: deliveries[0], Record: record}, nil) {
+			return nil, nil
+		}
+		deliveries = deliveries[1:]
+		if len(deliveries) == 0 || deliveries[0].copied || deliveries[0].Position > record.Position+nearby {
+			break
+		}
+	}
+	if !found {
+		return deliveries, errMissing
+	}
+	return deliveries, nil
+}
+
+// missing takes note of deliveries whose events an error says are gone, and
+// returns the others.
+func (st *Stream) missing(deliveries []Delivery, err error) []Delivery {
+	var trimmed *eventlog.TrimmedError
+	var damaged *eventlog.DamagedError
+	var upTo eventlog.Position
+	reason := webhookgatewayv1.GapReason_GAP_REASON_RETENTION
+	switch {
+	case errors.As(err, &trimmed):
+		upTo = trimmed.Trimmed
+	case errors.As(err, &damaged):
+		upTo, reason = damaged.UpTo, webhookgatewayv1.GapReason_GAP_REASON_DAMAGED
+	}
+	_ = st.subscription.change(func(now time.Time) {
+		for len(deliveries) > 0 && deliveries[0].Position <= upTo {
+			st.subscription.machine.missing(deliveries[0].lease, reason, now)
+			deliveries = deliveries[1:]
+		}
+	})
+	return deliveries
+}
+
+func readError(p eventlog.Position, err error) error {
+	return fmt.Errorf("read event %d: %w", p, err)
+}

@@ -1,0 +1,224 @@
+package subscriptionservice
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/logapi"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+)
+
+// maxDeliveries is the most deliveries that a stream takes at a time, and the most
+// in a frame.
+const maxDeliveries = 1000
+
+// worker is one Consume call.
+type worker struct {
+	*Service
+	*stream.Sender
+
+	ctx       context.Context //nolint:containedctx // a stream lives as long as its call
+	share     *subscription.Stream
+	batch     *stream.Batch
+	maxBatch  int
+	heartbeat time.Duration
+	token     []byte // of the delivery being added
+}
+
+// Consume implements SubscriptionService.
+func (s *Service) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStreamingServer[webhookgatewayv1.ConsumeResponse]) error {
+	if err := s.streams.Enter(); err != nil {
+		return err
+	}
+	defer s.streams.Leave()
+	ctx := call.Context()
+	w, opened, err := s.open(req, call)
+	if err != nil {
+		return s.fail(ctx, "open a worker's stream", err)
+	}
+	defer w.leave()
+	described, err := s.subscriptions.Get(ctx, req.GetSubscription())
+	if err != nil {
+		return s.fail(ctx, "open a worker's stream", err)
+	}
+	opened.Filters = described.GetFilters()
+	if err := w.Send("subscribed", &webhookgatewayv1.ConsumeResponse{
+		Frame: &webhookgatewayv1.ConsumeResponse_Subscribed{Subscribed: opened},
+	}); err != nil {
+		return err
+	}
+	return w.run()
+}
+
+// open validates a request and attaches the worker.
+func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStream) (*worker, *webhookgatewayv1.Subscribed, error) {
+	view, err := logapi.View(req.GetView())
+	if err != nil {
+		return nil, nil, err
+	}
+	maxBatch, err := stream.BatchSize(req.GetMaxBatchSize(), maxDeliveries)
+	if err != nil {
+		return nil, nil, err
+	}
+	heartbeat, err := s.streams.Heartbeat(req.GetHeartbeatInterval())
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := req.GetMaxInFlight(); n < 0 {
+		return nil, nil, fielderr.New("max_in_flight", "%d is negative: give 0 for the limit of the subscription, or a lower one", n)
+	}
+	share, err := s.subscriptions.Attach(req.GetSubscription(), subscription.StreamOptions{MaxInFlight: int(req.GetMaxInFlight())})
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &worker{
+		Service: s, Sender: s.streams.Sender(call.SendMsg),
+		ctx: call.Context(), share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
+	}
+	bounds := s.log.Bounds()
+	return w, &webhookgatewayv1.Subscribed{
+		StartCursor:       s.api.Cursor(share.Progress().Cursor),
+		EarliestCursor:    s.api.Cursor(bounds.Trimmed),
+		HeadCursor:        s.api.Cursor(bounds.Head),
+		HeartbeatInterval: durationpb.New(heartbeat),
+		View:              view,
+	}, nil
+}
+
+// run delivers until the call ends.
+func (w *worker) run() error {
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
+	draining := w.streams.Draining()
+	defer context.AfterFunc(draining, cancel)()
+	for {
+		batch, err := w.next(ctx)
+		switch {
+		case err == nil:
+			err = w.send(batch)
+		case w.ctx.Err() != nil:
+			err = w.fail(w.ctx, "wait for deliveries", err)
+		case draining.Err() != nil:
+			err = w.goodbye()
+		case errors.Is(err, context.DeadlineExceeded):
+			err = w.sendHeartbeat()
+		default:
+			err = w.fail(w.ctx, "wait for deliveries", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// leave ends the worker's share. What it holds has failed, or is suspect, unless
+// it is the gateway that ends.
+func (w *worker) leave() {
+	if w.streams.Draining().Err() != nil {
+		w.share.Release()
+	}
+	w.share.Close()
+}
+
+// next waits for deliveries until a heartbeat is due.
+func (w *worker) next(ctx context.Context) (subscription.Batch, error) {
+	ctx, cancel := context.WithDeadline(ctx, w.Last().Add(w.heartbeat))
+	defer cancel()
+	return w.share.Next(ctx, w.maxBatch)
+}
+
+func (w *worker) send(batch subscription.Batch) error {
+	for _, gap := range batch.Gaps {
+		if err := w.sendGap(gap); err != nil {
+			return err
+		}
+	}
+	for deliveries := batch.Deliveries; len(deliveries) > 0; {
+		rest, err := w.sendFrameOf(deliveries)
+		if err != nil {
+			return err
+		}
+		deliveries = rest
+	}
+	if !batch.CaughtUp {
+		return nil
+	}
+	progress := w.share.Progress()
+	return w.Send("caught_up", &webhookgatewayv1.ConsumeResponse{
+		Frame: &webhookgatewayv1.ConsumeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{
+			Cursor: w.api.Cursor(progress.Cursor), LeftOutEvents: progress.LeftOut,
+		}},
+	})
+}
+
+// sendFrameOf sends the first of some deliveries, as many as fit into a frame, and
+// returns the others. Sending a frame may take long if the worker does not read:
+// so the deadline of a delivery begins when it is put into a frame, and one that
+// is no longer the worker's by then is left out.
+func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription.Delivery, error) {
+	done := 0
+	for event, err := range w.share.Read(w.ctx, deliveries) {
+		if err != nil {
+			return nil, w.fail(w.ctx, "read deliveries", err)
+		}
+		if w.batch.Full(event.Record) {
+			return deliveries[done:], w.SendBatch("deliveries", w.batch, false)
+		}
+		for deliveries[done].Position != event.Position {
+			done++ // its event is gone
+		}
+		for _, d := range w.share.Sending(deliveries[done : done+1]) {
+			w.token = d.AppendAckToken(w.token[:0])
+			w.batch.AddDelivery(event.Record, w.log.History(), stream.Delivery{
+				Attempt: d.Attempt, AckToken: w.token, Deadline: d.Deadline,
+			}, len(deliveries) == 1)
+		}
+		done++
+	}
+	return nil, w.SendBatch("deliveries", w.batch, false)
+}
+
+func (w *worker) sendGap(gap subscription.Gap) error {
+	return w.Send("gap", &webhookgatewayv1.ConsumeResponse{
+		Frame: &webhookgatewayv1.ConsumeResponse_Gap{Gap: &webhookgatewayv1.Gap{
+			FromCursor: w.api.Cursor(gap.From), ToCursor: w.api.Cursor(gap.To), Reason: gap.Reason,
+		}},
+	})
+}
+
+func (w *worker) sendHeartbeat() error {
+	progress := w.share.Progress()
+	head := max(progress.Head, progress.Cursor)
+	return w.Send("heartbeat", &webhookgatewayv1.ConsumeResponse{
+		Frame: &webhookgatewayv1.ConsumeResponse_Heartbeat{Heartbeat: &webhookgatewayv1.Heartbeat{
+			Cursor:        w.api.Cursor(progress.Cursor),
+			HeadCursor:    w.api.Cursor(head),
+			LagEvents:     int64(head - progress.Cursor), //nolint:gosec // a number of events
+			ServerTime:    timestamppb.Now(),
+			LeftOutEvents: progress.LeftOut,
+		}},
+	})
+}
+
+// goodbye announces the end of the stream and returns its status.
+func (w *worker) goodbye() error {
+	err := w.Send("goodbye", &webhookgatewayv1.ConsumeResponse{
+		Frame: &webhookgatewayv1.ConsumeResponse_Goodbye{Goodbye: &webhookgatewayv1.Goodbye{
+			Cursor:     w.api.Cursor(w.share.Progress().Cursor),
+			Reason:     webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_DRAINING,
+			RetryAfter: durationpb.New(stream.RetryDelay),
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	return stream.ErrDraining()
+}

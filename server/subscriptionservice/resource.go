@@ -1,0 +1,126 @@
+package subscriptionservice
+
+import (
+	"context"
+	"encoding/base64"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/logapi"
+)
+
+// CreateSubscription implements SubscriptionService.
+func (s *Service) CreateSubscription(ctx context.Context, req *webhookgatewayv1.CreateSubscriptionRequest) (*webhookgatewayv1.CreateSubscriptionResponse, error) {
+	created, err := s.create(ctx, req.GetSubscription())
+	if err != nil {
+		return nil, s.fail(ctx, "create a subscription", err)
+	}
+	return &webhookgatewayv1.CreateSubscriptionResponse{Subscription: created}, nil
+}
+
+func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription) (*webhookgatewayv1.Subscription, error) {
+	after := s.log.Bounds().Head
+	if in.GetStart() != nil {
+		var err error
+		if after, err = s.start(ctx, "subscription.start", in.GetStart()); err != nil {
+			// NOTE: a worker creates its subscription whenever it starts. That of long ago
+			// may have begun at a place which is gone by now.
+			if existing, existsErr := s.subscriptions.Get(ctx, in.GetName()); existsErr != nil || existing.GetStatus().GetUnusable() != "" {
+				return nil, err
+			}
+		}
+	}
+	return s.subscriptions.Create(ctx, in, after)
+}
+
+// GetSubscription implements SubscriptionService.
+func (s *Service) GetSubscription(ctx context.Context, req *webhookgatewayv1.GetSubscriptionRequest) (*webhookgatewayv1.GetSubscriptionResponse, error) {
+	got, err := s.subscriptions.Get(ctx, req.GetName())
+	if err != nil {
+		return nil, s.fail(ctx, "get a subscription", err)
+	}
+	return &webhookgatewayv1.GetSubscriptionResponse{Subscription: got}, nil
+}
+
+// ListSubscriptions implements SubscriptionService. A page token is the last name
+// of the page before.
+func (s *Service) ListSubscriptions(ctx context.Context, req *webhookgatewayv1.ListSubscriptionsRequest) (*webhookgatewayv1.ListSubscriptionsResponse, error) {
+	size, err := logapi.PageSize(req.GetPageSize())
+	if err != nil {
+		return nil, s.fail(ctx, "list subscriptions", err)
+	}
+	after, err := base64.RawURLEncoding.Strict().DecodeString(req.GetPageToken())
+	if err != nil {
+		return nil, logapi.ErrPageToken()
+	}
+	list, err := s.subscriptions.List(ctx, string(after), size+1)
+	if err != nil {
+		return nil, s.fail(ctx, "list subscriptions", err)
+	}
+	resp := &webhookgatewayv1.ListSubscriptionsResponse{Subscriptions: list}
+	if len(list) > size {
+		resp.Subscriptions = list[:size]
+		resp.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(list[size-1].GetName()))
+	}
+	return resp, nil
+}
+
+// UpdateSubscription implements SubscriptionService.
+func (s *Service) UpdateSubscription(ctx context.Context, req *webhookgatewayv1.UpdateSubscriptionRequest) (*webhookgatewayv1.UpdateSubscriptionResponse, error) {
+	updated, err := s.subscriptions.Update(ctx, req.GetSubscription(), req.GetUpdateMask())
+	if err != nil {
+		return nil, s.fail(ctx, "update a subscription", err)
+	}
+	return &webhookgatewayv1.UpdateSubscriptionResponse{Subscription: updated}, nil
+}
+
+// DeleteSubscription implements SubscriptionService.
+func (s *Service) DeleteSubscription(ctx context.Context, req *webhookgatewayv1.DeleteSubscriptionRequest) (*webhookgatewayv1.DeleteSubscriptionResponse, error) {
+	if err := s.subscriptions.Delete(ctx, req.GetName()); err != nil {
+		return nil, s.fail(ctx, "delete a subscription", err)
+	}
+	return &webhookgatewayv1.DeleteSubscriptionResponse{}, nil
+}
+
+// SeekSubscription implements SubscriptionService.
+func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.SeekSubscriptionRequest) (*webhookgatewayv1.SeekSubscriptionResponse, error) {
+	after, err := s.start(ctx, "start", req.GetStart())
+	if err != nil {
+		return nil, s.fail(ctx, "seek a subscription", err)
+	}
+	moved, err := s.subscriptions.Seek(ctx, req.GetName(), after)
+	if err != nil {
+		return nil, s.fail(ctx, "seek a subscription", err)
+	}
+	return &webhookgatewayv1.SeekSubscriptionResponse{Subscription: moved}, nil
+}
+
+// start returns the position after which a subscription is to begin. Its errors
+// are of fielderr, and statuses.
+func (s *Service) start(ctx context.Context, field string, start *webhookgatewayv1.SubscriptionStart) (eventlog.Position, error) {
+	switch at := start.GetStart().(type) {
+	case *webhookgatewayv1.SubscriptionStart_Cursor:
+		p, err := s.api.ParseCursor(field+".cursor", at.Cursor)
+		if trimmed := s.log.Bounds().Trimmed; err == nil && p < trimmed {
+			return 0, s.api.Expired(ctx, trimmed)
+		}
+		return p, err
+	case *webhookgatewayv1.SubscriptionStart_Time:
+		t, err := logapi.Time(field+".time", at.Time)
+		if err != nil {
+			return 0, err
+		}
+		return s.log.Seek(ctx, t)
+	case *webhookgatewayv1.SubscriptionStart_Position:
+		switch at.Position {
+		case webhookgatewayv1.StartPosition_START_POSITION_EARLIEST:
+			return s.log.Bounds().Trimmed, nil
+		case webhookgatewayv1.StartPosition_START_POSITION_LATEST:
+			return s.log.Bounds().Head, nil
+		case webhookgatewayv1.StartPosition_START_POSITION_UNSPECIFIED:
+		}
+		return 0, fielderr.New(field+".position", "give START_POSITION_EARLIEST or START_POSITION_LATEST")
+	}
+	return 0, fielderr.New(field, "give a cursor, a time or a position")
+}
