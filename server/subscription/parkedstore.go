@@ -121,6 +121,27 @@ func (s parkedStore) copied(ctx context.Context, p eventlog.Position) (eventlog.
 	return r, err == nil, err
 }
 
+// kept returns the copy of an event that was parked and is replayed, false if there
+// is none. NOTE: the event is handed out as soon as the machine has it, and its
+// copy moves from what is parked to what is apart with the next flush: so it is
+// looked for in both, and once more in case it moved in between.
+func (s parkedStore) kept(ctx context.Context, p eventlog.Position) (eventlog.Record, bool, error) {
+	for range 2 {
+		if r, ok, err := s.copied(ctx, p); ok || err != nil {
+			return r, ok, err
+		}
+		e, ok, err := s.get(ctx, p)
+		if err != nil {
+			return eventlog.Record{}, false, err
+		}
+		if ok && len(e.copy) > 0 {
+			r, err := eventlog.ParseRecord(p, slices.Clone(e.copy), true)
+			return r, err == nil, err
+		}
+	}
+	return eventlog.Record{}, false, nil
+}
+
 // event returns what there is of a parked event: its copy, or else what the log
 // has.
 func (s parkedStore) event(ctx context.Context, e parkedEvent) (r eventlog.Record, isCopy bool, err error) {

@@ -49,7 +49,7 @@ func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Eve
 // readCopy reads a delivery from the copy of its event, and returns the others:
 // none if the caller wants no more.
 func (st *Stream) readCopy(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
-	record, found, err := st.subscription.parked.copied(ctx, deliveries[0].Position)
+	record, found, err := st.subscription.parked.kept(ctx, deliveries[0].Position)
 	switch {
 	case err != nil:
 		return deliveries, err
