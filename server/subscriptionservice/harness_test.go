@@ -191,10 +191,11 @@ func (g *gateway) acknowledge(t *testing.T, name string, want webhookgatewayv1.T
 	}
 }
 
-func (g *gateway) reject(t *testing.T, name string, action webhookgatewayv1.RejectAction, deliveries ...*webhookgatewayv1.Delivery) {
+// reject rejects deliveries of the subscription team.
+func (g *gateway) reject(t *testing.T, action webhookgatewayv1.RejectAction, deliveries ...*webhookgatewayv1.Delivery) {
 	t.Helper()
 	resp, err := g.Reject(t.Context(), &webhookgatewayv1.RejectRequest{
-		Subscription: name, AckTokens: tokens(deliveries...), Action: action, Reason: "why",
+		Subscription: "team", AckTokens: tokens(deliveries...), Action: action, Reason: "why",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -41,15 +41,15 @@ func TestDeliveriesAreSettled(t *testing.T) {
 	}
 	g.acknowledge(t, "team", ok, d[0])
 	g.acknowledge(t, "team", settled, d[0]) // as after UNAVAILABLE
-	g.reject(t, "team", skip, d[1])
-	g.reject(t, "team", park, d[2])
+	g.reject(t, skip, d[1])
+	g.reject(t, park, d[2])
 	g.acknowledge(t, "team", settled, d[1], d[2])
 	if resp, err := g.ExtendDeadline(t.Context(), &webhookgatewayv1.ExtendDeadlineRequest{
 		Subscription: "team", AckTokens: tokens(d[3]), Deadline: durationpb.New(time.Minute),
 	}); err != nil || resp.GetResults()[0] != ok {
 		t.Errorf("ExtendDeadline() = %v, %v", resp, err)
 	}
-	g.reject(t, "team", retry, d[4])
+	g.reject(t, retry, d[4])
 	again := w.take(1)[0]
 	if again.GetEvent().GetId() != d[4].GetEvent().GetId() || again.GetAttempt() != 2 {
 		t.Errorf("after a retry came %v", again)
@@ -73,7 +73,7 @@ func TestReleaseAndDrain(t *testing.T) {
 	first := g.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
 	held := first.take(2)
 	second := g.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
-	g.reject(t, "team", release, held...)
+	g.reject(t, release, held...)
 	first.leave()
 	for _, d := range second.take(2) {
 		if d.GetAttempt() != 1 {
@@ -112,7 +112,7 @@ func TestParkedEvents(t *testing.T) {
 	g.create(t, "team", nil)
 	w := g.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
 	d := w.take(5)
-	g.reject(t, "team", park, d...)
+	g.reject(t, park, d...)
 	if err := g.log.Trim(t.Context(), 3); err != nil { // what is parked stays
 		t.Fatal(err)
 	}
