@@ -135,7 +135,9 @@ func (c *conditions) match(r eventlog.Record) Result {
 	}
 	if len(c.providers) > 0 && !slices.Contains(c.providers, r.Provider()) ||
 		len(c.types) > 0 && !slices.Contains(c.types, r.Type()) ||
-		!c.clients.has(r.ClientID()) || !c.subjects.has(r.Subject()) || !c.ids.has(r.ProviderEventID()) {
+		c.clients != nil && !c.clients.has(r.ClientID()) ||
+		c.subjects != nil && !c.subjects.has(r.Subject()) ||
+		c.ids != nil && !c.ids.has(r.ProviderEventID()) {
 		return Other
 	}
 	if !asked {
@@ -156,9 +158,6 @@ func newTextSet(texts []string) textSet {
 }
 
 func (s textSet) has(text []byte) bool {
-	if s == nil {
-		return true
-	}
 	_, ok := s[string(text)]
 	return ok
 }
