@@ -126,7 +126,7 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 		}
 	}
 	if p.low < p.high {
-		resp.NextPageToken = formatPageToken(s.log.ID(), *next, req)
+		resp.NextPageToken = formatPageToken(s.log.History(), *next, req)
 	}
 	return resp, nil
 }
@@ -149,7 +149,7 @@ func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEvents
 	if req.GetPageToken() == "" {
 		return p, nil
 	}
-	position, err := parsePageToken(s.log.ID(), req)
+	position, err := parsePageToken(s.log.History(), req)
 	if err != nil {
 		return nil, err
 	}

@@ -12,29 +12,29 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 )
 
-// A page token is a position and a hash of the log, the position and the fields
+// A page token is a position and a hash of the cursor there and the fields
 // of the request that must not change between two pages, in URL-safe base64.
 const pageTokenBytes = 8 + 16
 
-func formatPageToken(log eventlog.ID, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) string {
+func formatPageToken(history *eventlog.History, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) string {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, pageTokenBytes), uint64(position))
-	return base64.RawURLEncoding.EncodeToString(append(b, pageTokenHash(log, position, req)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, pageTokenHash(history, position, req)...))
 }
 
 // parsePageToken returns the position of the page token of a request, and
 // refuses one that was not made for it.
-func parsePageToken(log eventlog.ID, req *webhookgatewayv1.ListEventsRequest) (eventlog.Position, error) {
+func parsePageToken(history *eventlog.History, req *webhookgatewayv1.ListEventsRequest) (eventlog.Position, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(req.GetPageToken())
 	if err == nil && len(b) == pageTokenBytes {
 		position := eventlog.Position(binary.BigEndian.Uint64(b))
-		if string(b[8:]) == string(pageTokenHash(log, position, req)) {
+		if string(b[8:]) == string(pageTokenHash(history, position, req)) {
 			return position, nil
 		}
 	}
 	return 0, logapi.ErrPageToken()
 }
 
-func pageTokenHash(log eventlog.ID, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) []byte {
+func pageTokenHash(history *eventlog.History, position eventlog.Position, req *webhookgatewayv1.ListEventsRequest) []byte {
 	same := &webhookgatewayv1.ListEventsRequest{
 		Filters:     req.GetFilters(),
 		StartTime:   req.GetStartTime(),
@@ -42,7 +42,8 @@ func pageTokenHash(log eventlog.ID, position eventlog.Position, req *webhookgate
 		NewestFirst: req.GetNewestFirst(),
 		View:        req.GetView(),
 	}
-	b := binary.BigEndian.AppendUint64(log[:], uint64(position))
+	// The cursor has log, epoch and position: a token of a lost part is of no request.
+	b := history.AppendCursor(nil, position)
 	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(b, same)
 	if err != nil {
 		return nil // a client id that is not UTF-8: gRPC has refused the request

@@ -84,3 +84,50 @@ func TestAnOlderCopyPutBack(t *testing.T) {
 		t.Errorf("the event that was kept: %v, %v", got, err)
 	}
 }
+
+// A page token of a part of the history that was lost is refused: it would skip
+// what took its place.
+func TestAPageTokenOfALostPart(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	log := openLog(t, path)
+	appendTo(t, log, "1", "2", "3")
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	older := t.TempDir()
+	if err := os.CopyFS(older, os.DirFS(path)); err != nil {
+		t.Fatal(err)
+	}
+	log = openLog(t, path)
+	appendTo(t, log, "4", "5")
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	g := serve(t, log, testConfig())
+	tokens := make(map[int32]string)
+	for _, size := range []int32{3, 4} { // up to what both have, and past it
+		page, err := g.client.ListEvents(t.Context(), &listRequest{PageSize: size})
+		if err != nil || page.GetNextPageToken() == "" {
+			t.Fatalf("a page of %d: %v, %v", size, page, err)
+		}
+		tokens[size] = page.GetNextPageToken()
+	}
+
+	restored := openLog(t, older)
+	appendTo(t, restored, "other 4", "other 5")
+	t.Cleanup(func() {
+		if err := restored.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := serve(t, restored, testConfig())
+	_, err := h.client.ListEvents(t.Context(), &listRequest{PageToken: tokens[4]})
+	checkError(t, err, "InvalidArgument PAGE_TOKEN_INVALID")
+	page, err := h.client.ListEvents(t.Context(), &listRequest{PageToken: tokens[3]})
+	if err != nil || len(page.GetEvents()) != 2 || page.GetEvents()[0].GetClientId() != "other 4" {
+		t.Errorf("from where both agree: %v, %v", page, err)
+	}
+}
