@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -113,6 +114,7 @@ func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.
 		n, err := s.replayAll(ctx)
 		return n, nil, err
 	}
+	positions = distinct(positions)
 	if !s.mayReplay(len(positions)) {
 		return 0, nil, ErrTooManyWaiting
 	}
@@ -213,6 +215,7 @@ func (m *Manager) Discard(ctx context.Context, name string, positions []eventlog
 	if positions == nil {
 		return s.discardAll(ctx)
 	}
+	positions = distinct(positions)
 	discarded := 0
 	var unknown []eventlog.Position
 	for len(positions) > 0 {
@@ -225,6 +228,11 @@ func (m *Manager) Discard(ctx context.Context, name string, positions []eventlog
 		discarded, unknown = discarded+done, append(unknown, others...)
 	}
 	return discarded, unknown, nil
+}
+
+// distinct returns each position once, in order.
+func distinct(positions []eventlog.Position) []eventlog.Position {
+	return slices.Compact(slices.Sorted(slices.Values(positions)))
 }
 
 func (s *subscription) discardAll(ctx context.Context) (int, []eventlog.Position, error) {

@@ -157,6 +157,33 @@ func TestParkedEvents(t *testing.T) {
 	}
 }
 
+// An id that is given twice is one event.
+func TestParkedEventsNamedTwice(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.add(t, 2)
+	g.create(t, "team", nil)
+	w := g.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	d := w.take(2)
+	g.reject(t, park, d...)
+	w.leave()
+	id, other := d[0].GetEvent().GetId(), d[1].GetEvent().GetId()
+	replayed, err := g.ReplayParkedEvents(t.Context(), &webhookgatewayv1.ReplayParkedEventsRequest{Subscription: "team", EventIds: []string{id, id}})
+	if err != nil || replayed.GetReplayedEvents() != 1 || len(replayed.GetUnknownEventIds()) != 0 {
+		t.Errorf("ReplayParkedEvents() = %v, %v", replayed, err)
+	}
+	discarded, err := g.DiscardParkedEvents(t.Context(), &webhookgatewayv1.DiscardParkedEventsRequest{Subscription: "team", EventIds: []string{other, other}})
+	if err != nil || discarded.GetDiscardedEvents() != 1 || len(discarded.GetUnknownEventIds()) != 0 {
+		t.Errorf("DiscardParkedEvents() = %v, %v", discarded, err)
+	}
+	again := g.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"}).take(1)
+	g.acknowledge(t, "team", ok, again...)
+	at := g.status(t, "team")
+	if at.GetParkedEvents() != 0 || at.GetWaitingEvents() != 0 || at.GetInFlightEvents() != 0 || at.GetCursor() != at.GetHeadCursor() {
+		t.Errorf("in the end: %v", at)
+	}
+}
+
 func TestStrictOrderCommitsACursor(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
