@@ -28,7 +28,7 @@ func (m *machine) holder(l lease, now time.Time) (slot, webhookgatewayv1.TokenRe
 	e := m.arena.find(l.slot)
 	switch {
 	case e == nil || e.position != l.position:
-		if m.isSettled(l.position) {
+		if m.isSettled(l.position) && l.number > m.sought {
 			return 0, resultSettled
 		}
 		return 0, resultFenced
@@ -74,13 +74,13 @@ func (m *machine) dealtWith(s slot, now time.Time) {
 
 // mayRetry reports whether the events of leases may wait for another attempt.
 func (m *machine) mayRetry(leases []lease, now time.Time) bool {
-	more := 0
+	more := make(map[slot]struct{}, len(leases)) // a token may be there twice
 	for _, l := range leases {
 		if s, result := m.holder(l, now); result == resultOK && !m.settings.exhausted(int(m.at(s).attempts)+1) {
-			more++
+			more[s] = struct{}{}
 		}
 	}
-	return more == 0 || m.waitingEvents()+more <= m.settings.maxWaiting
+	return len(more) == 0 || m.waitingEvents()+len(more) <= m.settings.maxWaiting
 }
 
 // retry gives an event back as failed. A negative delay is the backoff of the

@@ -29,8 +29,9 @@ type machine struct {
 	// trimmed is the position up to which the log is known to be trimmed.
 	trimmed eventlog.Position
 	gaps    []untoldGap
-	// lease is the number of the newest delivery.
-	lease uint64
+	// lease is the number of the newest delivery, and sought that of the newest one
+	// when the subscription was moved last.
+	lease, sought uint64
 
 	arena       arena
 	first, last slot
@@ -260,8 +261,8 @@ func (m *machine) pass(s slot) {
 	}
 }
 
-// setApart takes an entry, which nobody holds, out of the list: the cursor passes
-// it.
+// setApart takes an entry out of the list: the cursor passes it. It must not be in
+// a heap of those that are ready.
 func (m *machine) setApart(s slot) {
 	e := m.at(s)
 	m.touch(pairApart, e.position)

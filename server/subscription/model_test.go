@@ -87,6 +87,7 @@ type harness struct {
 	streams  []uint32
 	last     uint32
 	leases   []lease // all ever given out
+	sought   uint64  // the newest lease when the subscription was moved last
 	told     modelGap
 
 	// What is durable, and what the model knew then.
@@ -439,8 +440,10 @@ func (h *harness) ack(t *rapid.T) {
 	l, p := h.drawLease(t)
 	result := h.machine.acknowledge(l, h.now)
 	wantResult(t, result, p != 0)
-	// NOTE What retention removed is fenced or settled, by how far the cursor is.
-	if p == 0 && l.position > h.trimmed && h.events[l.position].settled != (result == resultSettled) {
+	// NOTE What retention removed is fenced or settled, by how far the cursor is. A seek
+	// fences every lease of before.
+	known := h.events[l.position].settled && l.number > h.sought
+	if p == 0 && l.position > h.trimmed && known != (result == resultSettled) {
 		t.Fatalf("result %v for event %d, settled %t", result, l.position, h.events[l.position].settled)
 	}
 	if p != 0 {
@@ -672,6 +675,7 @@ func (h *harness) crash(t *rapid.T) {
 	}
 	h.term++
 	h.streams, h.told = nil, modelGap{}
+	h.sought = 0 // forgotten
 	h.machine = newMachine(h.settings, 0, h.term, h.now)
 	for _, key := range slices.Sorted(maps.Keys(h.store)) {
 		if key[0] == byte(pairCopy) {
@@ -693,6 +697,7 @@ func (h *harness) seek(t *rapid.T) {
 		e.settled, e.lost = p <= after, false
 	}
 	h.told = modelGap{}
+	h.sought = h.machine.lease
 	h.machine.seek(eventlog.Position(after))
 }
 
@@ -744,8 +749,9 @@ func (h *harness) replay(t *rapid.T) {
 	e := &h.events[p]
 	h.machine.replay(offer{eventlog.Position(p), e.hash}, true)
 	e.parked = false
-	if e.settled {
-		e.settled, e.apart, e.copied = false, true, true
+	known := h.wanted(p) && (e.apart || e.stream != 0 || e.kept || eventlog.Position(p) <= h.machine.read)
+	e.settled, e.apart, e.copied = false, true, true
+	if !known {
 		h.revokeAfter(p)
 	}
 }

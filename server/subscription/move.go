@@ -20,6 +20,7 @@ func (m *machine) seek(after eventlog.Position) {
 	m.clear()
 	clear(m.settled)
 	m.cursor, m.read, m.trimmed, m.gaps = after, after, 0, nil
+	m.sought = m.lease
 	m.touch(pairPlace, 0)
 }
 
@@ -113,7 +114,11 @@ func (m *machine) trim(upTo eventlog.Position) {
 	}
 	m.trimmed = upTo
 	const reason = webhookgatewayv1.GapReason_GAP_REASON_RETENTION
-	from, lost := m.cursor, m.read < upTo
+	read := m.read
+	for read < upTo && m.passed(read+1) { // nothing of these is missing
+		read++
+	}
+	from, lost := m.cursor, read < upTo
 	for s := m.first; s != 0 && m.at(s).position <= upTo; {
 		next := m.at(s).next
 		if m.at(s).stage != held {

@@ -72,18 +72,58 @@ func (m *machine) discardAll() {
 // mayReplay reports whether some parked events may be delivered again.
 func (m *machine) mayReplay(n int) bool { return m.waitingEvents()+n <= m.settings.maxWaiting }
 
-// replay has a parked event delivered again, with its attempts counted anew. After
-// a seek, an event may be parked and still to be delivered: it is delivered once
-// then. Without a copy it is read from the log.
+// replay has a parked event delivered again, with its attempts counted anew. Without
+// a copy it is read from the log.
+//
+// After a seek, an event may be parked and still to be delivered: it is delivered
+// once then, and from its copy too, because the filters or the retention of the log
+// may have changed since.
 func (m *machine) replay(o offer, isCopy bool) {
 	m.parking.each[o.position] = parkedChange{action: replayIt}
-	if !m.isSettled(o.position) {
-		m.discard(o.position)
+	m.touch(pairApart, o.position)
+	if s := m.find(o.position); s != 0 {
+		m.keepCopy(s, isCopy)
 		return
 	}
 	s := m.newEntry(o)
 	m.at(s).set(copied, isCopy)
+	if !m.passed(o.position) {
+		m.markSettled(o.position)
+	}
 	m.addApart(s)
-	m.touch(pairApart, o.position)
 	m.enter(s)
+	m.advance()
+}
+
+// find returns the entry of an event, 0 if there is none. It looks through those
+// that were offered only after a seek: see replay.
+func (m *machine) find(p eventlog.Position) slot {
+	if s, known := m.apart[p]; known || m.passed(p) {
+		return s
+	}
+	for s := m.first; s != 0 && m.at(s).position <= p; s = m.at(s).next {
+		if m.at(s).position == p {
+			return s
+		}
+	}
+	return 0
+}
+
+// keepCopy takes note that there is a copy of the event of an entry, which is apart
+// from now on.
+func (m *machine) keepCopy(s slot, isCopy bool) {
+	e := m.at(s)
+	m.stale = m.stale || isCopy && e.is(apart) && e.position == m.lowestApart
+	e.set(copied, e.is(copied) || isCopy)
+	if e.is(apart) {
+		return
+	}
+	if e.stage == held {
+		m.apartHeld++
+		m.setApart(s)
+		return
+	}
+	m.block(s)
+	m.setApart(s)
+	m.promote(s)
 }
