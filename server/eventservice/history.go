@@ -244,7 +244,8 @@ func (p *page) oldestFirst(ctx context.Context) ([][]byte, error) {
 func (p *page) newestFirst(ctx context.Context) ([][]byte, error) {
 	var events [][]byte
 	size := 0
-	for chunk := eventlog.Position(minListChunk); p.low < p.high && len(events) < p.size; chunk = min(2*chunk, maxListChunk) {
+	for chunk := eventlog.Position(minListChunk); p.low < p.high && len(events) < p.size; {
+		begun := time.Now()
 		from := p.low
 		if p.high-p.low > chunk {
 			from = p.high - chunk
@@ -269,8 +270,12 @@ func (p *page) newestFirst(ctx context.Context) ([][]byte, error) {
 		}
 		p.high = from
 		p.countLeftOut()
-		if time.Now().After(p.deadline) {
+		now := time.Now()
+		if now.After(p.deadline) {
 			break
+		}
+		if now.Sub(begun) < maxPageTime/8 { // events may be large
+			chunk = min(2*chunk, maxListChunk)
 		}
 	}
 	return events, nil

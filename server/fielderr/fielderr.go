@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -65,6 +66,11 @@ func All(err error) []*Error {
 		return nil
 	}
 	return []*Error{{Message: err.Error()}}
+}
+
+// Duration returns a duration as requests give it, in seconds.
+func Duration(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
 }
 
 // Key returns a name that users choose, such as the key of a map, as an element of

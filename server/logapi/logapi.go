@@ -86,7 +86,7 @@ func (a API) badToken(field string, err error) error {
 // contract, and means that the log cannot do it at present.
 func (a API) Fail(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
-		return rpcerr.From(ctx.Err(), ctx.Err())
+		return rpcerr.Ended(ctx.Err())
 	}
 	var (
 		trimmed *eventlog.TrimmedError
@@ -98,7 +98,7 @@ func (a API) Fail(ctx context.Context, doing string, err error) error {
 	case errors.As(err, &damaged):
 		a.Logger.ErrorContext(ctx, "an event is damaged", "doing", doing, "error", err)
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_DAMAGED,
-			"an event is damaged on the disk: go on after it with on_expired EXPIRED_POLICY_EARLIEST, or start at to_cursor",
+			"an event is damaged on the disk: start at to_cursor; a stream with on_expired EXPIRED_POLICY_EARLIEST goes on there by itself",
 			rpcerr.WithMetadata("from_cursor", a.Cursor(damaged.After)), rpcerr.WithMetadata("to_cursor", a.Cursor(damaged.UpTo)))
 	case errors.Is(err, eventlog.ErrClosed):
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
@@ -125,7 +125,7 @@ func (a API) Expired(ctx context.Context, trimmed eventlog.Position) error {
 		options = append(options, rpcerr.WithMetadata("earliest_time", stats.EarliestTime.UTC().Format(time.RFC3339Nano)))
 	}
 	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED,
-		"events after the cursor are no longer retained: start at earliest_cursor, or set on_expired to EXPIRED_POLICY_EARLIEST", options...)
+		"events after the cursor are no longer retained: start at earliest_cursor; a stream with on_expired EXPIRED_POLICY_EARLIEST goes on there by itself", options...)
 }
 
 // View returns the view in force. Its errors are of fielderr.

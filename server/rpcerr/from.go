@@ -13,10 +13,9 @@ import (
 )
 
 // From returns the status of an error that means the same in every call: one that
-// is a status already, fields that are not valid, and the end of the caller's own
-// context, which has no ErrorInfo because there is nobody to read it. Of any other
-// error, which is for the domain that it comes from to map, it returns the
-// fallback, and nil for nil.
+// is a status already, and fields that are not valid. Of any other error, which is
+// for the domain that it comes from to map, it returns the fallback, and nil for
+// nil.
 func From(err, fallback error) error {
 	if err == nil {
 		return nil
@@ -25,18 +24,22 @@ func From(err, fallback error) error {
 		return s.Err()
 	}
 	var field *fielderr.Error
-	switch {
-	case errors.As(err, &field):
+	if errors.As(err, &field) {
 		var messages []string
 		for _, e := range fielderr.All(err) {
 			messages = append(messages, e.Error())
 		}
 		return Error(webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD, strings.Join(messages, "; "),
 			WithMetadata("field", field.Path))
-	case errors.Is(err, context.Canceled):
-		return status.Error(codes.Canceled, "the caller cancelled the call")
-	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, "the deadline of the call passed")
 	}
 	return fallback
+}
+
+// Ended returns the status of a call whose own context has ended, for a reason
+// that context.Context.Err gives. It has no ErrorInfo: there is nobody to read it.
+func Ended(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return status.Error(codes.DeadlineExceeded, "the deadline of the call passed")
+	}
+	return status.Error(codes.Canceled, "the caller cancelled the call")
 }

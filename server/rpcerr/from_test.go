@@ -31,14 +31,25 @@ func TestFrom(t *testing.T) {
 			"fields", fmt.Errorf("check: %w", errors.Join(fielderr.New("a", "no"), fielderr.New("b", "never"))),
 			"InvalidArgument INVALID_FIELD: a: no; b: never",
 		},
-		{"cancelled", fmt.Errorf("wait: %w", context.Canceled), "Canceled UNSPECIFIED: the caller cancelled the call"},
-		{"too late", context.DeadlineExceeded, "DeadlineExceeded UNSPECIFIED: the deadline of the call passed"},
+		{"a context that is not the caller's", fmt.Errorf("wait: %w", context.DeadlineExceeded), "DataLoss UNSPECIFIED: fallback"},
 		{"any other", errors.New("disk"), "DataLoss UNSPECIFIED: fallback"},
 	} {
-		err := rpcerr.From(test.err, fallback)
-		got := fmt.Sprintf("%v %s: %s", status.Code(err), rpcerr.Name(rpcerr.Reason(err)), status.Convert(err).Message())
-		if got != test.want {
+		if got := describe(rpcerr.From(test.err, fallback)); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
+}
+
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	if got := describe(rpcerr.Ended(context.Canceled)); got != "Canceled UNSPECIFIED: the caller cancelled the call" {
+		t.Error(got)
+	}
+	if got := describe(rpcerr.Ended(context.DeadlineExceeded)); got != "DeadlineExceeded UNSPECIFIED: the deadline of the call passed" {
+		t.Error(got)
+	}
+}
+
+func describe(err error) string {
+	return fmt.Sprintf("%v %s: %s", status.Code(err), rpcerr.Name(rpcerr.Reason(err)), status.Convert(err).Message())
 }

@@ -124,7 +124,8 @@ func (s *Streams) Heartbeat(given *durationpb.Duration) (time.Duration, error) {
 	if h := given.AsDuration(); given.CheckValid() == nil && h >= MinHeartbeat && h <= MaxHeartbeat {
 		return h, nil
 	}
-	return 0, fielderr.New("heartbeat_interval", "give %s to %s", MinHeartbeat, MaxHeartbeat)
+	return 0, fielderr.New("heartbeat_interval", "give %s to %s",
+		fielderr.Duration(MinHeartbeat), fielderr.Duration(MaxHeartbeat))
 }
 
 // BatchSize returns the most events in a frame for a request: most if it gives

@@ -57,6 +57,9 @@ func (d definition) describe() *webhookgatewayv1.Subscription {
 	}
 }
 
+// ValidName reports whether a subscription can have a name.
+func ValidName(name string) bool { return checkName(name) == nil }
+
 func checkName(name string) error {
 	const allowed = "1 to 64 characters of a-z, 0-9, '-', '_' and '.', beginning with a letter"
 	if name == "" || len(name) > eventlog.MaxScopeLen {

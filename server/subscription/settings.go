@@ -96,7 +96,7 @@ func setDuration(to *time.Duration, field string, in *durationpb.Duration, least
 		return nil
 	}
 	if d := in.AsDuration(); in.CheckValid() != nil || d < least || d > most {
-		return fielderr.New(field, "%v is given: give %v to %v", d, least, most)
+		return fielderr.New(field, "give %s to %s", fielderr.Duration(least), fielderr.Duration(most))
 	}
 	*to = in.AsDuration()
 	return nil

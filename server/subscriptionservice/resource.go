@@ -8,6 +8,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
 // CreateSubscription implements SubscriptionService.
@@ -51,7 +52,7 @@ func (s *Service) ListSubscriptions(ctx context.Context, req *webhookgatewayv1.L
 		return nil, s.fail(ctx, "list subscriptions", err)
 	}
 	after, err := base64.RawURLEncoding.Strict().DecodeString(req.GetPageToken())
-	if err != nil {
+	if err != nil || len(after) > 0 && !subscription.ValidName(string(after)) {
 		return nil, logapi.ErrPageToken()
 	}
 	list, err := s.subscriptions.List(ctx, string(after), size+1)

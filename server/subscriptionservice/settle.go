@@ -81,7 +81,7 @@ func retryDelay(req *webhookgatewayv1.RejectRequest) (time.Duration, error) {
 	case req.GetAction() != webhookgatewayv1.RejectAction_REJECT_ACTION_RETRY:
 		return 0, fielderr.New("retry_after", "it belongs to REJECT_ACTION_RETRY only: leave it out")
 	case after.CheckValid() != nil || after.AsDuration() < 0 || after.AsDuration() > maxRetryAfter:
-		return 0, fielderr.New("retry_after", "give 0 to %v", maxRetryAfter)
+		return 0, fielderr.New("retry_after", "give 0s to %s", fielderr.Duration(maxRetryAfter))
 	}
 	return after.AsDuration(), nil
 }
@@ -94,7 +94,8 @@ func (s *Service) ExtendDeadline(ctx context.Context, req *webhookgatewayv1.Exte
 	var deadline time.Duration // 0: that of the subscription
 	if d := req.GetDeadline(); d != nil {
 		if deadline = d.AsDuration(); d.CheckValid() != nil || deadline < minDeadline || deadline > maxDeadline {
-			return nil, s.fail(ctx, "extend deadlines", fielderr.New("deadline", "give %v to %v", minDeadline, maxDeadline))
+			return nil, s.fail(ctx, "extend deadlines", fielderr.New("deadline", "give %s to %s",
+				fielderr.Duration(minDeadline), fielderr.Duration(maxDeadline)))
 		}
 	}
 	results, err := s.subscriptions.Extend(ctx, req.GetSubscription(), req.GetAckTokens(), deadline)

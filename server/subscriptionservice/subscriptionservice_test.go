@@ -332,8 +332,9 @@ func TestRefusals(t *testing.T) {
 		"mask": {last(g.UpdateSubscription(ctx, &webhookgatewayv1.UpdateSubscriptionRequest{
 			Subscription: &webhookgatewayv1.Subscription{Name: "team"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"colour"}},
 		})), "InvalidArgument INVALID_FIELD update_mask.paths[0]"},
-		"seek nowhere": {last(g.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: "team"})), "InvalidArgument INVALID_FIELD start"},
-		"list token":   {last(g.ListSubscriptions(ctx, &webhookgatewayv1.ListSubscriptionsRequest{PageToken: "!"})), "InvalidArgument PAGE_TOKEN_INVALID"},
+		"seek nowhere":          {last(g.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: "team"})), "InvalidArgument INVALID_FIELD start"},
+		"list token of no name": {last(g.ListSubscriptions(ctx, &webhookgatewayv1.ListSubscriptionsRequest{PageToken: strings.Repeat("A", 5000)})), "InvalidArgument PAGE_TOKEN_INVALID"},
+		"list token":            {last(g.ListSubscriptions(ctx, &webhookgatewayv1.ListSubscriptionsRequest{PageToken: "!"})), "InvalidArgument PAGE_TOKEN_INVALID"},
 	} {
 		t.Run(name, func(t *testing.T) { checkError(t, tc.err, tc.want) })
 	}

@@ -105,8 +105,9 @@ const (
 	ErrorReason_ERROR_REASON_NOT_GRANTED ErrorReason = 67
 	// FAILED_PRECONDITION: the cursor, or the id of the event, is of a part of the
 	// history that this log does not have, as when an older copy was put back.
-	// Metadata `last_cursor` is the last cursor before it that is certain: resume
-	// there, knowing that what came after it was lost or has other cursors.
+	// Metadata `last_cursor` is the last cursor before it that is certain, or that of
+	// the earliest event retained if that is later: resume there, knowing that what
+	// came after it was lost or has other cursors.
 	ErrorReason_ERROR_REASON_HISTORY_LOST ErrorReason = 68
 	// DATA_LOSS: an event is damaged on the disk; metadata `from_cursor` and
 	// `to_cursor` enclose what cannot be read. Set `on_expired` to go on after it.
