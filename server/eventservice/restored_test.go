@@ -36,23 +36,31 @@ func appendTo(t *testing.T, log eventlog.Log, clientIDs ...string) {
 	}
 }
 
-// After an older copy was put back, no cursor and no id names another event than
-// before.
-func TestAnOlderCopyPutBack(t *testing.T) {
-	t.Parallel()
+// copied returns a log of five events, and the path of a copy that was made when it
+// had three.
+func copied(t *testing.T) (log *pebblelog.Log, older string) {
+	t.Helper()
 	path := t.TempDir()
-	log := openLog(t, path)
+	log = openLog(t, path)
 	appendTo(t, log, "1", "2", "3")
-	kept, keptID := log.History().FormatCursor(3), log.History().FormatEventID(3)
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	older := t.TempDir()
+	older = t.TempDir()
 	if err := os.CopyFS(older, os.DirFS(path)); err != nil {
 		t.Fatal(err)
 	}
 	log = openLog(t, path)
 	appendTo(t, log, "4", "5")
+	return log, older
+}
+
+// After an older copy was put back, no cursor and no id names another event than
+// before.
+func TestAnOlderCopyPutBack(t *testing.T) {
+	t.Parallel()
+	log, older := copied(t)
+	kept, keptID := log.History().FormatCursor(3), log.History().FormatEventID(3)
 	lost, lostID := log.History().FormatCursor(4), log.History().FormatEventID(4)
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
@@ -89,18 +97,7 @@ func TestAnOlderCopyPutBack(t *testing.T) {
 // what took its place.
 func TestAPageTokenOfALostPart(t *testing.T) {
 	t.Parallel()
-	path := t.TempDir()
-	log := openLog(t, path)
-	appendTo(t, log, "1", "2", "3")
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	older := t.TempDir()
-	if err := os.CopyFS(older, os.DirFS(path)); err != nil {
-		t.Fatal(err)
-	}
-	log = openLog(t, path)
-	appendTo(t, log, "4", "5")
+	log, older := copied(t)
 	t.Cleanup(func() {
 		if err := log.Close(); err != nil {
 			t.Error(err)

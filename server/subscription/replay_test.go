@@ -18,6 +18,23 @@ import (
 // replayed from its copy all the same: not even a log that removed it, or filters
 // that do not match it any more, lose it.
 func TestReplayAfterASeekBack(t *testing.T) {
+	trim := func(t *testing.T, g *gateway) {
+		t.Helper()
+		if err := g.log.Trim(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// back has a worker take both events and give the first back in a way.
+	back := func(give func(*Manager, context.Context, []string) ([]webhookgatewayv1.TokenResult, error)) func(*testing.T, *gateway) {
+		return func(t *testing.T, g *gateway) {
+			t.Helper()
+			st := g.attach(t)
+			wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
+				return give(g.manager, t.Context(), tokens(next(t, st, 2)[0]))
+			})
+			st.Close()
+		}
+	}
 	for name, meanwhile := range map[string]struct {
 		before, after func(t *testing.T, g *gateway)
 	}{
@@ -30,43 +47,18 @@ func TestReplayAfterASeekBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		"a trim": {after: func(t *testing.T, g *gateway) {
-			t.Helper()
-			if err := g.log.Trim(t.Context(), 2); err != nil {
-				t.Fatal(err)
-			}
-		}},
+		"a trim": {after: trim},
 		"known, then a trim": {
-			before: func(t *testing.T, g *gateway) {
-				t.Helper()
-				st := g.attach(t)
-				wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
-					return g.manager.Release(t.Context(), "s", tokens(next(t, st, 2)[0]))
-				})
-				st.Close()
-			},
-			after: func(t *testing.T, g *gateway) {
-				t.Helper()
-				if err := g.log.Trim(t.Context(), 2); err != nil {
-					t.Fatal(err)
-				}
-			},
+			before: back(func(m *Manager, ctx context.Context, tokens []string) ([]webhookgatewayv1.TokenResult, error) {
+				return m.Release(ctx, "s", tokens)
+			}),
+			after: trim,
 		},
 		"waiting, then a trim": {
-			before: func(t *testing.T, g *gateway) {
-				t.Helper()
-				st := g.attach(t)
-				wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
-					return g.manager.Retry(t.Context(), "s", tokens(next(t, st, 2)[0]), 0, "")
-				})
-				st.Close()
-			},
-			after: func(t *testing.T, g *gateway) {
-				t.Helper()
-				if err := g.log.Trim(t.Context(), 2); err != nil {
-					t.Fatal(err)
-				}
-			},
+			before: back(func(m *Manager, ctx context.Context, tokens []string) ([]webhookgatewayv1.TokenResult, error) {
+				return m.Retry(ctx, "s", tokens, 0, "")
+			}),
+			after: trim,
 		},
 	} {
 		for _, ordering := range []webhookgatewayv1.Ordering{
