@@ -2,89 +2,124 @@ package subscription
 
 import (
 	"container/heap"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// A slotHeap is a binary heap of entries that knows where each is.
+// A slotHeap is a binary heap of entries that knows where each is. It orders them
+// by position or, what is due at the same time by position too, as the events of a
+// batch are, by when they are due: the first of a group that expires revokes the
+// others.
 type slotHeap struct {
 	arena *arena
-	less  func(a, b *entry) bool
-	slots []slot
+	byDue bool
+	items []heapItem
+}
+
+// heapItem has what it is ordered by beside it: looking it up in the arena would
+// miss the processor's cache at each step.
+type heapItem struct {
+	due      int64
+	position eventlog.Position
+	slot     slot
+}
+
+func (a *heapItem) before(b *heapItem) bool {
+	return a.due < b.due || a.due == b.due && a.position < b.position
 }
 
 func byPosition(a, b *entry) bool { return a.position < b.position }
 
-// byDue puts what is due at the same time, as the events of a batch are, in the
-// order of positions: the first of a group that expires revokes the others.
-func byDue(a, b *entry) bool { return a.due < b.due || a.due == b.due && byPosition(a, b) }
-
 // first returns the least entry, or 0.
 func (h *slotHeap) first() slot {
-	if len(h.slots) == 0 {
+	if len(h.items) == 0 {
 		return 0
 	}
-	return h.slots[0]
+	return h.items[0].slot
 }
 
 func (h *slotHeap) push(s slot) {
-	h.slots = append(h.slots, s)
-	h.up(len(h.slots) - 1)
+	h.items = append(h.items, h.item(s))
+	h.up(len(h.items) - 1)
+}
+
+func (h *slotHeap) item(s slot) heapItem {
+	e := h.arena.at(s)
+	item := heapItem{position: e.position, slot: s}
+	if h.byDue {
+		item.due = e.due
+	}
+	return item
 }
 
 func (h *slotHeap) remove(s slot) {
 	i := int(h.arena.at(s).index)
-	last := len(h.slots) - 1
-	moved := h.slots[last]
-	h.slots = h.slots[:last]
+	last := len(h.items) - 1
+	moved := h.items[last]
+	h.items = h.items[:last]
 	if i < last {
-		h.put(i, moved)
-		h.fix(moved)
+		h.items[i] = moved
+		h.down(h.up(i))
 	}
 }
 
 // fix restores the order after an entry has changed.
 func (h *slotHeap) fix(s slot) {
-	h.up(int(h.arena.at(s).index))
-	h.down(int(h.arena.at(s).index))
+	i := int(h.arena.at(s).index)
+	h.items[i] = h.item(s)
+	h.down(h.up(i))
 }
 
-func (h *slotHeap) put(i int, s slot) {
-	h.slots[i] = s
-	h.arena.at(s).index = uint32(i) //nolint:gosec // fewer than slots
+func (h *slotHeap) put(i int, item heapItem) {
+	h.items[i] = item
+	h.arena.at(item.slot).index = uint32(i) //nolint:gosec // fewer than slots
 }
 
-func (h *slotHeap) up(i int) {
-	s := h.slots[i]
+// up moves an item to where it belongs towards the least, and returns where that is.
+func (h *slotHeap) up(i int) int {
+	item := h.items[i]
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !h.less(h.arena.at(s), h.arena.at(h.slots[parent])) {
+		if !item.before(&h.items[parent]) {
 			break
 		}
-		h.put(i, h.slots[parent])
+		h.put(i, h.items[parent])
 		i = parent
 	}
-	h.put(i, s)
+	h.put(i, item)
+	return i
 }
 
+// down moves an item to where it belongs towards the greatest.
 func (h *slotHeap) down(i int) {
-	s := h.slots[i]
+	item := h.items[i]
 	for {
 		child := 2*i + 1
-		if child >= len(h.slots) {
+		if child >= len(h.items) {
 			break
 		}
-		if right := child + 1; right < len(h.slots) && h.less(h.arena.at(h.slots[right]), h.arena.at(h.slots[child])) {
+		if right := child + 1; right < len(h.items) && h.items[right].before(&h.items[child]) {
 			child = right
 		}
-		if !h.less(h.arena.at(h.slots[child]), h.arena.at(s)) {
+		if !h.items[child].before(&item) {
 			break
 		}
-		h.put(i, h.slots[child])
+		h.put(i, h.items[child])
 		i = child
 	}
-	h.put(i, s)
+	h.put(i, item)
 }
 
-func (h *slotHeap) len() int { return len(h.slots) }
+// all returns the entries, in any order.
+func (h *slotHeap) all() []slot {
+	all := make([]slot, len(h.items))
+	for i := range h.items {
+		all[i] = h.items[i].slot
+	}
+	return all
+}
+
+func (h *slotHeap) len() int { return len(h.items) }
 
 // A workerHeap is a binary heap of workers that knows where each is.
 type workerHeap struct {

@@ -107,9 +107,9 @@ func (m *machine) clear() {
 	m.tails = make(map[uint64]slot)
 	m.apart, m.lowestApart, m.stale = make(map[eventlog.Position]slot), 0, false
 	for _, h := range []*slotHeap{&m.fresh, &m.again, &m.suspects, &m.aheads} {
-		*h = slotHeap{arena: &m.arena, less: byPosition}
+		*h = slotHeap{arena: &m.arena}
 	}
-	m.timers = slotHeap{arena: &m.arena, less: byDue}
+	m.timers = slotHeap{arena: &m.arena, byDue: true}
 	m.held, m.apartHeld = 0, 0
 	m.prober, m.drained = nil, nil
 	for _, w := range m.workers {

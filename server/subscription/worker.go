@@ -49,8 +49,8 @@ type worker struct {
 }
 
 func (w *worker) clear(a *arena) {
-	w.held = slotHeap{arena: a, less: byDue}
-	w.reserved = slotHeap{arena: a, less: byPosition}
+	w.held = slotHeap{arena: a, byDue: true}
+	w.reserved = slotHeap{arena: a}
 	w.sent, w.peak = 0, 0
 	w.probing, w.given, w.set, w.owed = false, 0, 0, 0
 }
@@ -75,7 +75,7 @@ func (m *machine) want(id uint32, n int) {
 func (m *machine) disconnect(id uint32, broke bool, now time.Time) {
 	w := m.workers[id]
 	w.wanted = 0
-	mine := slices.Clone(w.held.slots)
+	mine := w.held.all()
 	m.sortByPosition(mine)
 	n := w.sent
 	for _, s := range mine {

@@ -37,7 +37,10 @@ type gateway struct {
 	streams *stream.Streams
 }
 
-func newGateway(t *testing.T) *gateway {
+// maxStreams is how many streams a gateway takes.
+const maxStreams = 64
+
+func newGateway(t testing.TB) *gateway {
 	t.Helper()
 	config := pebblelog.DefaultConfig()
 	config.Path = t.TempDir()
@@ -50,7 +53,7 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	streams, err := stream.New(stream.Config{MaxStreams: 5, DefaultHeartbeat: time.Minute}, registry)
+	streams, err := stream.New(stream.Config{MaxStreams: maxStreams, DefaultHeartbeat: time.Minute}, registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +111,7 @@ func earliest() *webhookgatewayv1.SubscriptionStart {
 }
 
 // create creates a subscription to everything.
-func (g *gateway) create(t *testing.T, name string, settings *webhookgatewayv1.SubscriptionSettings) {
+func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.SubscriptionSettings) {
 	t.Helper()
 	if _, err := g.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
 		Subscription: &webhookgatewayv1.Subscription{Name: name, Settings: settings, Start: earliest()},

@@ -353,7 +353,7 @@ func TestTooManyStreams(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	g.create(t, "team", nil)
-	for range 5 {
+	for range maxStreams {
 		g.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
 	}
 	s, err := g.Consume(t.Context(), &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
@@ -361,6 +361,6 @@ func TestTooManyStreams(t *testing.T) {
 		_, err = s.Recv()
 	}
 	if errors.Is(err, io.EOF) || status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("the sixth stream: %v", err)
+		t.Errorf("one stream too many: %v", err)
 	}
 }
