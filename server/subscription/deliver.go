@@ -21,8 +21,9 @@ func (m *machine) next() (*worker, int) {
 			return w, (n + m.takers.Len() - 1) / m.takers.Len()
 		}
 	}
+	full := m.full()
 	for w := range m.reservists {
-		if m.roomOf(w) > 0 && m.reservedFor(w) != 0 {
+		if m.roomOf(w) > 0 && m.reservedFor(w, full) != 0 {
 			return w, 0
 		}
 	}
@@ -102,8 +103,11 @@ func (m *machine) deliver(w *worker, share int, now time.Time) []Delivery {
 	deadline := now.Add(m.settings.ackDeadline)
 	due := m.clock(deadline)
 	deliveries := make([]Delivery, 0, min(n, m.arena.live-m.held))
+	// NOTE Once for all: what is handed out does not wait any more, and then one that
+	// was held back, before it in the log, would come after it.
+	full := m.full()
 	for len(deliveries) < n {
-		s, common := m.choose(w, share)
+		s, common := m.choose(w, share, full)
 		if s == 0 {
 			break
 		}
@@ -131,15 +135,16 @@ func (m *machine) deliver(w *worker, share int, now time.Time) []Delivery {
 	return deliveries
 }
 
-// choose returns the next entry for a worker, and whether any might have it.
-func (m *machine) choose(w *worker, share int) (slot, bool) {
+// choose returns the next entry for a worker, and whether any might have it. full
+// tells that nothing is delivered for the first time.
+func (m *machine) choose(w *worker, share int, full bool) (slot, bool) {
 	if w.probing {
 		return m.chooseSuspect(w), false
 	}
-	s, common := m.reservedFor(w), false
+	s, common := m.reservedFor(w, full), false
 	if share > 0 && m.served(w) {
 		heaps := []*slotHeap{&m.again, &m.fresh}
-		if m.full() {
+		if full {
 			heaps = heaps[:1]
 		}
 		for _, h := range heaps {
@@ -152,10 +157,10 @@ func (m *machine) choose(w *worker, share int) (slot, bool) {
 }
 
 // reservedFor returns the first entry reserved for a worker that it may be given.
-func (m *machine) reservedFor(w *worker) slot {
+func (m *machine) reservedFor(w *worker, full bool) slot {
 	s := w.reserved.first()
 	switch {
-	case s == 0 || w == m.drained || !m.at(s).is(apart|handed) && m.full():
+	case s == 0 || w == m.drained || !m.at(s).is(apart|handed) && full:
 		return 0
 	case w.probing && !m.fits(w, s):
 		return 0

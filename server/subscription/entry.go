@@ -40,6 +40,8 @@ const (
 	extended
 	// handed to a worker before.
 	handed
+	// beside one whose deadline passed, in the hands of the worker that holds it.
+	beside
 )
 
 // An entry is an event that is known and not settled. It takes 64 bytes.

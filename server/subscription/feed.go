@@ -110,7 +110,7 @@ func (s *subscription) tick() (work, time.Time, bool) {
 	if !found {
 		due = time.Time{}
 	}
-	return s.work(bounds.Head, s.machine.room()), due, s.machine.dirty()
+	return s.work(bounds.Head, s.machine.room()), due, s.dirty()
 }
 
 // work returns what to read next. The mutex must be held.

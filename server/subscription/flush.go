@@ -31,10 +31,13 @@ func (s *subscription) durable(ctx context.Context) error {
 // flushSoon has written what changed, and waits for nothing. The mutex must be
 // held.
 func (s *subscription) flushSoon() {
-	if s.machine.dirty() {
+	if s.dirty() {
 		s.nextFlush()
 	}
 }
+
+// dirty reports whether something is not durable. The mutex must be held.
+func (s *subscription) dirty() bool { return s.redefined != nil || s.machine.dirty() }
 
 // nextFlush returns a flush that has not begun, or that begins now. The mutex must
 // be held.
@@ -52,7 +55,13 @@ func (s *subscription) nextFlush() *flush {
 // startFlush begins the next flush. Another one must not be under way.
 func (s *subscription) startFlush() {
 	s.running, s.next = s.next, nil
-	taken := s.machine.takeChanges()
+	taken, redefined := s.machine.takeChanges(), s.redefined
+	s.redefined = nil
+	if redefined != nil {
+		// NOTE With the cursor, in one write: what an older definition passes over is not
+		// passed over by a newer one.
+		taken.pairs = append(taken.pairs, *redefined)
+	}
 	if taken.empty() {
 		s.endFlush(nil)
 		return
@@ -65,6 +74,12 @@ func (s *subscription) startFlush() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil {
+			if redefined != nil {
+				taken.pairs = taken.pairs[:len(taken.pairs)-1]
+				if s.redefined == nil {
+					s.redefined = redefined
+				}
+			}
 			s.machine.untakeChanges(taken)
 		} else if totals != nil {
 			s.totals = *totals

@@ -36,6 +36,11 @@ func (m *machine) expireWorker(w *worker, now time.Time) {
 		m.at(s).stage = blocked
 		late = append(late, s)
 	}
+	if n > 1 { // their deadlines pass later, and may do so for the same reason
+		for _, s := range w.held.all() {
+			m.at(s).set(beside, true)
+		}
+	}
 	m.sortByPosition(late)
 	for _, s := range late {
 		m.revokeAfter(s)
@@ -52,7 +57,7 @@ func (m *machine) giveBack(s slot, n int, failed bool, now time.Time) {
 	m.block(s) // it may be ready since one before it was settled
 	e := m.at(s)
 	switch {
-	case failed && e.is(sent) && n == 1:
+	case failed && e.is(sent) && n == 1 && !e.is(beside):
 		m.fail(s, -1, "", now)
 	case failed && e.is(sent):
 		m.suspect(s, n, now)

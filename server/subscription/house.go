@@ -103,25 +103,17 @@ func (s *subscription) sweep(ctx context.Context) {
 func (s *subscription) sweepBatch(ctx context.Context, before time.Time) (int, error) {
 	s.tending.Lock()
 	defer s.tending.Unlock()
-	// NOTE: what is about to be parked again, after a seek, is not as old as it was.
-	if err := s.settleParked(ctx); err != nil {
-		return 0, err
-	}
 	positions, err := s.parked.expired(ctx, before, sweepEvents)
 	if err != nil {
 		return 0, err
 	}
-	n := 0
 	err = s.change(func(time.Time) {
 		for _, p := range positions {
-			if _, changing := s.machine.parking.each[p]; !changing {
-				s.machine.discard(p)
-				n++
-			}
+			s.machine.sweep(p, before)
 		}
 	})
 	if err != nil {
 		return 0, err
 	}
-	return n, s.durable(ctx)
+	return len(positions), s.durable(ctx)
 }

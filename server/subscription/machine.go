@@ -275,6 +275,20 @@ func (m *machine) setApart(s slot) {
 	m.advance()
 }
 
+// detach has an entry be apart, held or not.
+func (m *machine) detach(s slot) {
+	switch e := m.at(s); {
+	case e.is(apart):
+	case e.stage == held:
+		m.apartHeld++
+		m.setApart(s)
+	default:
+		m.block(s)
+		m.setApart(s)
+		m.promote(s)
+	}
+}
+
 // addApart makes an entry that is not in the list one that is apart.
 func (m *machine) addApart(s slot) {
 	e := m.at(s)

@@ -115,7 +115,12 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	name := wanted.asked.GetName()
-	if s, err := m.find(name); err == nil {
+	s, err := m.find(name)
+	if err == nil {
+		// NOTE A Delete that seemed to fail may have removed it.
+		err = s.written(m.States.CommitScope(ctx, name, s.term, nil))
+	}
+	if err == nil {
 		if fields := differences(s.definition(), wanted); len(fields) > 0 {
 			return nil, &ExistsError{Name: name, Differences: fields}
 		}
@@ -128,7 +133,7 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	if err != nil {
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
-	s := m.newSubscription(newSealKey(), term, wanted, after)
+	s = m.newSubscription(newSealKey(), term, wanted, after)
 	definition, err := wanted.encode(s.seal.key)
 	if err != nil {
 		return nil, fmt.Errorf("create the subscription: %w", err)

@@ -37,7 +37,7 @@ func (h *harness) feedUpTo(upTo eventlog.Position) {
 			continue
 		}
 		offers = append(offers, offer{p, e.hash})
-		if !e.settled && !e.kept && !e.apart && e.stream == 0 {
+		if !e.settled && !e.apart && e.stream == 0 {
 			h.revokeAfter(int(p)) // a new filter finds events between others
 		}
 	}
@@ -281,7 +281,7 @@ func (h *harness) durable(t *rapid.T) {
 			t.Fatalf("event %d has a copy: %t, want %t", p, copied, e.copied)
 		}
 	}
-	h.snapshot = slices.Clone(h.events)
+	h.snapshot, h.fenced = slices.Clone(h.events), h.sought
 }
 
 func (h *harness) failFlush(*rapid.T) { h.machine.untakeChanges(h.machine.takeChanges()) }
@@ -295,11 +295,10 @@ func (h *harness) crash(t *rapid.T) {
 	for p := range h.events {
 		e := &h.events[p]
 		e.finish()
-		e.kept, e.sent, e.handed = false, false, false
+		e.sent, e.handed = false, false
 	}
 	h.term++
-	h.streams, h.told = nil, modelGap{}
-	h.sought = 0 // forgotten
+	h.streams, h.told, h.sought = nil, modelGap{}, h.fenced
 	h.machine = newMachine(h.settings, 0, h.term, h.now)
 	for _, key := range slices.Sorted(maps.Keys(h.store)) {
 		if key[0] == byte(pairCopy) {
@@ -359,8 +358,11 @@ func (h *harness) replay(t *rapid.T) {
 	e := &h.events[p]
 	h.machine.replay(offer{eventlog.Position(p), e.hash}, true)
 	e.parked = false
-	known := h.wanted(p) && (e.apart || e.stream != 0 || e.kept || eventlog.Position(p) <= h.machine.read)
+	known := h.wanted(p) && (e.apart || e.stream != 0 || eventlog.Position(p) <= h.machine.read)
 	e.settled, e.apart, e.copied = false, true, true
+	if e.attempts = 0; e.stream == 0 {
+		e.limit, e.rounds, e.ready = 0, 0, h.now
+	}
 	if !known {
 		h.revokeAfter(p)
 	}
@@ -399,8 +401,9 @@ func (h *harness) configure(t *rapid.T) {
 func (h *harness) refilter(t *rapid.T) {
 	for p := range h.events {
 		e := &h.events[p]
-		e.kept = !e.settled && e.stream != 0
-		e.handed = e.kept
+		if !e.settled && e.handed {
+			e.apart = true
+		}
 	}
 	h.filter = rapid.IntRange(0, 3).Draw(t, "filter")
 	h.machine.refilter()

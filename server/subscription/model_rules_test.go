@@ -1,7 +1,6 @@
 package subscription
 
 import (
-	"slices"
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -15,7 +14,7 @@ func (h *harness) matches(p int) bool { return h.filter == 0 || p%3 != h.filter-
 // wanted reports whether an event is still to be settled.
 func (h *harness) wanted(p int) bool {
 	e := &h.events[p]
-	return !e.settled && (h.matches(p) || e.kept || e.apart)
+	return !e.settled && (h.matches(p) || e.apart)
 }
 
 func (h *harness) group(p int) uint64 {
@@ -94,7 +93,15 @@ func (h *harness) parkIt(p int) {
 func (h *harness) expire() {
 	for _, id := range h.streams {
 		mine, n := h.heldBy(id)
-		late := slices.DeleteFunc(mine, func(p int) bool { return h.now.Before(h.events[p].due) })
+		var late []int
+		for _, p := range mine {
+			if !h.now.Before(h.events[p].due) {
+				late = append(late, p)
+			}
+		}
+		for _, p := range mine {
+			h.events[p].beside = h.events[p].beside || len(late) > 0 && n > 1 && h.now.Before(h.events[p].due)
+		}
 		for _, p := range late {
 			h.events[p].finish()
 		}
@@ -116,7 +123,7 @@ func (h *harness) giveBack(p, n int, failed bool) {
 	wasSent := e.sent
 	e.sent = false
 	switch {
-	case failed && wasSent && n == 1:
+	case failed && wasSent && n == 1 && !e.beside:
 		h.failed(p, -1)
 	case failed && wasSent:
 		if e.limit > 0 {

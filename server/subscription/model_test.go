@@ -55,7 +55,7 @@ type modelEvent struct {
 	apart    bool
 	copied   bool
 	handed   bool
-	kept     bool // does not match the filter any more, but was delivered
+	beside   bool // held with one whose deadline passed
 	lost     bool // removed before it was delivered, and nobody was told
 	attempts int
 	limit    int
@@ -92,6 +92,7 @@ type harness struct {
 	store    map[string]string
 	parked   map[eventlog.Position]bool
 	snapshot []modelEvent
+	fenced   uint64 // sought, then
 }
 
 func drawSettings(t *rapid.T) settings {
@@ -138,7 +139,7 @@ func (h *harness) check(t *rapid.T) {
 			}
 			e.settled = true
 		}
-		if p > 0 && h.wanted(p) && !e.apart && e.stream == 0 && (q <= h.machine.read || e.kept) {
+		if p > 0 && h.wanted(p) && !e.apart && e.stream == 0 && q <= h.machine.read {
 			known++
 		}
 		if e.lost && !slices.ContainsFunc(h.machine.gaps, func(g untoldGap) bool { return q > g.From && q <= g.To }) {
@@ -209,7 +210,7 @@ func (h *harness) checkBatch(t *rapid.T, id uint32, deliveries []Delivery, full 
 		if e.apart {
 			waiting--
 		}
-		e.handed = true
+		e.handed, e.beside = true, false
 		e.stream, e.lease, e.due = id, d.lease, h.now.Add(h.settings.ackDeadline)
 		h.leases = append(h.leases, d.lease)
 		last = d.Position

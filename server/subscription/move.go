@@ -54,22 +54,22 @@ func (m *machine) entriesByPosition(wanted bool) []slot {
 	return all
 }
 
-// refilter forgets the events that were not delivered and has the log offered
-// again from the cursor on.
+// refilter forgets the events that were never handed out and has the log offered
+// again from the cursor on. The others are apart from now on: they are delivered
+// until they are settled, whatever the filters are.
 func (m *machine) refilter() {
 	// Of what is trimmed nothing was left but what is held.
 	m.read = max(m.cursor, min(m.read, m.trimmed))
 	for s := m.first; s != 0; {
 		next := m.at(s).next
-		if m.at(s).stage != held {
+		if m.at(s).is(handed) {
+			m.detach(s)
+		} else {
 			m.remove(s)
 		}
 		s = next
 	}
 	m.offered = 0
-	for s := m.first; s != 0; s = m.at(s).next {
-		m.blockAhead(s)
-	}
 	for _, s := range m.apart {
 		m.blockAhead(s)
 	}

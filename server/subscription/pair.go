@@ -133,6 +133,7 @@ const gapBytes = 1 + 8 + 8
 
 func (m *machine) encodePlace() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(m.cursor))
+	b = binary.BigEndian.AppendUint64(b, m.sought)
 	for _, g := range m.gaps {
 		b = append(b, byte(g.Reason)) //nolint:gosec // enum values are small
 		b = binary.BigEndian.AppendUint64(b, uint64(g.From))
@@ -142,12 +143,13 @@ func (m *machine) encodePlace() []byte {
 }
 
 func (m *machine) decodePlace(c change, value []byte) error {
-	if len(value) < 8 || (len(value)-8)%gapBytes != 0 || c.number != 0 {
+	if len(value) < 16 || (len(value)-16)%gapBytes != 0 || c.number != 0 {
 		return c.malformed()
 	}
 	m.cursor = eventlog.Position(binary.BigEndian.Uint64(value))
 	m.read = m.cursor
-	for b := value[8:]; len(b) > 0; b = b[gapBytes:] {
+	m.sought = binary.BigEndian.Uint64(value[8:])
+	for b := value[16:]; len(b) > 0; b = b[gapBytes:] {
 		m.gaps = append(m.gaps, untoldGap{Gap: Gap{
 			Reason: webhookgatewayv1.GapReason(b[0]),
 			From:   eventlog.Position(binary.BigEndian.Uint64(b[1:])),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -225,6 +226,9 @@ func (s parkedStore) prepare(ctx context.Context, changes parkedChanges) ([]even
 		if err != nil {
 			return nil, nil, err
 		}
+		if change.action == sweepIt && !was.time.Before(change.time) {
+			continue // it was parked again
+		}
 		if parked && !changes.discardAll {
 			count--
 			pairs = append(pairs,
@@ -235,8 +239,11 @@ func (s parkedStore) prepare(ctx context.Context, changes parkedChanges) ([]even
 		case parkIt:
 			count++
 			e := parkedEvent{position: p, reason: change.reason, message: change.message, attempts: change.attempts, time: change.time}
-			if e.copy, err = s.copyFor(ctx, p, was); err != nil {
+			switch e.copy, err = s.copyFor(ctx, p, was); {
+			case isGone(err):
 				eventless[p] = err
+			case err != nil: // the copy may be all that there is: it is tried again
+				return nil, nil, fmt.Errorf("copy event %d: %w", p, err)
 			}
 			pairs = append(pairs,
 				eventlog.StateMutation{Key: keyOf(pairParked, p), Value: e.encode()},
@@ -245,7 +252,7 @@ func (s parkedStore) prepare(ctx context.Context, changes parkedChanges) ([]even
 			if len(was.copy) > 0 {
 				pairs = append(pairs, eventlog.StateMutation{Key: keyOf(pairCopy, p), Value: was.copy})
 			}
-		case discardIt:
+		case discardIt, sweepIt:
 		}
 	}
 	n := binary.BigEndian.AppendUint64(nil, uint64(count))

@@ -20,6 +20,8 @@ const (
 	replayIt
 	// discardIt: it is not parked any more.
 	discardIt
+	// sweepIt: it is not parked any more, if it was parked before a time.
+	sweepIt
 )
 
 // parkedChange is what is to become of one parked event, and why it is parked.
@@ -28,7 +30,8 @@ type parkedChange struct {
 	reason   webhookgatewayv1.ParkReason
 	message  string
 	attempts uint16
-	time     time.Time
+	// time when it is parked, or before which it was.
+	time time.Time
 }
 
 // parkedChanges are what is to become of parked events: first all of them are
@@ -60,6 +63,14 @@ func (m *machine) parkEntry(s slot, reason webhookgatewayv1.ParkReason, message 
 // discard has a parked event forgotten.
 func (m *machine) discard(p eventlog.Position) {
 	m.parking.each[p] = parkedChange{action: discardIt}
+}
+
+// sweep has a parked event forgotten that was parked before a time, unless something
+// else is to become of it.
+func (m *machine) sweep(p eventlog.Position, before time.Time) {
+	if _, changing := m.parking.each[p]; !changing {
+		m.parking.each[p] = parkedChange{action: sweepIt, time: before}
+	}
 }
 
 // discardAll has all parked events forgotten.
@@ -115,15 +126,11 @@ func (m *machine) keepCopy(s slot, isCopy bool) {
 	e := m.at(s)
 	m.stale = m.stale || isCopy && e.is(apart) && e.position == m.lowestApart
 	e.set(copied, e.is(copied) || isCopy)
-	if e.is(apart) {
+	m.detach(s)
+	if e.attempts = 0; e.stage == held {
 		return
 	}
-	if e.stage == held {
-		m.apartHeld++
-		m.setApart(s)
-		return
-	}
-	m.block(s)
-	m.setApart(s)
+	m.leaveHeap(s)
+	e.stage, e.limit, e.rounds = blocked, 0, 0
 	m.promote(s)
 }

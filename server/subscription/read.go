@@ -37,6 +37,13 @@ func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Eve
 				deliveries = rest
 				continue
 			}
+			if isGone(err) && !rest[0].copied {
+				// NOTE A copy may be there since it was handed out: it was parked once, and
+				// replayed meanwhile.
+				rest[0].copied = true
+				deliveries = rest
+				continue
+			}
 			deliveries = st.missing(rest, err)
 			if len(deliveries) == len(rest) {
 				yield(Event{}, readError(rest[0].Position, err))
@@ -76,6 +83,9 @@ func (st *Stream) readRun(ctx context.Context, deliveries []Delivery, yield func
 		if record.Position < deliveries[0].Position {
 			continue
 		}
+		if record.Position > deliveries[0].Position {
+			break
+		}
 		found = true
 		if !yield(Event{Delivery: deliveries[0], Record: record}, nil) {
 			return nil, nil
@@ -89,6 +99,12 @@ func (st *Stream) readRun(ctx context.Context, deliveries []Delivery, yield func
 		return deliveries, errMissing
 	}
 	return deliveries, nil
+}
+
+// isGone reports whether an error of the log tells that it cannot give an event, now
+// or later.
+func isGone(err error) bool {
+	return errors.As(err, new(*eventlog.TrimmedError)) || errors.As(err, new(*eventlog.DamagedError))
 }
 
 // missing takes note of deliveries whose events an error says are gone, and

@@ -20,9 +20,11 @@ type subscription struct {
 	// tending is held by who replays, discards or removes parked events.
 	tending sync.Mutex
 
-	mu      sync.Mutex
-	def     definition
-	machine *machine
+	mu  sync.Mutex
+	def definition
+	// redefined is what to write of a definition that is not durable yet.
+	redefined *eventlog.StateMutation
+	machine   *machine
 	// generation counts what makes events that are being read useless.
 	generation int
 	leftOut    int64
@@ -91,7 +93,7 @@ func (s *subscription) update(ctx context.Context, wanted definition) error {
 	}
 	err = s.change(func(time.Time) {
 		refilter := !filtersAlike(s.def, wanted)
-		s.def = wanted
+		s.def, s.redefined = wanted, &mutation
 		s.machine.configure(wanted.settings)
 		if refilter {
 			s.machine.refilter()
@@ -101,7 +103,7 @@ func (s *subscription) update(ctx context.Context, wanted definition) error {
 	if err != nil {
 		return err
 	}
-	return s.written(s.manager.States.CommitScope(ctx, s.name, s.term, []eventlog.StateMutation{mutation}))
+	return s.durable(ctx)
 }
 
 // dispatch hands gaps, and what is ready, to the streams that wait. The mutex must

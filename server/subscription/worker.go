@@ -174,7 +174,7 @@ func (m *machine) hold(s slot, w *worker, due int64) {
 	m.lease++
 	e := m.at(s)
 	e.stage, e.worker, e.lease, e.due = held, w.id, m.lease, due
-	e.set(sent|extended, false)
+	e.set(sent|extended|beside, false)
 	e.set(handed, true)
 	w.held.push(s)
 	m.held++
