@@ -78,7 +78,20 @@ func checkStart(start *webhookgatewayv1.SubscriptionStart) error {
 	if start != nil && start.GetStart() == nil {
 		return fielderr.New("start", "give a cursor, a time or a position, or leave it out for the newest event")
 	}
+	if at, ok := start.GetStart().(*webhookgatewayv1.SubscriptionStart_Position); ok {
+		return CheckPosition("start.position", at.Position)
+	}
 	return nil
+}
+
+// CheckPosition refuses what is no end of the log. Its errors are of fielderr.
+func CheckPosition(field string, p webhookgatewayv1.StartPosition) error {
+	switch p {
+	case webhookgatewayv1.StartPosition_START_POSITION_EARLIEST, webhookgatewayv1.StartPosition_START_POSITION_LATEST:
+		return nil
+	case webhookgatewayv1.StartPosition_START_POSITION_UNSPECIFIED:
+	}
+	return fielderr.New(field, "give START_POSITION_EARLIEST or START_POSITION_LATEST")
 }
 
 // startsAlike reports whether two starts, as they were asked for, are the same.
@@ -91,7 +104,7 @@ func atHead(start *webhookgatewayv1.SubscriptionStart) bool {
 		return true
 	}
 	at, ok := start.GetStart().(*webhookgatewayv1.SubscriptionStart_Position)
-	return ok && at.Position != webhookgatewayv1.StartPosition_START_POSITION_EARLIEST
+	return ok && at.Position == webhookgatewayv1.StartPosition_START_POSITION_LATEST
 }
 
 func filtersAlike(a, b definition) bool {

@@ -201,7 +201,7 @@ func TestUnusable(t *testing.T) {
 	}
 	for name := range broken {
 		for call, err := range map[string]error{
-			"Create":     second(g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: name}, 0)),
+			"Create":     second(g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: name}, fromTheBeginning)),
 			"Update":     second(g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: name}, nil)),
 			"Seek":       second(g.manager.Seek(t.Context(), name, 0)),
 			"Attach":     second(g.manager.Attach(name, StreamOptions{})),
@@ -216,7 +216,7 @@ func TestUnusable(t *testing.T) {
 		if err := g.manager.Delete(t.Context(), name); err != nil {
 			t.Errorf("Delete() of %s = %v", name, err)
 		}
-		if _, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: name}, 0); err != nil {
+		if _, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: name}, fromTheBeginning); err != nil {
 			t.Errorf("Create() of %s after it was deleted = %v", name, err)
 		}
 	}
@@ -270,7 +270,7 @@ func TestStartWithoutStore(t *testing.T) {
 			for call, err := range map[string]error{
 				"Get":    second(manager.Get(t.Context(), "s")),
 				"Attach": second(manager.Attach("s", StreamOptions{})),
-				"Create": second(manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, 0)),
+				"Create": second(manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, fromTheBeginning)),
 				"Delete": manager.Delete(t.Context(), "s"),
 			} {
 				if !errors.Is(err, errDisk) {

@@ -61,7 +61,7 @@ func TestStoreFails(t *testing.T) {
 			t.Errorf("Acknowledge() = %v, want the error of the store", err)
 		}
 	}
-	if _, err := manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "other"}, 0); !errors.Is(err, errDisk) {
+	if _, err := manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "other"}, fromTheBeginning); !errors.Is(err, errDisk) {
 		t.Errorf("Create() = %v, want the error of the store", err)
 	}
 	if _, err := manager.Get(t.Context(), "other"); !errors.Is(err, ErrNotFound) {

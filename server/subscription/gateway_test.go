@@ -89,13 +89,16 @@ func (g *gateway) append(t testing.TB, client string, keys ...string) {
 	}
 }
 
+// fromTheBeginning is where the subscriptions of tests begin.
+func fromTheBeginning() (eventlog.Position, error) { return 0, nil }
+
 func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.SubscriptionSettings, clients ...string) *webhookgatewayv1.Subscription {
 	t.Helper()
 	in := &webhookgatewayv1.Subscription{Name: name, Settings: settings}
 	if clients != nil {
 		in.Filters = []*webhookgatewayv1.EventFilter{{ClientIds: clients}}
 	}
-	out, err := g.manager.Create(t.Context(), in, 0)
+	out, err := g.manager.Create(t.Context(), in, fromTheBeginning)
 	if err != nil {
 		t.Fatalf("Create() = %v", err)
 	}

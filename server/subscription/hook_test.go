@@ -98,9 +98,9 @@ func readAll(t testing.TB, st *Stream, d []Delivery) map[eventlog.Position]event
 		if err != nil {
 			t.Fatalf("Read() = %v", err)
 		}
-		out[e.Delivery.Position] = e.Record.Position
-		if e.Delivery.Position != e.Record.Position {
-			t.Errorf("the token of event %d came with event %d (subject %s)", e.Delivery.Position, e.Record.Position, e.Record.Subject())
+		out[e.Position] = e.Record.Position
+		if e.Position != e.Record.Position {
+			t.Errorf("the token of event %d came with event %d (subject %s)", e.Position, e.Record.Position, e.Record.Subject())
 		}
 	}
 	return out

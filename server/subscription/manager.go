@@ -103,11 +103,11 @@ func (m *Manager) all() []*subscription {
 	return slices.Collect(maps.Values(m.byName))
 }
 
-// Create creates a subscription that begins after a position; its start is only
-// kept and compared. If one with the same filters, settings and start, as they
-// were asked for, exists it returns that, as it is. Errors are of fielderr, or an
-// *ExistsError.
-func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription, after eventlog.Position) (*webhookgatewayv1.Subscription, error) {
+// Create creates a subscription. If one with the same filters, settings and start, as
+// they were asked for, exists it returns that, as it is. Otherwise it asks start for
+// the position after which it begins. Errors are of fielderr, an *ExistsError, and
+// those of start.
+func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription, start func() (eventlog.Position, error)) (*webhookgatewayv1.Subscription, error) {
 	wanted, err := define(in)
 	if err != nil {
 		return nil, err
@@ -126,6 +126,10 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 		}
 		return s.describe(ctx)
 	} else if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	after, err := start()
+	if err != nil {
 		return nil, err
 	}
 	wanted.asked.CreateTime = timestamppb.Now()

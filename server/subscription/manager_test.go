@@ -280,7 +280,7 @@ func TestManage(t *testing.T) {
 	}
 	_, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{
 		Name: "s", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 3, Ordering: webhookgatewayv1.Ordering_ORDERING_STRICT},
-	}, 0)
+	}, fromTheBeginning)
 	var exists *ExistsError
 	if !errors.As(err, &exists) || !slices.Equal(exists.Differences, []string{"filters", "settings.max_attempts", "settings.ordering"}) {
 		t.Errorf("Create() = %v, want an ExistsError that names the differences", err)
@@ -338,7 +338,7 @@ func TestInvalid(t *testing.T) {
 		if in.GetSettings() != nil {
 			in.Name = "s"
 		}
-		_, err := g.manager.Create(t.Context(), in, 0)
+		_, err := g.manager.Create(t.Context(), in, fromTheBeginning)
 		problems := fielderr.All(err)
 		if len(problems) != 1 || problems[0].Path != strings.TrimSpace(field) {
 			t.Errorf("Create() = %v, want that %s is not valid", err, field)
@@ -354,7 +354,7 @@ func TestCreateAndUpdate(t *testing.T) {
 	filters := []*webhookgatewayv1.EventFilter{{ClientIds: []string{"b", "a", "a"}}}
 	create := func(sub *webhookgatewayv1.Subscription) error {
 		sub.Name = "s"
-		return second(g.manager.Create(t.Context(), sub, 0))
+		return second(g.manager.Create(t.Context(), sub, fromTheBeginning))
 	}
 	if err := create(&webhookgatewayv1.Subscription{Filters: filters}); err != nil {
 		t.Fatal(err)
@@ -400,7 +400,7 @@ func TestCreateAndUpdate(t *testing.T) {
 	if all := fielderr.All(err); len(all) != 2 || all[0].Path != "update_mask.paths[1]" || all[1].Path != "update_mask.paths[4]" {
 		t.Errorf("Update() = %v, want two problems of the mask", err)
 	}
-	if _, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "S", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: -2, MaxWaiting: -1}}, 0); len(fielderr.All(err)) != 3 {
+	if _, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "S", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: -2, MaxWaiting: -1}}, fromTheBeginning); len(fielderr.All(err)) != 3 {
 		t.Errorf("Create() = %v, want three problems", err)
 	}
 }
@@ -437,7 +437,7 @@ func TestCollectHindersNobody(t *testing.T) {
 	d := next(t, g.attach(t), 1)
 	created, gathered := make(chan error), make(chan error)
 	go func() {
-		created <- second(manager.Create(context.WithoutCancel(t.Context()), &webhookgatewayv1.Subscription{Name: "blocked"}, 0))
+		created <- second(manager.Create(context.WithoutCancel(t.Context()), &webhookgatewayv1.Subscription{Name: "blocked"}, fromTheBeginning))
 	}()
 	locked := manager.byName["locked"]
 	locked.mu.Lock()

@@ -261,7 +261,7 @@ func (h *harness) durable(t *rapid.T) {
 				h.store[string(keyOf(pairCopy, p))] = "copy"
 			}
 			delete(h.parked, p)
-		case discardIt:
+		case discardIt, sweepIt:
 			delete(h.parked, p)
 		}
 	}

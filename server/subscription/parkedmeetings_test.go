@@ -64,14 +64,16 @@ func TestACopyThatCannotBeReadIsNotLost(t *testing.T) {
 	}
 	d := next(t, st, 1)
 	var fails atomic.Int32
-	hook := func(from, to []byte) error {
+	hook := func(from, _ []byte) error {
 		if from != nil && from[0] == 'c' && fails.Add(1) == 1 {
 			return errDisk
 		}
 		return nil
 	}
 	store.readErr.Store(&hook)
-	_, err := g.manager.Park(t.Context(), "s", tokens(d...), "again")
+	if _, err := g.manager.Park(t.Context(), "s", tokens(d...), "again"); !errors.Is(err, errDisk) || fails.Load() == 0 {
+		t.Fatalf("Park() = %v, want the error of the store", err)
+	}
 	store.readErr.Store(nil)
 	parked, err := g.manager.ListParked(t.Context(), "s", 0, 10, 1<<20)
 	if err != nil || len(parked) != 1 || !parked[0].HasRecord {

@@ -21,18 +21,14 @@ func (s *Service) CreateSubscription(ctx context.Context, req *webhookgatewayv1.
 }
 
 func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription) (*webhookgatewayv1.Subscription, error) {
-	after := s.log.Bounds().Head
-	if in.GetStart() != nil {
-		var err error
-		if after, err = s.start(ctx, "subscription.start", in.GetStart()); err != nil {
-			// NOTE: a worker creates its subscription whenever it starts. That of long ago
-			// may have begun at a place which is gone by now.
-			if existing, existsErr := s.subscriptions.Get(ctx, in.GetName()); existsErr != nil || existing.GetStatus().GetUnusable() != "" {
-				return nil, err
-			}
+	// NOTE: a worker creates its subscription whenever it starts. That of long ago may
+	// have begun at a place which is gone by now: it matters only to a new one.
+	return s.subscriptions.Create(ctx, in, func() (eventlog.Position, error) {
+		if in.GetStart() == nil {
+			return s.log.Bounds().Head, nil
 		}
-	}
-	return s.subscriptions.Create(ctx, in, after)
+		return s.start(ctx, "subscription.start", in.GetStart())
+	})
 }
 
 // GetSubscription implements SubscriptionService.
@@ -114,14 +110,13 @@ func (s *Service) start(ctx context.Context, field string, start *webhookgateway
 		}
 		return s.log.Seek(ctx, t)
 	case *webhookgatewayv1.SubscriptionStart_Position:
-		switch at.Position {
-		case webhookgatewayv1.StartPosition_START_POSITION_EARLIEST:
-			return s.log.Bounds().Trimmed, nil
-		case webhookgatewayv1.StartPosition_START_POSITION_LATEST:
-			return s.log.Bounds().Head, nil
-		case webhookgatewayv1.StartPosition_START_POSITION_UNSPECIFIED:
+		if err := subscription.CheckPosition(field+".position", at.Position); err != nil {
+			return 0, err
 		}
-		return 0, fielderr.New(field+".position", "give START_POSITION_EARLIEST or START_POSITION_LATEST")
+		if at.Position == webhookgatewayv1.StartPosition_START_POSITION_EARLIEST {
+			return s.log.Bounds().Trimmed, nil
+		}
+		return s.log.Bounds().Head, nil
 	}
 	return 0, fielderr.New(field, "give a cursor, a time or a position")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,6 +262,41 @@ func TestResource(t *testing.T) {
 		_, err = w.stream.Recv()
 	}
 	checkError(t, err, "NotFound SUBSCRIPTION_NOT_FOUND")
+}
+
+// A start that is not valid is refused, also if the subscription exists, or did a
+// moment ago.
+func TestCreateChecksItsStart(t *testing.T) {
+	t.Parallel()
+	g, other := newGateway(t), newGateway(t)
+	other.add(t, 1)
+	create := func(start *webhookgatewayv1.SubscriptionStart) error {
+		_, err := g.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
+			Subscription: &webhookgatewayv1.Subscription{Name: "team", Start: start},
+		})
+		return err
+	}
+	if err := create(nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []webhookgatewayv1.StartPosition{0, -1, 7} {
+		checkError(t, create(&webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{Position: p}}),
+			"InvalidArgument INVALID_FIELD subscription.start.position")
+	}
+	foreign := &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Cursor{Cursor: other.log.History().FormatCursor(1)}}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for range 200 {
+			_ = create(nil)                                                                                     // it may exist
+			_, _ = g.DeleteSubscription(t.Context(), &webhookgatewayv1.DeleteSubscriptionRequest{Name: "team"}) // or not
+		}
+	})
+	for range 400 {
+		if err := create(foreign); status.Code(err) != codes.AlreadyExists && status.Code(err) != codes.FailedPrecondition {
+			t.Fatalf("a cursor of another log: %v", err)
+		}
+	}
+	group.Wait()
 }
 
 // What retention removed before it was delivered is told.
