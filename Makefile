@@ -35,6 +35,10 @@ generate-check: ## Fail if what is generated is not what proto/ generates.
 	diff -r gen "$$dir/gen" && echo "generated code is up to date" || \
 	{ echo "generated code differs from what proto/ generates: run make generate and commit"; exit 1; }
 
+.PHONY: openapi-check
+openapi-check: ## Lint the OpenAPI documents, and try clients generated from them (needs Node.js).
+	.ci/openapi/check
+
 .PHONY: lint
 lint: ## Lint the Go code and the protos.
 	$(BUF) lint
