@@ -254,7 +254,7 @@ func (m *machine) settle(s slot) {
 	m.advance()
 }
 
-// pass has the cursor pass an entry that is in the list yet.
+// pass lets the cursor pass an entry that is still in the list.
 func (m *machine) pass(s slot) {
 	if p := m.at(s).position; s != m.first || p > m.read {
 		m.markSettled(p)
