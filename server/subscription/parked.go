@@ -101,6 +101,20 @@ func (s *subscription) settleParked(ctx context.Context) error {
 // left of. It returns ErrTooManyWaiting if the positions are more than may wait,
 // or if none of all may.
 func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
+	return m.tend(ctx, name, func(s *subscription) (int, []eventlog.Position, error) {
+		if positions == nil {
+			n, err := s.replayAll(ctx)
+			return n, nil, err
+		}
+		return s.replayEach(ctx, distinct(positions))
+	})
+}
+
+// tend has f change parked events of a subscription: one caller at a time, with
+// everything in the store that was parked before.
+func (m *Manager) tend(
+	ctx context.Context, name string, f func(*subscription) (int, []eventlog.Position, error),
+) (int, []eventlog.Position, error) {
 	s, err := m.find(name)
 	if err != nil {
 		return 0, nil, err
@@ -110,11 +124,12 @@ func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.
 	if err := s.settleParked(ctx); err != nil {
 		return 0, nil, err
 	}
-	if positions == nil {
-		n, err := s.replayAll(ctx)
-		return n, nil, err
-	}
-	positions = distinct(positions)
+	return f(s)
+}
+
+// replayEach replays the parked events at some positions, or none if they are more
+// than may wait.
+func (s *subscription) replayEach(ctx context.Context, positions []eventlog.Position) (int, []eventlog.Position, error) {
 	if !s.mayReplay(len(positions)) {
 		return 0, nil, ErrTooManyWaiting
 	}
@@ -203,19 +218,16 @@ func (s *subscription) replay(ctx context.Context, events []parkedEvent) (int, [
 // Discard forgets parked events for good, all of them if positions is nil. It
 // returns how many, and which of the positions are not of parked events.
 func (m *Manager) Discard(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
-	s, err := m.find(name)
-	if err != nil {
-		return 0, nil, err
-	}
-	s.tending.Lock()
-	defer s.tending.Unlock()
-	if err := s.settleParked(ctx); err != nil {
-		return 0, nil, err
-	}
-	if positions == nil {
-		return s.discardAll(ctx)
-	}
-	positions = distinct(positions)
+	return m.tend(ctx, name, func(s *subscription) (int, []eventlog.Position, error) {
+		if positions == nil {
+			return s.discardAll(ctx)
+		}
+		return s.discardEach(ctx, distinct(positions))
+	})
+}
+
+// discardEach discards the parked events at some positions.
+func (s *subscription) discardEach(ctx context.Context, positions []eventlog.Position) (int, []eventlog.Position, error) {
 	discarded := 0
 	var unknown []eventlog.Position
 	for len(positions) > 0 {
