@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -196,7 +195,7 @@ func (s *subscription) replay(ctx context.Context, events []parkedEvent) (int, [
 	for _, e := range events {
 		r, isCopy, err := s.parked.event(ctx, e)
 		switch {
-		case errors.As(err, new(*eventlog.TrimmedError)), errors.As(err, new(*eventlog.DamagedError)):
+		case isGone(err):
 			gone = append(gone, e.position)
 		case err != nil:
 			return 0, nil, readError(e.position, err)
