@@ -43,8 +43,9 @@ const (
 	TokenResult_TOKEN_RESULT_UNKNOWN TokenResult = 4
 	// The event is settled already, by this delivery or another: it was
 	// acknowledged, skipped, parked or discarded, durably. It is not delivered
-	// again, unless it was parked and somebody replays it. The same is answered for an
-	// event that retention removed before it was settled: it is part of a gap.
+	// again, unless it was parked and somebody replays it. This is also the answer for
+	// an event that retention removed before it was settled, once the cursor is past
+	// it (TOKEN_RESULT_FENCED before): it is part of a gap.
 	TokenResult_TOKEN_RESULT_SETTLED TokenResult = 5
 )
 
