@@ -44,8 +44,8 @@ const (
 	// The event is settled already, by this delivery or another: it was
 	// acknowledged, skipped, parked or discarded, durably. It is not delivered
 	// again, unless it was parked and somebody replays it. This is also the answer for
-	// an event that retention removed before it was settled, once the cursor is past
-	// it (TOKEN_RESULT_FENCED before): it is part of a gap.
+	// an event that retention removed before it was settled, at the latest once the
+	// cursor is past it; until then it may be TOKEN_RESULT_FENCED. A gap names it.
 	TokenResult_TOKEN_RESULT_SETTLED TokenResult = 5
 )
 
