@@ -69,7 +69,6 @@ func (m *machine) refilter() {
 		}
 		s = next
 	}
-	m.offered = 0
 	for _, s := range m.apart {
 		m.blockAhead(s)
 	}
