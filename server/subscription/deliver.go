@@ -48,7 +48,7 @@ func (m *machine) full() bool {
 
 // mayProbe reports whether a worker is to be given suspects now.
 func (m *machine) mayProbe(w *worker) bool {
-	return w != nil && w == m.drained && w.held.len() == 0 && m.suspects.len() > 0
+	return w != nil && w == m.drained && w.held.len() == 0 && !m.rests(w) && m.suspects.len() > 0
 }
 
 // planProbe chooses the worker that is given nothing until it holds nothing, and
@@ -59,7 +59,7 @@ func (m *machine) planProbe() {
 		return
 	}
 	d, w := m.drained, m.takers.first()
-	if d != nil && d.held.len() == 0 && d.wanted > 0 || w == nil || w == d || !m.served(w) {
+	if d != nil && d.held.len() == 0 && d.wanted > 0 && !m.rests(d) || w == nil || w == d || !m.served(w) {
 		return
 	}
 	if d != nil && d.held.len() > 0 && w.held.len() > 0 {

@@ -126,6 +126,12 @@ func (m *machine) lose(s slot, reason webhookgatewayv1.GapReason) {
 	m.settle(s)
 }
 
+// isCopied reports whether there is a copy of the event of a delivery.
+func (m *machine) isCopied(l lease, now time.Time) bool {
+	s, result := m.holder(l, now)
+	return result == resultOK && m.at(s).is(copied)
+}
+
 // missing takes note that the event of a delivery cannot be read.
 func (m *machine) missing(l lease, reason webhookgatewayv1.GapReason, now time.Time) {
 	if s, result := m.holder(l, now); result == resultOK {

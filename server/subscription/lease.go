@@ -80,7 +80,7 @@ func (m *machine) mayRetry(leases []lease, now time.Time) bool {
 			more[s] = struct{}{}
 		}
 	}
-	return len(more) == 0 || m.waitingEvents()+len(more) <= m.settings.maxWaiting
+	return len(more) == 0 || len(more) <= m.mayWait()
 }
 
 // retry gives an event back as failed. A negative delay is the backoff of the

@@ -291,3 +291,40 @@ func TestADeleteThatFails(t *testing.T) {
 		}
 	})
 }
+
+// A worker that gives back what it holds, because it ends, is given no suspects.
+func TestSuspectsAreNotGivenToAWorkerThatReleases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startGateway(t, pebblelogtest.NewDisk())
+		g.append(t, "a", "1", "2", "3")
+		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 1})
+		dies, ends := g.attach(t), g.attach(t)
+		next(t, dies, 2)
+		d := next(t, ends, 1)
+		dies.Close()
+		<-time.After(5 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for ctx.Err() == nil {
+				if batch, err := ends.Next(ctx, 10); err == nil {
+					if sent := ends.Sending(batch.Deliveries); len(sent) > 0 {
+						t.Errorf("was given %v", positions(sent))
+					}
+				}
+			}
+		}()
+		synctest.Wait()
+		wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
+			return g.manager.Release(t.Context(), "s", tokens(d...))
+		})
+		<-done
+		ends.Close()
+		<-time.After(time.Second)
+		if x := g.status(t); x.GetParkedEvents() != 0 {
+			t.Errorf("an event was charged with a worker that ended in order: %v", x)
+		}
+	})
+}

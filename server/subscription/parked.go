@@ -129,7 +129,7 @@ func (m *Manager) tend(
 // replayEach replays the parked events at some positions, or none if they are more
 // than may wait.
 func (s *subscription) replayEach(ctx context.Context, positions []eventlog.Position) (int, []eventlog.Position, error) {
-	if !s.mayReplay(len(positions)) {
+	if len(positions) > s.mayWait() {
 		return 0, nil, ErrTooManyWaiting
 	}
 	replayed := 0
@@ -166,7 +166,7 @@ func (s *subscription) replayAll(ctx context.Context) (int, error) {
 		if err != nil || len(events) == 0 {
 			return replayed, err
 		}
-		if !s.mayReplay(len(events)) {
+		if events = events[:min(len(events), s.mayWait())]; len(events) == 0 {
 			if replayed == 0 {
 				return 0, ErrTooManyWaiting
 			}
@@ -180,10 +180,10 @@ func (s *subscription) replayAll(ctx context.Context) (int, error) {
 	}
 }
 
-func (s *subscription) mayReplay(n int) bool {
+func (s *subscription) mayWait() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.machine.mayReplay(n)
+	return s.machine.mayWait()
 }
 
 // replay has parked events delivered again. It returns how many, and of which

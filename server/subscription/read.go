@@ -108,7 +108,7 @@ func isGone(err error) bool {
 }
 
 // missing takes note of deliveries whose events an error says are gone, and
-// returns the others.
+// returns the others. Of the first there is no copy, of others there may be one.
 func (st *Stream) missing(deliveries []Delivery, err error) []Delivery {
 	var trimmed *eventlog.TrimmedError
 	var damaged *eventlog.DamagedError
@@ -121,8 +121,13 @@ func (st *Stream) missing(deliveries []Delivery, err error) []Delivery {
 		upTo, reason = damaged.UpTo, webhookgatewayv1.GapReason_GAP_REASON_DAMAGED
 	}
 	_ = st.subscription.change(func(now time.Time) {
-		for len(deliveries) > 0 && deliveries[0].Position <= upTo {
-			st.subscription.machine.missing(deliveries[0].lease, reason, now)
+		m := st.subscription.machine
+		for first := true; len(deliveries) > 0 && deliveries[0].Position <= upTo; first = false {
+			l := deliveries[0].lease
+			if !first && m.isCopied(l, now) {
+				return
+			}
+			m.missing(l, reason, now)
 			deliveries = deliveries[1:]
 		}
 	})
