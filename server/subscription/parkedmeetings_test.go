@@ -276,3 +276,27 @@ func TestTheSweepLeavesWhatCouldNotBeParkedAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A stream that reads what it was given, while its subscription is deleted and the log
+// is trimmed, ends because there is no such subscription.
+func TestAReadWhileTheSubscriptionIsDeleted(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	g.append(t, "a", "1", "2")
+	g.create(t, "s", nil)
+	st := g.attach(t)
+	batch, err := st.Next(t.Context(), 1)
+	if err != nil || len(batch.Deliveries) != 1 {
+		t.Fatal(batch, err)
+	}
+	if err := g.manager.Delete(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.log.Trim(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range st.Read(t.Context(), batch.Deliveries) {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("Read() = %v, want ErrNotFound", err)
+		}
+	}
+}
