@@ -144,7 +144,7 @@ func (m *machine) commitCursor(upTo eventlog.Position, l lease, now time.Time) (
 		return result, nil
 	}
 	next := m.at(s).after // the ordering is strict: all events are of one group
-	if upTo < l.position || upTo > m.read || next != 0 && m.at(next).position <= upTo {
+	if upTo < l.position || upTo > m.seen || next != 0 && m.at(next).position <= upTo {
 		return 0, ErrCursorNotDelivered
 	}
 	for s != 0 {

@@ -24,8 +24,9 @@ type machine struct {
 	start    time.Time
 
 	cursor eventlog.Position
-	// read is the position up to which the log was offered.
-	read eventlog.Position
+	// read is the position up to which the log was offered, and seen up to which it
+	// ever was, for other filters too.
+	read, seen eventlog.Position
 	// trimmed is the position up to which the log is known to be trimmed.
 	trimmed eventlog.Position
 	gaps    []untoldGap
@@ -80,6 +81,7 @@ func newMachine(settings settings, after eventlog.Position, term uint64, now tim
 		start:      now,
 		cursor:     after,
 		read:       after,
+		seen:       after,
 		lease:      term << termShift,
 		workers:    make(map[uint32]*worker),
 		reservists: make(map[*worker]struct{}),
@@ -137,18 +139,21 @@ func (m *machine) offer(offers []offer, upTo eventlog.Position) {
 		if o.position <= m.read || m.passed(o.position) {
 			continue
 		}
-		m.read = o.position
+		m.readTo(o.position)
 		s := m.newEntry(o)
 		m.link(s)
 		m.enter(s)
 	}
-	m.read = max(m.read, upTo)
+	m.readTo(max(m.read, upTo))
 	for s := m.aheads.first(); s != 0 && m.at(s).position <= m.read; s = m.aheads.first() {
 		m.leaveHeap(s)
 		m.promote(s)
 	}
 	m.advance()
 }
+
+// readTo takes note that everything up to a position was offered.
+func (m *machine) readTo(p eventlog.Position) { m.read, m.seen = p, max(m.seen, p) }
 
 // readyEvents is how many events were found and not delivered yet.
 func (m *machine) readyEvents() int {

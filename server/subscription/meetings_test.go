@@ -328,3 +328,32 @@ func TestSuspectsAreNotGivenToAWorkerThatReleases(t *testing.T) {
 		}
 	})
 }
+
+// A strictly ordered reader commits what it holds also while the log is read again for
+// other filters.
+func TestCommitCursorRightAfterOtherFilters(t *testing.T) {
+	settings, now := defaultSettings(), time.Now()
+	settings.ordering = webhookgatewayv1.Ordering_ORDERING_STRICT
+	m := newMachine(settings, 0, 1, now)
+	m.offer([]offer{{position: 1}, {position: 2}}, 4)
+	m.connect(1, 0)
+	m.want(1, 10)
+	w, share := m.next()
+	d := m.deliver(w, share, now)
+	wantDeliveries(t, d, "1/1", "2/1")
+	m.refilter()
+	for _, upTo := range []eventlog.Position{5, 4} { // 4 may be of a heartbeat
+		result, err := m.commitCursor(upTo, d[1].lease, now)
+		if upTo == 5 && !errors.Is(err, ErrCursorNotDelivered) || upTo == 4 && (err != nil || result != resultOK) {
+			t.Errorf("commitCursor(%d) = %v, %v", upTo, result, err)
+		}
+	}
+	// An event that only the other filters match was not delivered, and is not settled.
+	m.offer([]offer{{position: 2}, {position: 3}}, 4)
+	m.want(1, 10)
+	w, share = m.next()
+	if w == nil {
+		t.Fatal("event 3 is not delivered")
+	}
+	wantDeliveries(t, m.deliver(w, share, now), "3/1")
+}

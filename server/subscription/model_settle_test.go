@@ -103,16 +103,16 @@ func (h *harness) commitCursor(t *rapid.T) {
 		}
 		return
 	}
-	refuse := upTo < l.position || upTo > h.machine.read
+	refuse := upTo < l.position || upTo > h.machine.seen
 	for q := p + 1; q <= int(min(upTo, h.head())); q++ {
-		refuse = refuse || h.wanted(q)
+		refuse = refuse || h.wanted(q) && h.known(q)
 	}
 	if refuse != (err != nil) {
 		t.Fatalf("commit of %d by the lease of %d: %v, want an error: %t", upTo, p, err, refuse)
 	}
 	if err == nil {
 		for q := p; q >= 1; q-- {
-			if h.wanted(q) {
+			if h.wanted(q) && h.known(q) {
 				h.dealtWith(q)
 				h.events[q].settle()
 			}

@@ -19,7 +19,7 @@ func (m *machine) seek(after eventlog.Position) {
 	}
 	m.clear()
 	clear(m.settled)
-	m.cursor, m.read, m.trimmed, m.gaps = after, after, 0, nil
+	m.cursor, m.read, m.seen, m.trimmed, m.gaps = after, after, after, 0, nil
 	m.sought = m.lease
 	m.touch(pairPlace, 0)
 }

@@ -598,6 +598,7 @@ func (s *soak) finish() {
 	}
 	w.receive(ctx) // gaps
 	list := s.list(s.g)
+	x = s.g.status(s.t)
 	if int(x.GetParkedEvents()) != len(list) {
 		s.t.Errorf("%d events are parked, and %d are listed", x.GetParkedEvents(), len(list))
 	}
