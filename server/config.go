@@ -113,7 +113,9 @@ type Shutdown struct {
 	// Timeout bounds the whole shutdown. What is not finished then is cut off.
 	Timeout time.Duration `yaml:"timeout"`
 	// Delay is how long the gateway goes on serving while it reports that it is not
-	// ready, so that a load balancer stops sending. It is a part of Timeout.
+	// ready, so that a load balancer stops sending, and senders that keep connections
+	// are told with their next answer that theirs ends. It is a part of Timeout, and at
+	// most half of it.
 	Delay time.Duration `yaml:"delay"`
 }
 
@@ -133,7 +135,7 @@ func DefaultConfig() Config {
 		Providers: all.DefaultConfig(),
 		Store:     defaultStore(),
 		Streams:   stream.DefaultConfig(),
-		Shutdown:  Shutdown{Timeout: 30 * time.Second},
+		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
 }
 
@@ -220,8 +222,8 @@ func (s Shutdown) validate() error {
 	if s.Timeout <= 0 {
 		errs = append(errs, fielderr.New("timeout", "must be a positive duration such as 30s, not %v", s.Timeout))
 	}
-	if s.Delay < 0 || s.Delay > max(s.Timeout, 0)/2 {
-		errs = append(errs, fielderr.New("delay", "must be 0 to half of shutdown.timeout (%v), not %v", s.Timeout, s.Delay))
+	if s.Delay < 0 {
+		errs = append(errs, fielderr.New("delay", "must be a positive duration such as 5s, or 0; not %v", s.Delay))
 	}
 	return errors.Join(errs...)
 }

@@ -2,22 +2,22 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
@@ -42,6 +42,8 @@ func (s *Server) buildGRPC() {
 		grpc.MaxConcurrentStreams(0),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		// A connection that says nothing would hold up a shutdown for two minutes.
+		grpc.ConnectionTimeout(5*time.Second),
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
@@ -84,8 +86,6 @@ func (s *Server) dialLoopback() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// recoverUnary turns a panic of a handler into INTERNAL: a fault in one call does
-// not end the process and with it all others.
 // endWatches returns an interceptor that ends the watches of health when ctx is
 // done: their clients never would, and a shutdown would wait for them.
 func endWatches(ctx context.Context) grpc.StreamServerInterceptor {
@@ -108,6 +108,8 @@ type watch struct {
 
 func (w watch) Context() context.Context { return w.ctx }
 
+// recoverUnary turns a panic of a handler into INTERNAL: a fault in one call does
+// not end the process and with it all others.
 func recoverUnary(logger *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 		defer func() {
@@ -131,6 +133,7 @@ func recoverStream(logger *slog.Logger) grpc.StreamServerInterceptor {
 }
 
 func panicked(ctx context.Context, logger *slog.Logger, method string, value any) error {
-	logger.ErrorContext(ctx, "a call panicked", "method", method, "panic", value, "stack", string(debug.Stack()))
-	return status.Error(codes.Internal, "a fault in the gateway: its log says more")
+	id := rand.Text()[:10]
+	logger.ErrorContext(ctx, "a call panicked", "fault", id, "method", method, "panic", value, "stack", string(debug.Stack()))
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_INTERNAL, fmt.Sprintf("a fault in the gateway, %s in its log", id))
 }

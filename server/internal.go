@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 )
 
@@ -42,7 +43,11 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	s.internalServer = &http.Server{
-		Handler: mux,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer connlimit.Begin(r.Context())()
+			mux.ServeHTTP(w, r)
+		}),
+		ConnContext: connlimit.Context,
 		// NOTE: no write timeout and no read timeout, which would cut streams.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -157,7 +157,7 @@ func TestLoadRefuses(t *testing.T) {
 		},
 		"no provider":    {want: []string{"providers: no provider is enabled: set finicity.enabled or vezgo.enabled"}},
 		"engine":         {yaml: valid + "store: {engine: paper}\n", want: []string{`store.engine: "paper" is no engine: choose pebble`}},
-		"shutdown delay": {yaml: valid + "shutdown: {delay: 20s}\n", want: []string{"shutdown.delay: must be 0 to half of shutdown.timeout (30s), not 20s"}},
+		"shutdown delay": {yaml: valid + "shutdown: {delay: -1s}\n", want: []string{"shutdown.delay: must be a positive duration such as 5s, or 0; not -1s"}},
 		"unknown variables": {
 			yaml:    valid,
 			environ: []string{"WEBHOOK_GATEWAY_STORE_PEBBLE_PAHT=x", "WEBHOOK_GATEWAY_MY_FINICITY_KEY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},

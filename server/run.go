@@ -89,7 +89,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 	s.logger.InfoContext(ctx, "the gateway is shutting down", "timeout", s.config.Shutdown.Timeout)
 	s.draining.Store(true)
 	s.health.Shutdown() // NOT_SERVING from now on
-	if delay := s.config.Shutdown.Delay; delay > 0 {
+	if delay := min(s.config.Shutdown.Delay, s.config.Shutdown.Timeout/2); delay > 0 {
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
@@ -119,6 +119,18 @@ func (s *Server) shutdown(ctx context.Context) error {
 	}
 	s.logger.InfoContext(ctx, "the gateway has ended")
 	return errors.Join(errs...)
+}
+
+// closeWhileDraining has the answers of the last moments say that their connection
+// ends. A sender that keeps connections would otherwise send its next request into one
+// that is being closed.
+func (s *Server) closeWhileDraining(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // half gives a step half of the time that is left, so that a step which hangs

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
@@ -46,6 +47,8 @@ type Server struct {
 	webhookServer  *http.Server
 	internalServer *http.Server
 
+	shares           connlimit.Shares
+	refusedConns     *prometheus.CounterVec
 	webhookListener  net.Listener
 	grpcListener     net.Listener
 	internalListener net.Listener
@@ -84,7 +87,14 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 }
 
 func (s *Server) build(ctx context.Context) error {
-	log, err := pebblelog.Open(s.config.Store.pebblelog(), s.logger)
+	descriptors, err := connlimit.Descriptors()
+	if err != nil {
+		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
+	}
+	s.shares = connlimit.Divide(descriptors)
+	config := s.config.Store.pebblelog()
+	config.MaxOpenFiles = s.shares.StoreFiles
+	log, err := pebblelog.Open(config, s.logger)
 	if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}
@@ -98,6 +108,11 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewBuildInfoCollector(),
 		newLogMetrics(log),
 	)
+	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "webhook_gateway_connections_refused_total",
+		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
+	}, []string{"listener"})
+	registry.MustRegister(s.refusedConns)
 	providers, err := all.New(s.config.Providers)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
@@ -106,7 +121,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
-	s.webhookServer = webhook.NewServer(s.config.Webhooks, webhooks, s.logger)
+	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(webhooks), s.logger)
 
 	subscriptions, err := subscription.New(ctx, subscription.Params{
 		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,
@@ -137,16 +152,26 @@ func (s *Server) listen(ctx context.Context) error {
 	for _, l := range []struct {
 		key, address string
 		listener     *net.Listener
+		limit        func(inner net.Listener, refused func()) net.Listener
 	}{
-		{"webhooks", s.config.Listen.Webhooks, &s.webhookListener},
-		{"grpc", s.config.Listen.GRPC, &s.grpcListener},
-		{"internal_http", s.config.Listen.InternalHTTP, &s.internalListener},
+		{"webhooks", s.config.Listen.Webhooks, &s.webhookListener, func(inner net.Listener, refused func()) net.Listener {
+			return connlimit.New(inner, s.shares.Webhooks, refused)
+		}},
+		{"grpc", s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
+			return connlimit.LimitResets(connlimit.NewStrict(inner, s.shares.GRPC, refused), func(remote net.Addr) {
+				refused()
+				s.logger.Warn("a connection was closed: its client resets streams too often", "remote", remote)
+			})
+		}},
+		{"internal_http", s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {
+			return connlimit.New(inner, s.shares.InternalHTTP, refused)
+		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)
 		if err != nil {
 			return fmt.Errorf("listen.%s: %w", l.key, err)
 		}
-		*l.listener = listener
+		*l.listener = l.limit(listener, s.refusedConns.WithLabelValues(l.key).Inc)
 		s.closeLater("close the listener "+l.key, func() error { return ignoreClosed(listener.Close()) })
 	}
 	return nil

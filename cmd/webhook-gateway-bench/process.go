@@ -49,6 +49,7 @@ func startGateway(ctx context.Context, s *settings, store string) (*process, err
 	text := fmt.Sprintf(`
 listen: {webhooks: %q, grpc: %q, internal_http: %q}
 log: {level: warn}
+shutdown: {delay: 0s}
 store: {pebble: {path: %q}}
 providers:
   finicity:

@@ -75,9 +75,9 @@ func buildBinary(t *testing.T) string {
 }
 
 type process struct {
-	cmd            *exec.Cmd
-	webhooks, grpc string
-	read           chan struct{} // closed when its output ended
+	cmd                      *exec.Cmd
+	webhooks, grpc, internal string
+	read                     chan struct{} // closed when its output ended
 }
 
 // startProcess starts a gateway and waits until it serves.
@@ -98,7 +98,7 @@ func startProcess(t *testing.T, binary string, environ []string) *process {
 	for lines.Scan() {
 		text.Write(append(lines.Bytes(), '\n'))
 		if m := serving.FindSubmatch(lines.Bytes()); m != nil {
-			p := &process{cmd: cmd, webhooks: string(m[1]), grpc: string(m[2]), read: make(chan struct{})}
+			p := &process{cmd: cmd, webhooks: string(m[1]), grpc: string(m[2]), internal: string(m[3]), read: make(chan struct{})}
 			go func() {
 				defer close(p.read)
 				_, _ = io.Copy(io.Discard, stderr)
@@ -159,6 +159,7 @@ func newCrashLoad(t *testing.T) *crashLoad {
 			"WEBHOOK_GATEWAY_LISTEN_WEBHOOKS=127.0.0.1:0",
 			"WEBHOOK_GATEWAY_LISTEN_GRPC=127.0.0.1:0",
 			"WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=127.0.0.1:0",
+			"WEBHOOK_GATEWAY_SHUTDOWN_DELAY=0s",
 			"WEBHOOK_GATEWAY_STORE_PEBBLE_PATH=" + filepath.Join(t.TempDir(), "store"),
 			"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_ENABLED=true",
 			"WEBHOOK_GATEWAY_PROVIDERS_FINICITY_CLIENTS={crash: {secrets: {k: 'file:" + path + "'}}}",

@@ -45,9 +45,11 @@ func developmentConfig(environ []string) (server.Config, *development, error) {
 	return config, dev, nil
 }
 
-// localConfig is the default configuration, out of reach of other machines.
+// localConfig is the default configuration, out of reach of other machines. There is
+// no load balancer that a shutdown would wait for.
 func localConfig() server.Config {
 	config := server.DefaultConfig()
+	config.Shutdown.Delay = 0
 	config.Listen = server.Listen{Webhooks: "localhost:8080", GRPC: "localhost:9090", InternalHTTP: "localhost:8081"}
 	return config
 }

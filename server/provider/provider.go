@@ -22,6 +22,13 @@ type Provider interface {
 	// ID is the provider's value in events.
 	ID() webhookgatewayv1.Provider
 
+	// Admit returns the client that a delivery belongs to, before its body is read. It
+	// refuses what Authenticate would refuse whatever the body is, so that strangers
+	// cost no more than their request's head. Any error is a *Refusal. Refusals do not
+	// tell who is a client to those who are not the provider, as far as the head shows
+	// that.
+	Admit(d *Delivery) (clientID string, err error)
+
 	// Authenticate attributes a delivery to a client and verifies it. Any error is
 	// a *Refusal. What the configured verification mode accepts without being
 	// authentic is no error: Identity.Verification says so. It does not look into

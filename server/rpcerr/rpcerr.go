@@ -137,6 +137,7 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_WAITING:
 		return codes.ResourceExhausted
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
 		return codes.Unavailable
@@ -146,6 +147,8 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_UNUSABLE,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_STRICT:
 		return codes.FailedPrecondition
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_INTERNAL:
+		return codes.Internal
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED:
 		return codes.OutOfRange
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_DAMAGED:

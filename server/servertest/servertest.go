@@ -105,6 +105,7 @@ func Start(tb testing.TB, options ...func(*server.Config)) *Gateway {
 func Config(tb testing.TB) server.Config {
 	tb.Helper()
 	config := server.DefaultConfig()
+	config.Shutdown.Delay = 0
 	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
 	config.Log.Level = slog.LevelWarn
 	config.Store.Pebble.Path = tb.TempDir()

@@ -23,6 +23,8 @@ type benchProvider struct{}
 func (benchProvider) Name() string                  { return "vezgo" }
 func (benchProvider) ID() webhookgatewayv1.Provider { return webhookgatewayv1.Provider_PROVIDER_VEZGO }
 
+func (benchProvider) Admit(*provider.Delivery) (string, error) { return "client", nil }
+
 func (benchProvider) Authenticate(*provider.Delivery) (provider.Identity, error) {
 	return provider.Identity{ClientID: "client", Verification: &webhookgatewayv1.Verification{}}, nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 
@@ -17,13 +16,8 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
-const (
-	// freeBodyBytes of every body do not count against the memory of all bodies.
-	// Also the most that is allocated on the word of a Content-Length.
-	freeBodyBytes = 64 << 10
-	// firstBodyBytes are allocated for a body of unknown length.
-	firstBodyBytes = 4 << 10
-)
+// firstBodyBytes are allocated for a body, however long it says it is.
+const firstBodyBytes = 4 << 10
 
 // delivery is what the gateway's mux does not carry from the HTTP request to the
 // unary handler. It travels in the context, and as the body of the request that
@@ -32,24 +26,22 @@ type delivery struct {
 	header   http.Header
 	rawQuery string
 	source   netip.Addr
+	// sourceKnown reports whether the source is that of the sender, and not of
+	// something in between that the gateway was not told of.
+	sourceKnown bool
 
 	body          io.ReadCloser
 	contentLength int64
-	limits        *bodyLimits
-	charged       int64
+	maxBody       int64
+	share         share
 
 	// What became of it, for the answer to a refusal, its log line and its count.
 	provider *endpoint
 	clientID string
 	bodyErr  error
 	cause    error
-}
-
-// bodyLimits are shared by all deliveries.
-type bodyLimits struct {
-	maxBody     int64
-	maxBuffered int64
-	buffered    atomic.Int64
+	// fault is the id of a fault of ours.
+	fault string
 }
 
 // Read and Close make the delivery the body of a request. Nobody calls them: the
@@ -59,39 +51,29 @@ func (d *delivery) Read(p []byte) (int, error) { return d.body.Read(p) }
 func (d *delivery) Close() error { return d.body.Close() }
 
 // Decode reads the body, whose bytes are then in the *[]byte v. It is called
-// after the mux has found the route, so that nothing is read for an unknown path
-// or a wrong method. The generated code keeps no more than the text of the error:
+// for a delivery that was admitted, so that nothing is read of any other. The generated code keeps no more than the text of the error:
 // bodyErr is it.
 func (d *delivery) Decode(v any) error {
 	target, ok := v.(*[]byte)
 	if !ok {
 		return fmt.Errorf("decode a body into %T: the HTTP mapping must name a bytes field", v)
 	}
-	if d.bodyErr = checkContent(d.header); d.bodyErr == nil {
-		*target, d.bodyErr = d.readBody()
+	var body []byte
+	if body, d.bodyErr = d.readBody(); d.bodyErr == nil {
+		*target, d.bodyErr = body, d.share.take(decodedBytes(body))
 	}
 	return d.bodyErr
 }
 
-// release gives back what the body took of the shared memory.
-func (d *delivery) release() {
-	if d.charged > 0 {
-		d.limits.buffered.Add(-d.charged)
-	}
-}
-
 // readBody returns the body byte for byte. A Content-Length is believed only as
-// a limit: memory beyond freeBodyBytes is taken as the bytes arrive.
+// a limit: memory is taken as the bytes arrive.
 func (d *delivery) readBody() ([]byte, error) {
-	maxBody, known := d.limits.maxBody, d.contentLength >= 0
-	if d.contentLength > maxBody {
-		return nil, tooLarge(maxBody)
-	}
-	size, ceiling := int64(firstBodyBytes), maxBody+1
+	known := d.contentLength >= 0
+	ceiling := d.maxBody + 1
 	if known {
-		size, ceiling = freeBodyBytes, d.contentLength
+		ceiling = d.contentLength
 	}
-	body := make([]byte, 0, min(size, ceiling))
+	body := make([]byte, 0, min(firstBodyBytes, ceiling))
 	for int64(len(body)) < ceiling {
 		if len(body) == cap(body) {
 			var err error
@@ -107,14 +89,14 @@ func (d *delivery) readBody() ([]byte, error) {
 			return body, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TIMEOUT,
-				"the body did not arrive in time: send it faster, or raise read_timeout")
+				"the body did not arrive in time: send it faster, or raise webhooks.read_timeout")
 		default:
 			return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_INCOMPLETE,
 				"the body ended before its announced length, or its chunks are malformed: send it again")
 		}
 	}
 	if !known {
-		return nil, tooLarge(maxBody)
+		return nil, tooLarge(d.maxBody)
 	}
 	return body, nil
 }
@@ -122,20 +104,15 @@ func (d *delivery) readBody() ([]byte, error) {
 // grow doubles the capacity, up to the ceiling.
 func (d *delivery) grow(body []byte, ceiling int64) ([]byte, error) {
 	capacity := min(2*int64(cap(body)), ceiling)
-	charge := max(capacity-freeBodyBytes, 0) - d.charged
-	if d.limits.buffered.Add(charge) > d.limits.maxBuffered {
-		d.limits.buffered.Add(-charge)
-		return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
-			"the gateway is handling as many large bodies as max_buffered_bytes allows: try again later",
-			rpcerr.WithRetryDelay(retryDelay))
+	if err := d.share.take(capacity - int64(cap(body))); err != nil {
+		return nil, err
 	}
-	d.charged += charge
 	return append(make([]byte, 0, capacity), body...), nil
 }
 
 func tooLarge(limit int64) error {
 	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TOO_LARGE,
-		fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise max_body_bytes", limit))
+		fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise webhooks.max_body_bytes", limit))
 }
 
 // checkContent refuses a body that is not plain application/json. A delivery
@@ -161,7 +138,7 @@ func checkContent(header http.Header) error {
 		return nil
 	case mediaType == "text/xml" || strings.HasSuffix(mediaType, "xml"):
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
-			"XML webhooks are not supported: choose application/json (for Finicity, the webhookContentType of Generate Connect URL)")
+			"XML webhooks are not supported: choose application/json where the provider is told of this URL")
 	default:
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
 			"the content type is not supported: send application/json")

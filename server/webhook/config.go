@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
@@ -18,10 +19,10 @@ const maxMaxBodyBytes = 256 << 20
 type Config struct {
 	// MaxBodyBytes is the largest body that is accepted.
 	MaxBodyBytes int64 `yaml:"max_body_bytes"`
-	// MaxBufferedBytes bounds the memory of all bodies that are being handled at
-	// the same time, of each of which the first 64 KiB do not count. A delivery
-	// that finds it used up is answered 503. Decoding and storing take two to three
-	// times the size of a body for a short time on top.
+	// MaxBufferedBytes bounds the memory of all deliveries that are being handled at the
+	// same time: their bodies, as the bytes arrive, and what they are decoded to. One
+	// client may use a half of it, and one source a quarter, if TrustedProxies says who
+	// that is. A delivery that finds it used up is answered 503 OVERLOADED.
 	MaxBufferedBytes int64 `yaml:"max_buffered_bytes"`
 	// MaxHeaderBytes is the largest request head that is accepted, about.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`
@@ -117,6 +118,7 @@ func (c Config) Validate() error {
 func NewServer(cfg Config, handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
+		ConnContext:       connlimit.Context,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 		ReadTimeout:       cfg.ReadTimeout,
 		// It counts from the end of the head: the answer to the slowest body and the

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,9 +30,10 @@ type answer struct {
 
 // reply is an answer with what goes along with it.
 type reply struct {
-	answer answer
-	header http.Header
-	close  bool
+	answer  answer
+	message string
+	header  http.Header
+	close   bool
 }
 
 // post delivers a body.
@@ -76,7 +78,7 @@ func readReply(t *testing.T, response *http.Response) reply {
 	if after := response.Header.Get("Retry-After"); retry != (after != "") {
 		t.Errorf("%d with Retry-After %q", response.StatusCode, after)
 	}
-	got.answer.Reason = refusal.Error.Reason
+	got.answer.Reason, got.message = refusal.Error.Reason, refusal.Error.Message
 	return got
 }
 
@@ -200,12 +202,25 @@ func TestEveryProviderRefusalIsAnswered(t *testing.T) {
 // An error of ours never makes the provider give up.
 func TestUnexpectedErrorIs503(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(f *fixture) { f.provider.refusal = errors.New("internal detail") })
-	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != (answer{503, "LOG_UNAVAILABLE"}) {
-		t.Errorf("answer = %+v", got)
-	}
-	if !strings.Contains(f.logged.String(), "internal detail") {
-		t.Error("the log does not say why")
+	for name, fault := range map[string]func(*fakeProvider){
+		"an error":              func(p *fakeProvider) { p.refusal = errors.New("internal detail") },
+		"an error of admission": func(p *fakeProvider) { p.admission = errors.New("internal detail") },
+		"a panic":               func(p *fakeProvider) { p.decoded = func([]byte) (provider.Decoded, error) { panic("internal detail") } },
+	} {
+		f := newFixture(t, func(f *fixture) { fault(f.provider) })
+		got := f.post(t, "/v1/webhooks/fake/client-1", "{}", nil)
+		if got.answer != (answer{503, "INTERNAL"}) || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: answer = %+v", name, got)
+		}
+		id := regexp.MustCompile(`a fault in the gateway, (\w+) in its log`).FindStringSubmatch(got.message)
+		if id == nil || strings.Contains(got.message, "detail") {
+			t.Fatalf("%s: the message is %q", name, got.message)
+		}
+		for _, want := range []string{"internal detail", "fault=" + id[1], "provider=fake", "client_id=client-1"} {
+			if !strings.Contains(f.logged.String(), want) {
+				t.Errorf("%s: the log lacks %q:\n%s", name, want, f.logged)
+			}
+		}
 	}
 }
 

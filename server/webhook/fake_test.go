@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,14 +28,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeProvider accepts everything unless told otherwise, and keeps what it was
 // given.
 type fakeProvider struct {
-	name     string
-	refusal  error
-	decoded  func(body []byte) (provider.Decoded, error)
-	verdict  webhookgatewayv1.VerificationVerdict
-	clientID string
-	failure  *provider.Refusal
-	verified []string
-	secret   []string
+	name    string
+	refusal error
+	// admission is what Admit refuses with.
+	admission error
+	decoded   func(body []byte) (provider.Decoded, error)
+	verdict   webhookgatewayv1.VerificationVerdict
+	clientID  string
+	failure   *provider.Refusal
+	verified  []string
+	secret    []string
 
 	mu         sync.Mutex
 	deliveries []provider.Delivery
@@ -46,6 +49,14 @@ func (p *fakeProvider) ID() webhookgatewayv1.Provider {
 	return webhookgatewayv1.Provider_PROVIDER_VEZGO
 }
 
+func (p *fakeProvider) Admit(d *provider.Delivery) (string, error) {
+	return p.client(d), p.admission
+}
+
+func (p *fakeProvider) client(d *provider.Delivery) string {
+	return cmp.Or(p.clientID, d.ClientID, "client")
+}
+
 func (p *fakeProvider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
 	p.mu.Lock()
 	p.deliveries = append(p.deliveries, *d)
@@ -53,15 +64,8 @@ func (p *fakeProvider) Authenticate(d *provider.Delivery) (provider.Identity, er
 	if p.refusal != nil {
 		return provider.Identity{}, p.refusal
 	}
-	clientID := d.ClientID
-	if p.clientID != "" {
-		clientID = p.clientID
-	}
-	if clientID == "" {
-		clientID = "client"
-	}
 	return provider.Identity{
-		ClientID:     clientID,
+		ClientID:     p.client(d),
 		Verification: &webhookgatewayv1.Verification{Verdict: p.verdict},
 		Failure:      p.failure,
 	}, nil

@@ -154,7 +154,7 @@ func TestRefusalsAreCountedWithBoundedLabels(t *testing.T) {
 	f.post(t, "/v1/webhooks/fake", "{}", http.Header{"Content-Encoding": {"gzip"}})
 	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="provider_unknown",provider="unknown"}`, 3)
 	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="path_unknown",provider="unknown"}`, 3)
-	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="content_encoding_unsupported",provider="unknown"}`, 1)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="content_encoding_unsupported",provider="fake"}`, 1)
 }
 
 func TestRateLimitIsAnswered(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,14 +74,16 @@ type refuser struct {
 	logger  *slog.Logger
 	metrics *metrics
 	samples map[webhookgatewayv1.ErrorReason]*sampler
+	// endpoints tell whom a request was for that reached none.
+	endpoints map[string]*endpoint
 }
 
-func newRefuser(logger *slog.Logger, m *metrics) *refuser {
+func newRefuser(logger *slog.Logger, m *metrics, endpoints map[string]*endpoint) *refuser {
 	samples := make(map[webhookgatewayv1.ErrorReason]*sampler)
 	for number := range webhookgatewayv1.ErrorReason_name {
 		samples[webhookgatewayv1.ErrorReason(number)] = newSampler()
 	}
-	return &refuser{logger: logger, metrics: m, samples: samples}
+	return &refuser{logger: logger, metrics: m, samples: samples, endpoints: endpoints}
 }
 
 // handleError answers an error of the unary handler, or of reading the body.
@@ -91,15 +94,20 @@ func (r *refuser) handleError(ctx context.Context, _ *runtime.ServeMux, _ runtim
 	}
 	reason := rpcerr.Reason(err)
 	if reason == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		d.cause = err
-		err = notStored()
+		err = fault(d, err)
 		reason = rpcerr.Reason(err)
 	}
 	r.refuse(ctx, w, d, reason, status.Convert(err).Message(), rpcerr.RetryDelay(err))
 }
 
 // handleRoutingError answers what the mux has no route for.
-func (r *refuser) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
+func (r *refuser) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, req *http.Request, code int) {
+	d := deliveryFrom(ctx)
+	if parts := strings.Split(strings.TrimPrefix(req.URL.Path, "/v1/webhooks/"), "/"); d.provider == nil {
+		if d.provider = r.endpoints[parts[0]]; d.provider != nil && len(parts) == 2 {
+			d.clientID = parts[1]
+		}
+	}
 	reason, message := webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN,
 		"there is nothing at this path: deliver to /v1/webhooks/{provider} or /v1/webhooks/{provider}/{client_id}"
 	if code == http.StatusMethodNotAllowed {
@@ -107,7 +115,7 @@ func (r *refuser) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _
 			"a delivery is a POST"
 		w.Header().Set("Allow", http.MethodPost)
 	}
-	r.refuse(ctx, w, deliveryFrom(ctx), reason, message, 0)
+	r.refuse(ctx, w, d, reason, message, 0)
 }
 
 func (r *refuser) refuse(
@@ -149,9 +157,12 @@ func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int
 		attrs = append(attrs, slog.String("client_id", clip(d.clientID)))
 	}
 	level := slog.LevelWarn
-	if code >= http.StatusInternalServerError {
+	if d.cause != nil {
 		level = slog.LevelError
 		attrs = append(attrs, slog.Any("error", d.cause))
+	}
+	if d.fault != "" {
+		attrs = append(attrs, slog.String("fault", d.fault))
 	}
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int64("suppressed", suppressed))

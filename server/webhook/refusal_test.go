@@ -15,7 +15,7 @@ import (
 // of EventService begin.
 const firstLogReason = webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE
 
-// Every reason of the edge has a 4xx status of its own class, all others are 503.
+// Every reason of the edge has a status of its own class, all others are 503.
 func TestHTTPStatusOfEveryReason(t *testing.T) {
 	t.Parallel()
 	want := map[webhookgatewayv1.ErrorReason]int{
@@ -37,6 +37,8 @@ func TestHTTPStatusOfEveryReason(t *testing.T) {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN:                 404,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:           405,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED:                 429,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED:                   503,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_INTERNAL:                     503,
 	}
 	for number, name := range webhookgatewayv1.ErrorReason_name {
 		reason := webhookgatewayv1.ErrorReason(number)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +53,6 @@ func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *e
 type service struct {
 	webhookgatewayv1.UnimplementedWebhookServiceServer
 
-	endpoints     map[string]*endpoint
 	log           Appender
 	appendTimeout time.Duration
 	limits        *rateLimits
@@ -70,14 +68,7 @@ type samples struct{ probeNotStored, conflict, unverified *sampler }
 // ReceiveWebhook verifies, decodes and stores one delivery.
 func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
 	d := deliveryFrom(ctx)
-	d.clientID = req.GetClientId()
-	ep, ok := s.endpoints[req.GetProvider()]
-	if !ok {
-		return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_PROVIDER_UNKNOWN,
-			"there is no such provider, or it is not enabled: check the URL, and the configuration of the gateway")
-	}
-	d.provider = ep
-
+	ep := d.provider // it was admitted
 	identity, err := authenticate(ep, d, req)
 	if err != nil {
 		return nil, err
@@ -122,16 +113,9 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 // authenticate returns whom a delivery belongs to, with a client id that can be
 // stored, and the verification with its source address.
 func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhookRequest) (provider.Identity, error) {
-	request := provider.Delivery{
-		ClientID: req.GetClientId(),
-		Header:   d.header,
-		Source:   d.source,
-		Body:     req.GetBody(),
-	}
-	if d.rawQuery != "" {
-		request.Query, _ = url.ParseQuery(d.rawQuery) // the parts that are well-formed
-	}
-	identity, err := ep.Authenticate(&request)
+	request := d.request(req.GetClientId())
+	request.Body = req.GetBody()
+	identity, err := ep.Authenticate(request)
 	if err != nil {
 		return provider.Identity{}, d.refused(err)
 	}
@@ -243,12 +227,11 @@ func (d *delivery) describe(suppressed int64, attr slog.Attr) []slog.Attr {
 // refusal is a fault of ours: the delivery is not refused for it, only not
 // stored.
 func (d *delivery) refused(err error) error {
-	d.cause = err
 	var refusal *provider.Refusal
 	if errors.As(err, &refusal) {
 		return rpcerr.Error(refusal.Reason, refusal.Message)
 	}
-	return notStored()
+	return fault(d, err)
 }
 
 // clip keeps a client id that came from outside short enough for the log.

@@ -68,8 +68,12 @@ func New(
 		endpoints[p.Name()] = newEndpoint(p, cfg.StoredHeaders, m)
 	}
 
-	refuser := newRefuser(logger, m)
+	refuser := newRefuser(logger, m, endpoints)
+	admission := &admission{
+		endpoints: endpoints, budget: newBudget(cfg.MaxBufferedBytes), maxBody: cfg.MaxBodyBytes, refuser: refuser, logger: logger,
+	}
 	mux := runtime.NewServeMux(
+		runtime.WithMiddlewares(admission.middleware),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, rawBody{success: []byte("{}")}),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved), // %2F in a client id is a part of it
 		runtime.WithDisableHTTPMethodOverride(),
@@ -78,7 +82,6 @@ func New(
 		runtime.WithRoutingErrorHandler(refuser.handleRoutingError),
 	)
 	err = webhookgatewayv1.RegisterWebhookServiceHandlerServer(context.Background(), mux, &service{
-		endpoints:     endpoints,
 		log:           log,
 		appendTimeout: cfg.AppendTimeout,
 		limits:        newRateLimits(cfg.RateLimit),
@@ -93,7 +96,7 @@ func New(
 	return &edge{
 		mux:     mux,
 		trusted: trusted,
-		limits:  bodyLimits{maxBody: cfg.MaxBodyBytes, maxBuffered: cfg.MaxBufferedBytes},
+		maxBody: cfg.MaxBodyBytes,
 		noForm:  url.Values{},
 	}, nil
 }
@@ -102,7 +105,7 @@ func New(
 type edge struct {
 	mux     *runtime.ServeMux
 	trusted proxies
-	limits  bodyLimits
+	maxBody int64
 	noForm  url.Values
 }
 
@@ -111,11 +114,11 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header:        r.Header,
 		rawQuery:      r.URL.RawQuery,
 		source:        e.trusted.source(r.RemoteAddr, r.Header["X-Forwarded-For"]),
+		sourceKnown:   len(e.trusted) > 0,
 		body:          r.Body,
 		contentLength: r.ContentLength,
-		limits:        &e.limits,
+		maxBody:       e.maxBody,
 	}
-	defer d.release()
 	routed := r.WithContext(context.WithValue(r.Context(), deliveryKey{}, d))
 	routed.Header, routed.Host, routed.RemoteAddr = nil, "", ""
 	routed.Body = d

@@ -19,6 +19,9 @@ type Config struct {
 	// DedupWindow is how long the event id of a stored event is remembered at
 	// least; at most twice as long. It does not depend on Retention. At least 168h.
 	DedupWindow time.Duration
+	// MaxOpenFiles is how many files of the log are open at the same time, about; 0 is
+	// the default of Pebble.
+	MaxOpenFiles int
 }
 
 // Retention is how long events are kept. The limit that is reached first holds.

@@ -34,7 +34,7 @@ const (
 	maxDepth = 30
 	// maxNodes is how many messages, elements and members a payload may have. It
 	// bounds the memory that a large body of tiny values takes once decoded.
-	maxNodes = 200_000
+	maxNodes = 20_000
 	// maxHeldNameBytes bounds the names that events carry outside of the payload.
 	maxHeldNameBytes = 256
 )

@@ -97,7 +97,7 @@ func TestDepth(t *testing.T) {
 
 // TestSize checks that a small body does not become a large payload.
 func TestSize(t *testing.T) {
-	const elements, limit = 300_000, 200_000
+	const elements, limit = 300_000, 20_000
 	for name, body := range map[string]string{
 		"accounts": `{"accounts":[` + strings.Repeat(`{},`, elements) + `{}]}`,
 		"strings":  `{"held":[` + strings.Repeat(`"",`, elements) + `""]}`,
@@ -113,7 +113,7 @@ func TestSize(t *testing.T) {
 			if n := len(added.GetAccounts()) + len(list.GetValues()); n != limit {
 				t.Errorf("%d values were decoded, want %d", n, limit)
 			}
-			if !strings.HasSuffix(d.Notes(), "left out, the body has more than 200000 values") {
+			if !strings.HasSuffix(d.Notes(), "left out, the body has more than 20000 values") {
 				t.Errorf("the notes are %q", d.Notes())
 			}
 		})

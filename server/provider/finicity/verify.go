@@ -57,15 +57,26 @@ func newClient(config ClientConfig, mode provider.Mode) *client {
 	return c
 }
 
+// Admit implements provider.Provider. The client is named by the path, so whoever
+// tries paths can tell which of them are configured.
+func (p *Provider) Admit(d *provider.Delivery) (clientID string, err error) {
+	c, err := p.client(d)
+	if err != nil {
+		return "", err
+	}
+	if c.mode == provider.ModeEnforce {
+		if _, failure := signature(d); failure != nil {
+			return "", failure
+		}
+	}
+	return d.ClientID, c.checkRequiredHeader(d)
+}
+
 // Authenticate implements provider.Provider.
 func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
-	c := p.clients[d.ClientID]
-	if c == nil {
-		message := "the client in the path is not configured: see finicity.clients"
-		if d.ClientID == "" {
-			message = fmt.Sprintf("the path names no client: the webhook URL is /v1/webhooks/%s/{client_id}", Name)
-		}
-		return provider.Identity{}, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN, message)
+	c, err := p.client(d)
+	if err != nil {
+		return provider.Identity{}, err
 	}
 	var keyID string
 	var failure *provider.Refusal
@@ -82,9 +93,19 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	return provider.Identity{ClientID: d.ClientID, Verification: verification, Failure: failure}, nil
 }
 
-// verify returns which key signed the delivery and why it is not authentic, if it
-// is not.
-func (c *client) verify(d *provider.Delivery) (keyID string, failure *provider.Refusal) {
+func (p *Provider) client(d *provider.Delivery) (*client, error) {
+	if c := p.clients[d.ClientID]; c != nil {
+		return c, nil
+	}
+	message := "the client in the path is not configured: see finicity.clients"
+	if d.ClientID == "" {
+		message = fmt.Sprintf("the path names no client: the webhook URL is /v1/webhooks/%s/{client_id}", Name)
+	}
+	return nil, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN, message)
+}
+
+// signature returns the signature of a delivery, or why it has none to be checked.
+func signature(d *provider.Delivery) (string, *provider.Refusal) {
 	signatures := d.Header[signatureHeader]
 	if len(signatures) == 0 || len(signatures) == 1 && signatures[0] == "" {
 		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISSING,
@@ -96,8 +117,17 @@ func (c *client) verify(d *provider.Delivery) (keyID string, failure *provider.R
 		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
 			"the header "+signatureHeader+" is there more than once")
 	}
-	keyID = c.match(signatures[0], d.Body)
-	if keyID == "" {
+	return signatures[0], nil
+}
+
+// verify returns which key signed the delivery and why it is not authentic, if it
+// is not.
+func (c *client) verify(d *provider.Delivery) (keyID string, failure *provider.Refusal) {
+	given, failure := signature(d)
+	if failure != nil {
+		return "", failure
+	}
+	if keyID = c.match(given, d.Body); keyID == "" {
 		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
 			"the signature matches none of the client's secrets: check that the secret is the Partner Secret and that nothing on the way changes the body")
 	}

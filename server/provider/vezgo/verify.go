@@ -1,8 +1,6 @@
 package vezgo
 
 import (
-	"fmt"
-
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
@@ -12,23 +10,32 @@ const (
 	secretQueryKey = "secret"
 )
 
-// Authenticate implements provider.Provider.
-func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
-	clientID, unnamed, refusal := p.client(d)
-	if refusal != nil {
-		return provider.Identity{}, refusal
-	}
-	var failure *provider.Refusal
-	if p.mode != provider.ModeOff {
-		if failure = unnamed; failure == nil {
-			failure = p.verify(d)
+// Admit implements provider.Provider. Where the delivery comes from is looked at
+// first: who is not Vezgo learns nothing of clients.
+func (p *Provider) Admit(d *provider.Delivery) (clientID string, err error) {
+	if p.mode == provider.ModeEnforce {
+		if failure := p.verify(d); failure != nil {
+			return "", failure
 		}
 	}
-	verification, err := p.mode.Verification(webhookgatewayv1.VerificationMethod_VERIFICATION_METHOD_SOURCE_ADDRESS, "", failure)
+	if err := p.checkURLSecret(d); err != nil {
+		return "", err
+	}
+	return p.client(d)
+}
+
+// Authenticate implements provider.Provider. Nothing of it depends on the body.
+func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
+	clientID, err := p.Admit(d)
 	if err != nil {
 		return provider.Identity{}, err
 	}
-	if err := p.checkURLSecret(d); err != nil {
+	var failure *provider.Refusal
+	if p.mode != provider.ModeOff {
+		failure = p.verify(d)
+	}
+	verification, err := p.mode.Verification(webhookgatewayv1.VerificationMethod_VERIFICATION_METHOD_SOURCE_ADDRESS, "", failure)
+	if err != nil {
 		return provider.Identity{}, err
 	}
 	return provider.Identity{ClientID: clientID, Verification: verification, Failure: failure}, nil
@@ -37,47 +44,43 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 // client returns the client of a delivery. A delivery without the header is not
 // Vezgo's, and is refused; but with verification off the path may name the client.
 // A delivery that cannot be attributed is refused in every mode.
-func (p *Provider) client(d *provider.Delivery) (id string, failure, refusal *provider.Refusal) {
-	values := d.Header[clientHeader]
-	switch {
+func (p *Provider) client(d *provider.Delivery) (string, error) {
+	var id string
+	switch values := d.Header[clientHeader]; {
 	case len(values) > 1:
-		return "", nil, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
+		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
 			"the header x-client-id is there more than once")
 	case len(values) == 1 && values[0] != "":
 		id = values[0]
 		if d.ClientID != "" && d.ClientID != id {
-			return "", nil, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
+			return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
 				"the path and the header x-client-id name different clients")
 		}
-	default:
-		failure = refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING,
-			"the header x-client-id is missing: every request of Vezgo carries it")
-		if d.ClientID == "" {
-			return "", nil, failure
-		}
+	case p.mode == provider.ModeOff && d.ClientID != "":
 		id = d.ClientID
+	default:
+		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING,
+			"the header x-client-id is missing: every request of Vezgo carries it")
 	}
 	if err := provider.CheckClientID(id); err != nil {
-		return "", nil, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED, err.Error())
+		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED, err.Error())
 	}
 	if len(p.clients) > 0 && !p.clients[id] {
-		return "", nil, refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
+		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
 			"the client is not one of the configured ones: see vezgo.clients")
 	}
-	return id, failure, nil
+	return id, nil
 }
 
-// verify returns why a delivery is not authentic, if it is not.
+// verify returns why a delivery is not authentic, if it is not. The message does not
+// say which address was seen: it may be one of the operator's own proxies. The log
+// does.
 func (p *Provider) verify(d *provider.Delivery) *provider.Refusal {
-	if !p.isSource(d) {
-		from := "an unknown address"
-		if d.Source.IsValid() {
-			from = d.Source.String()
-		}
-		return refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
-			fmt.Sprintf("the delivery came from %s, which is none of vezgo.source_addresses: if that is your proxy, name it in trusted_proxies", from))
+	if p.isSource(d) {
+		return nil
 	}
-	return nil
+	return refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
+		"the delivery did not come from one of vezgo.source_addresses: if a proxy stands before the gateway, name it in webhooks.trusted_proxies")
 }
 
 // checkURLSecret refuses a delivery without the secret in its URL, in ModeReport
