@@ -38,11 +38,11 @@ type Log interface {
 	// return success before that, and MUST NOT show the event to Read, Bounds or
 	// Changed before that either.
 	//
-	// If Entry.ProviderEventID is set and an event of the same provider and client with
-	// that id and the same body is remembered, nothing is stored and the receipt
-	// says Duplicate, once the remembered event is durable. This holds under any
-	// concurrency and across restarts. With another body the event is stored and
-	// marked as a conflict.
+	// If Entry.ProviderEventID is set and an event of the same provider, client and
+	// verdict with that id and the same body is remembered, nothing is stored and the
+	// receipt says Duplicate, once the remembered event is durable. This holds under
+	// any concurrency and across restarts. With another body the event is stored and
+	// marked as a conflict. Any number of bodies is remembered.
 	//
 	// When it returns an error, the event may or may not become visible later: it
 	// was not acknowledged. The caller must not touch the entry's value again.
@@ -126,8 +126,8 @@ type Receipt struct {
 	Position Position
 	// Duplicate: the event was stored before, nothing was stored now.
 	Duplicate bool
-	// Conflict: another body with the same event id was stored before; this one was
-	// stored too, and marked.
+	// Conflict: another body with the same event id and the same verdict was stored
+	// before; this one was stored too, and marked.
 	Conflict bool
 }
 

@@ -63,6 +63,9 @@ type Entry struct {
 	Provider webhookgatewayv1.Provider
 	// ClientID is the client that the event belongs to.
 	ClientID string
+	// Verdict of the verification. Events with different verdicts are neither
+	// duplicates of each other nor conflicts.
+	Verdict webhookgatewayv1.VerificationVerdict
 	// ProviderEventID is the provider's id of the event, unique within the client.
 	// Empty: the provider sends none, and the event is never taken for a duplicate.
 	ProviderEventID string
@@ -76,7 +79,12 @@ type Entry struct {
 // id, cursor, receive time, conflict mark. The raw body and the headers are part
 // of the event.
 func NewEntry(event *webhookgatewayv1.Event) (Entry, error) {
-	entry := Entry{Provider: event.GetProvider(), ClientID: event.GetClientId(), ProviderEventID: event.GetProviderEventId()}
+	entry := Entry{
+		Provider:        event.GetProvider(),
+		ClientID:        event.GetClientId(),
+		Verdict:         event.GetVerification().GetVerdict(),
+		ProviderEventID: event.GetProviderEventId(),
+	}
 	subject, id := event.GetSubject(), event.GetProviderEventId()
 	for _, text := range []struct {
 		what, value string
@@ -130,7 +138,7 @@ func NewEntry(event *webhookgatewayv1.Event) (Entry, error) {
 	binary.LittleEndian.PutUint16(v[2:], uint16(event.GetType()))     //nolint:gosec // enum values are small
 	binary.LittleEndian.PutUint16(v[4:], uint16(len(entry.ClientID))) //nolint:gosec // bounded above
 	v[6] = byte(event.GetProvider())                                  //nolint:gosec // enum values are small
-	v[7] = byte(event.GetVerification().GetVerdict())                 //nolint:gosec // enum values are small
+	v[7] = byte(entry.Verdict)                                        //nolint:gosec // enum values are small
 	binary.LittleEndian.PutUint32(v[24:], uint32(ends[1]-ends[0]))    //nolint:gosec // bounded above
 	binary.LittleEndian.PutUint32(v[28:], uint32(ends[2]-ends[1]))    //nolint:gosec // bounded above
 	binary.LittleEndian.PutUint64(v[32:], orderingGroup(entry.Provider, entry.ClientID, subject))

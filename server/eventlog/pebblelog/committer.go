@@ -145,8 +145,11 @@ func (c *committer) add(g *group, r *request, now time.Time) error {
 	r.receipt = eventlog.Receipt{Position: next.position}
 	if r.entry.ProviderEventID != "" {
 		var err error
-		r.receipt, err = c.dedup.remember(g.batch, &r.entry, next.position, now)
+		r.receipt, err = c.dedup.find(&r.entry, next.position, now)
 		if err != nil || r.receipt.Duplicate {
+			return err
+		}
+		if err := c.dedup.remember(g.batch, &r.entry, r.receipt, now); err != nil {
 			return err
 		}
 	}

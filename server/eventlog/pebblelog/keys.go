@@ -1,7 +1,6 @@
 package pebblelog
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,11 +13,11 @@ import (
 // The keyspace. The first byte of a key says what it is. Numbers in keys are
 // big-endian, so that they sort.
 //
-//	d <start of bucket, nanoseconds> <provider> <client> <event id>   dedup entry, see dedup.go
-//	e <position>                                                      event: see eventlog.Record
-//	h <first position>                                                epoch that begins there: see eventlog.History
-//	m <name>                                                          facts about the log
-//	s <scope> ...                                                     state of subscriptions: see state.go
+//	d <start of bucket, nanoseconds> <dedup id>   event id that is remembered: see dedup.go
+//	e <position>                                  event: see eventlog.Record
+//	h <first position>                            epoch that begins there: see eventlog.History
+//	m <name>                                      facts about the log
+//	s <scope> ...                                 state of subscriptions: see state.go
 const (
 	prefixDedup   = 'd'
 	prefixEvent   = 'e'
@@ -28,7 +27,7 @@ const (
 
 // keyspaceVersion is the version of the keyspace. Values of events have a version
 // of their own: see eventlog.ParseRecord.
-const keyspaceVersion = 1
+const keyspaceVersion = 2
 
 // Names of the facts about the log.
 const (
@@ -105,26 +104,4 @@ func decodeMark(b []byte) (mark, error) {
 		receiveTime: time.Unix(0, int64(binary.BigEndian.Uint64(b[8:]))), //nolint:gosec // written from an int64
 		totalBytes:  binary.BigEndian.Uint64(b[16:]),
 	}, nil
-}
-
-// maxPlainEventID is the longest event id that a key holds as it is. Of a longer one
-// it holds a hash.
-const maxPlainEventID = 128
-
-// appendDedupID appends the part of a dedup key after the bucket.
-func appendDedupID(b []byte, entry *eventlog.Entry) []byte {
-	b = append(b, byte(entry.Provider), byte(len(entry.ClientID))) //nolint:gosec // at most MaxClientIDLen
-	b = append(b, entry.ClientID...)
-	if len(entry.ProviderEventID) <= maxPlainEventID {
-		b = append(b, 0)
-		return append(b, entry.ProviderEventID...)
-	}
-	sum := sha256.Sum256([]byte(entry.ProviderEventID))
-	b = append(b, 1)
-	return append(b, sum[:]...)
-}
-
-// bucketPrefix returns what the dedup keys of a bucket begin with.
-func bucketPrefix(start int64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{prefixDedup}, uint64(start)) //nolint:gosec // after 1970
 }

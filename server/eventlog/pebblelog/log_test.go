@@ -88,7 +88,7 @@ func TestOpenRefusals(t *testing.T) {
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
-		wantOpenError(t, "keyspace version 2 and this gateway supports version 1", testConfig("log"), WithFS(disk))
+		wantOpenError(t, fmt.Sprintf("keyspace version %d and this gateway supports version %d", keyspaceVersion+1, keyspaceVersion), testConfig("log"), WithFS(disk))
 	})
 }
 
@@ -256,6 +256,30 @@ func TestDedupWindow(t *testing.T) {
 	}
 	if n := len(log.store.bucketsOf(t)); n != 2 {
 		t.Errorf("%d buckets of event ids, want 2", n)
+	}
+}
+
+// TestIdleDedupWindow has nothing arrive for two windows: what was remembered before
+// is forgotten, whether retention has run since or not.
+func TestIdleDedupWindow(t *testing.T) {
+	for _, retained := range []bool{false, true} {
+		clock := newClock()
+		log := mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()), WithClock(clock.Now))
+		mustAppend(t, log, "id", "body")
+		clock.advance(2*minDedupWindow - 1)
+		if receipt := mustAppend(t, log, "id", "body"); !receipt.Duplicate {
+			t.Errorf("within two windows nothing came: %+v", receipt)
+		}
+		clock.advance(1)
+		if retained {
+			wantTrimmed(t, log, 0)
+			if n := len(log.store.bucketsOf(t)); n != 0 {
+				t.Errorf("%d buckets of event ids are kept, want none", n)
+			}
+		}
+		if receipt := mustAppend(t, log, "id", "body"); receipt != (eventlog.Receipt{Position: 2}) {
+			t.Errorf("retention ran: %t: the receipt is %+v, want that it is new", retained, receipt)
+		}
 	}
 }
 
