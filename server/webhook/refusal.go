@@ -52,7 +52,8 @@ func httpStatus(reason webhookgatewayv1.ErrorReason) int {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_ENCODING_UNSUPPORTED:
 		return http.StatusUnsupportedMediaType
-	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA:
 		return http.StatusTooManyRequests
 	default:
 		return http.StatusServiceUnavailable

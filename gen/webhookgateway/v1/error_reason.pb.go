@@ -67,8 +67,13 @@ const (
 	ErrorReason_ERROR_REASON_PATH_UNKNOWN ErrorReason = 16
 	// HTTP 405: a delivery is a POST.
 	ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED ErrorReason = 17
-	// HTTP 429: the configured rate is exceeded. Try again later.
+	// HTTP 429: the configured rate is exceeded. Try again later. Deliveries of each
+	// verdict have a rate of their own.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 18
+	// HTTP 429: the delivery failed verification, and the configured quota of bytes
+	// of such events is used up (`store.unverified_quota_bytes`). Retention gives it
+	// back. What is verified is not affected.
+	ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA ErrorReason = 20
 	// UNAVAILABLE, HTTP 503: the event log cannot be written or read at present.
 	// Nothing was acknowledged. Try again later.
 	ErrorReason_ERROR_REASON_LOG_UNAVAILABLE ErrorReason = 40
@@ -150,6 +155,7 @@ var (
 		16: "ERROR_REASON_PATH_UNKNOWN",
 		17: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		18: "ERROR_REASON_RATE_LIMITED",
+		20: "ERROR_REASON_UNVERIFIED_QUOTA",
 		40: "ERROR_REASON_LOG_UNAVAILABLE",
 		41: "ERROR_REASON_STARTING",
 		42: "ERROR_REASON_DRAINING",
@@ -190,6 +196,7 @@ var (
 		"ERROR_REASON_PATH_UNKNOWN":                 16,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":           17,
 		"ERROR_REASON_RATE_LIMITED":                 18,
+		"ERROR_REASON_UNVERIFIED_QUOTA":             20,
 		"ERROR_REASON_LOG_UNAVAILABLE":              40,
 		"ERROR_REASON_STARTING":                     41,
 		"ERROR_REASON_DRAINING":                     42,
@@ -243,7 +250,7 @@ var File_webhookgateway_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xc8\n" +
+	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xeb\n" +
 	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
@@ -265,7 +272,8 @@ const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_CLIENT_UNKNOWN\x10\x0f\x12\x1d\n" +
 	"\x19ERROR_REASON_PATH_UNKNOWN\x10\x10\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x11\x12\x1d\n" +
-	"\x19ERROR_REASON_RATE_LIMITED\x10\x12\x12 \n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10\x12\x12!\n" +
+	"\x1dERROR_REASON_UNVERIFIED_QUOTA\x10\x14\x12 \n" +
 	"\x1cERROR_REASON_LOG_UNAVAILABLE\x10(\x12\x19\n" +
 	"\x15ERROR_REASON_STARTING\x10)\x12\x19\n" +
 	"\x15ERROR_REASON_DRAINING\x10*\x12!\n" +

@@ -76,32 +76,35 @@ func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
 	return eventKey(after + 1), eventKey(upTo + 1)
 }
 
-// mark is a position with when its event was received and the sum of the sizes of
-// all values up to and including it. The zero mark is before all events.
+// mark is a position with when its event was received and the totals up to and
+// including it. The zero mark is before all events.
 type mark struct {
 	position    eventlog.Position
 	receiveTime time.Time
-	totalBytes  uint64
+	totals      eventlog.Totals
 }
 
+const markLen = 32
+
 func markOf(r eventlog.Record) mark {
-	return mark{position: r.Position, receiveTime: r.ReceiveTime(), totalBytes: r.TotalBytes()}
+	return mark{position: r.Position, receiveTime: r.ReceiveTime(), totals: r.Totals()}
 }
 
 func (m mark) encode() []byte {
-	b := make([]byte, 0, 24)
+	b := make([]byte, 0, markLen)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.receiveTime.UnixNano()))
-	return binary.BigEndian.AppendUint64(b, m.totalBytes)
+	b = binary.BigEndian.AppendUint64(b, m.totals.Bytes)
+	return binary.BigEndian.AppendUint64(b, m.totals.FailedBytes)
 }
 
 func decodeMark(b []byte) (mark, error) {
-	if len(b) != 24 {
+	if len(b) != markLen {
 		return mark{}, errors.New("malformed value")
 	}
 	return mark{
 		position:    eventlog.Position(binary.BigEndian.Uint64(b)),
 		receiveTime: time.Unix(0, int64(binary.BigEndian.Uint64(b[8:]))), //nolint:gosec // written from an int64
-		totalBytes:  binary.BigEndian.Uint64(b[16:]),
+		totals:      eventlog.Totals{Bytes: binary.BigEndian.Uint64(b[16:]), FailedBytes: binary.BigEndian.Uint64(b[24:])},
 	}, nil
 }

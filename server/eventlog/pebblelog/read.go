@@ -224,8 +224,9 @@ func (l *Log) Stats(ctx context.Context) (eventlog.Stats, error) {
 		head, trimmed := l.published.get()
 		stats := eventlog.Stats{
 			Bounds: eventlog.Bounds{Trimmed: trimmed.position, Head: head.position},
-			Bytes:  head.totalBytes - trimmed.totalBytes,
 		}
+		retained := head.totals.Minus(trimmed.totals)
+		stats.Bytes, stats.FailedBytes = retained.Bytes, retained.FailedBytes
 		if stats.Bounds.Len() == 0 {
 			return stats, nil
 		}
