@@ -81,11 +81,13 @@ func New(
 		endpoints:     endpoints,
 		log:           log,
 		appendTimeout: cfg.AppendTimeout,
-		limits:        newRateLimits(cfg.RateLimit),
-		metrics:       m,
-		logger:        logger,
-		samples:       samples{newSampler(), newSampler(), newSampler()},
-		success:       &webhookgatewayv1.ReceiveWebhookResponse{},
+		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
+			return newRateLimits(cfg.RateLimit)
+		}),
+		metrics: m,
+		logger:  logger,
+		samples: byVerdict(newSamples),
+		success: &webhookgatewayv1.ReceiveWebhookResponse{},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the webhook service: %w", err)
