@@ -34,6 +34,9 @@ type Server struct {
 	config Config
 	logger *slog.Logger
 
+	// warnings are what an operator should mend, as found when the gateway was made.
+	warnings []string
+
 	log      eventlog.Log
 	streams  *stream.Streams
 	events   *eventservice.Service
@@ -96,8 +99,13 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
-		newLogMetrics(log),
+		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
+		newModeMetrics(s.config.Providers.Modes()),
 	)
+	s.warnings = modeWarnings(s.config.Providers.Modes())
+	for _, warning := range s.warnings {
+		s.logger.Warn(warning)
+	}
 	providers, err := all.New(s.config.Providers)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)

@@ -37,7 +37,7 @@ func TestHTTPStatusOfEveryReason(t *testing.T) {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_PATH_UNKNOWN:                 404,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:           405,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED:                 429,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA:                 429,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA:             429,
 	}
 	for number, name := range webhookgatewayv1.ErrorReason_name {
 		reason := webhookgatewayv1.ErrorReason(number)
