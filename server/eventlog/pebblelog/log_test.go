@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -347,5 +349,25 @@ func TestBackpressure(t *testing.T) {
 	mustAppend(t, log, "", "body")
 	if head := log.Bounds().Head; head <= 1 || head > appends {
 		t.Errorf("head %d: what was queued is stored, and only that", head)
+	}
+}
+
+// TestMarksCopyNoValues checks that what needs only the mark of an event, as Seek and
+// retention do, copies nothing of its body.
+func TestMarksCopyNoValues(t *testing.T) {
+	log := mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()))
+	mustAppend(t, log, "", strings.Repeat("x", 16<<20))
+	least := uint64(math.MaxUint64)
+	for range 5 { // the database works in the background too
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := log.Stats(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	if least > 1<<20 {
+		t.Errorf("Stats() allocates %d bytes", least)
 	}
 }

@@ -277,17 +277,17 @@ func (l *Log) markAt(ctx context.Context, p eventlog.Position) (mark, error) {
 	if l.store == nil {
 		return mark{}, eventlog.ErrClosed
 	}
-	record, err := l.store.event(p)
+	m, err := l.store.mark(p)
 	if err == nil {
-		return markOf(record), nil
+		return m, nil
 	}
 	head, trimmed := l.published.get()
 	if !isDamage(err) || p <= trimmed.position || p > head.position {
 		return mark{}, fmt.Errorf("event %d: %w", p, err)
 	}
-	m := head
+	m = head
 	if next, err := l.store.someReadableAfter(p, head.position); err == nil {
-		m = markOf(next)
+		m = next
 	}
 	m.position = p
 	return m, nil
