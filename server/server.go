@@ -104,7 +104,7 @@ func (s *Server) build(ctx context.Context) error {
 	)
 	s.warnings = modeWarnings(s.config.Providers.Modes())
 	for _, warning := range s.warnings {
-		s.logger.Warn(warning)
+		s.logger.Warn("not every delivery is verified", "warning", warning)
 	}
 	providers, err := all.New(s.config.Providers)
 	if err != nil {

@@ -125,7 +125,7 @@ func TestModesAreToldOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
-			`level=WARN msg="vezgo: verification is off`, `level=WARN msg="finicity (clients reports): verification only reports`,
+			`warning="vezgo: verification is off`, `warning="finicity (clients reports): verification only reports`,
 		} {
 			if !strings.Contains(logged.String(), want) {
 				t.Errorf("the log does not have %s:\n%s", want, logged.String())

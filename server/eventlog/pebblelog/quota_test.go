@@ -21,17 +21,17 @@ const (
 )
 
 func appendVerdict(
-	t testing.TB, log *Log, verdict webhookgatewayv1.VerificationVerdict, eventID, body string,
+	t testing.TB, log *Log, verdict webhookgatewayv1.VerificationVerdict, eventID string,
 ) (eventlog.Receipt, error) {
 	t.Helper()
-	return log.Append(t.Context(), eventlogtest.EntryWithVerdict(t, verdict, "client", eventID, body))
+	return log.Append(t.Context(), eventlogtest.EntryWithVerdict(t, verdict, "client", eventID, "body"))
 }
 
 func mustAppendVerdict(
-	t testing.TB, log *Log, verdict webhookgatewayv1.VerificationVerdict, eventID, body string,
+	t testing.TB, log *Log, verdict webhookgatewayv1.VerificationVerdict, eventID string,
 ) eventlog.Receipt {
 	t.Helper()
-	receipt, err := appendVerdict(t, log, verdict, eventID, body)
+	receipt, err := appendVerdict(t, log, verdict, eventID)
 	if err != nil {
 		t.Fatalf("Append(%v) = %v", verdict, err)
 	}
@@ -41,7 +41,7 @@ func mustAppendVerdict(
 func wantQuotaUsedUp(t testing.TB, log *Log, eventID string) {
 	t.Helper()
 	head := log.Bounds().Head
-	if receipt, err := appendVerdict(t, log, failed, eventID, "body"); !errors.Is(err, eventlog.ErrUnverifiedQuota) {
+	if receipt, err := appendVerdict(t, log, failed, eventID); !errors.Is(err, eventlog.ErrUnverifiedQuota) {
 		t.Errorf("Append() beyond the quota = %+v, %v", receipt, err)
 	}
 	if log.Bounds().Head != head {
@@ -63,13 +63,13 @@ func TestUnverifiedQuota(t *testing.T) {
 	config.UnverifiedQuotaBytes = 3 * failedSize(t, "id0")
 	log := mustOpen(t, config, WithFS(disk))
 	for i := range 3 { // positions 1 to 6
-		mustAppendVerdict(t, log, failed, fmt.Sprint("id", i), "body")
-		mustAppendVerdict(t, log, verified, fmt.Sprint("id", i), "body")
+		mustAppendVerdict(t, log, failed, fmt.Sprint("id", i))
+		mustAppendVerdict(t, log, verified, fmt.Sprint("id", i))
 	}
 	for range 2 {
 		wantQuotaUsedUp(t, log, "id3")
 		wantQuotaUsedUp(t, log, "")
-		if receipt := mustAppendVerdict(t, log, failed, "id0", "body"); receipt != (eventlog.Receipt{Position: 1, Duplicate: true}) {
+		if receipt := mustAppendVerdict(t, log, failed, "id0"); receipt != (eventlog.Receipt{Position: 1, Duplicate: true}) {
 			t.Errorf("the retry of what was stored: %+v", receipt)
 		}
 		stats, err := log.Stats(t.Context())
@@ -85,13 +85,13 @@ func TestUnverifiedQuota(t *testing.T) {
 	}
 	for i := range 2 {
 		want := eventlog.Receipt{Position: eventlog.Position(7 + i)}
-		if receipt := mustAppendVerdict(t, log, failed, fmt.Sprint("id", 3+i), "body"); receipt != want {
+		if receipt := mustAppendVerdict(t, log, failed, fmt.Sprint("id", 3+i)); receipt != want {
 			t.Errorf("after the trim: %+v, want %+v", receipt, want)
 		}
 	}
 	wantQuotaUsedUp(t, log, "id5")
 	for _, verdict := range []webhookgatewayv1.VerificationVerdict{verified, notChecked} {
-		mustAppendVerdict(t, log, verdict, "id5", "body")
+		mustAppendVerdict(t, log, verdict, "id5")
 	}
 	if err := log.Trim(t.Context(), log.Bounds().Head); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestUnverifiedQuotaWithoutLimit(t *testing.T) {
 	config := testConfig("log")
 	config.UnverifiedQuotaBytes = 0
 	log := mustOpen(t, config, WithFS(vfs.NewMem()))
-	mustAppendVerdict(t, log, failed, "", "body")
+	mustAppendVerdict(t, log, failed, "")
 }
 
 // TestUnverifiedQuotaIsExact has many store at once.
@@ -118,7 +118,7 @@ func TestUnverifiedQuotaIsExact(t *testing.T) {
 	var group sync.WaitGroup
 	for range appends {
 		group.Go(func() {
-			switch _, err := appendVerdict(t, log, failed, "", "body"); {
+			switch _, err := appendVerdict(t, log, failed, ""); {
 			case err == nil:
 				stored.Add(1)
 			case errors.Is(err, eventlog.ErrUnverifiedQuota):
@@ -140,13 +140,13 @@ func TestUnverifiedDoesNotPushOut(t *testing.T) {
 	config := testConfig("log")
 	config.Retention.MaxBytes = 2 * failedSize(t, "")
 	log := mustOpen(t, config, WithFS(vfs.NewMem()))
-	mustAppendVerdict(t, log, verified, "", "body")
+	mustAppendVerdict(t, log, verified, "")
 	for range 10 {
-		mustAppendVerdict(t, log, failed, "", "body")
+		mustAppendVerdict(t, log, failed, "")
 	}
 	wantTrimmed(t, log, 0)
-	mustAppendVerdict(t, log, verified, "", "body")
+	mustAppendVerdict(t, log, verified, "")
 	wantTrimmed(t, log, 0)
-	mustAppendVerdict(t, log, verified, "", "body")
+	mustAppendVerdict(t, log, verified, "")
 	wantTrimmed(t, log, 1)
 }
