@@ -67,6 +67,10 @@ type Store struct {
 	Pebble Pebble `yaml:"pebble"`
 	// Retention is how long events are kept.
 	Retention Retention `yaml:"retention"`
+	// UnverifiedQuotaBytes bounds the events that failed verification (mode report),
+	// before compression; 0 is without limit. More are answered 429 until retention
+	// has removed some. They do not count for Retention.MaxBytes.
+	UnverifiedQuotaBytes uint64 `yaml:"unverified_quota_bytes"`
 	// DedupWindow is how long the event id of a stored event is remembered at
 	// least; at most twice as long. It does not depend on Retention. At least 168h.
 	DedupWindow time.Duration `yaml:"dedup_window"`
@@ -82,8 +86,8 @@ type Pebble struct {
 type Retention struct {
 	// MaxAge of an event; 0 is without limit.
 	MaxAge time.Duration `yaml:"max_age"`
-	// MaxBytes of all events, before compression; 0 is without limit. The newest
-	// event is always kept.
+	// MaxBytes of all events but those that failed verification, before compression;
+	// 0 is without limit. The newest event is always kept.
 	MaxBytes uint64 `yaml:"max_bytes"`
 	// Interval between two checks.
 	Interval time.Duration `yaml:"interval"`
@@ -96,6 +100,8 @@ func defaultStore() Store {
 		Pebble:      Pebble{Path: "data"},
 		Retention:   Retention(config.Retention),
 		DedupWindow: config.DedupWindow,
+
+		UnverifiedQuotaBytes: config.UnverifiedQuotaBytes,
 	}
 }
 
@@ -105,6 +111,8 @@ func (s Store) pebblelog() pebblelog.Config {
 		Path:        s.Pebble.Path,
 		Retention:   pebblelog.Retention(s.Retention),
 		DedupWindow: s.DedupWindow,
+
+		UnverifiedQuotaBytes: s.UnverifiedQuotaBytes,
 	}
 }
 

@@ -33,8 +33,8 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), s.warnings) })
 	if s.config.Debug.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -72,11 +72,14 @@ func (s *Server) notReady() []string {
 	return reasons
 }
 
-func writeHealth(w http.ResponseWriter, reasons []string) {
+// writeHealth answers with the reasons why not, if there are any. Warnings change
+// nothing but the body.
+func writeHealth(w http.ResponseWriter, reasons, warnings []string) {
 	answer := struct {
-		Status  string   `json:"status"`
-		Reasons []string `json:"reasons,omitempty"`
-	}{Status: "ok", Reasons: reasons}
+		Status   string   `json:"status"`
+		Reasons  []string `json:"reasons,omitempty"`
+		Warnings []string `json:"warnings,omitempty"`
+	}{Status: "ok", Reasons: reasons, Warnings: warnings}
 	code := http.StatusOK
 	if len(reasons) > 0 {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable

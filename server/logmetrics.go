@@ -11,27 +11,33 @@ import (
 
 // logMetrics reads the event log whenever metrics are asked for.
 type logMetrics struct {
-	log                               eventlog.Log
-	up, events, bytes, earliest, head *prometheus.Desc
+	log   eventlog.Log
+	quota uint64
+
+	up, events, bytes, failedBytes, failedQuota, earliest, head *prometheus.Desc
 }
 
-func newLogMetrics(log eventlog.Log) *logMetrics {
+func newLogMetrics(log eventlog.Log, unverifiedQuota uint64) *logMetrics {
 	describe := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc("webhook_gateway_log_"+name, help, nil, nil)
 	}
 	return &logMetrics{
-		log:      log,
-		up:       describe("up", "1 while the event log accepts events, otherwise 0."),
-		events:   describe("events", "Events retained."),
-		bytes:    describe("bytes", "Bytes of the events retained, before compression."),
-		earliest: describe("earliest_timestamp_seconds", "When the earliest event retained was received, in Unix seconds."),
-		head:     describe("head_timestamp_seconds", "When the newest event was received, in Unix seconds."),
+		log:   log,
+		quota: unverifiedQuota,
+
+		up:          describe("up", "1 while the event log accepts events, otherwise 0."),
+		events:      describe("events", "Events retained."),
+		bytes:       describe("bytes", "Bytes of the events retained, before compression."),
+		failedBytes: describe("unverified_bytes", "Bytes of the events retained that failed verification, before compression; a part of webhook_gateway_log_bytes."),
+		failedQuota: describe("unverified_quota_bytes", "The quota of webhook_gateway_log_unverified_bytes: more is answered 429. 0: no limit."),
+		earliest:    describe("earliest_timestamp_seconds", "When the earliest event retained was received, in Unix seconds."),
+		head:        describe("head_timestamp_seconds", "When the newest event was received, in Unix seconds."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *logMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.earliest, m.head} {
+	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.failedBytes, m.failedQuota, m.earliest, m.head} {
 		descs <- d
 	}
 }
@@ -46,12 +52,14 @@ func (m *logMetrics) Collect(metrics chan<- prometheus.Metric) {
 	} else {
 		gauge(m.up, 0)
 	}
+	gauge(m.failedQuota, float64(m.quota))
 	stats, err := m.log.Stats(context.Background())
 	if err != nil {
 		return
 	}
 	gauge(m.events, float64(stats.Bounds.Len()))
 	gauge(m.bytes, float64(stats.Bytes))
+	gauge(m.failedBytes, float64(stats.FailedBytes))
 	if stats.Bounds.Len() > 0 {
 		gauge(m.earliest, unixSeconds(stats.EarliestTime))
 		gauge(m.head, unixSeconds(stats.HeadTime))

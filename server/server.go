@@ -35,6 +35,9 @@ type Server struct {
 	config Config
 	logger *slog.Logger
 
+	// warnings are what an operator should mend, as found when the gateway was made.
+	warnings []string
+
 	log      eventlog.Log
 	streams  *stream.Streams
 	events   *eventservice.Service
@@ -106,13 +109,18 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
-		newLogMetrics(log),
+		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
+		newModeMetrics(s.config.Providers.Modes()),
 	)
 	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_connections_refused_total",
 		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
 	}, []string{"listener"})
 	registry.MustRegister(s.refusedConns)
+	s.warnings = modeWarnings(s.config.Providers.Modes())
+	for _, warning := range s.warnings {
+		s.logger.Warn("not every delivery is verified", "warning", warning)
+	}
 	providers, err := all.New(s.config.Providers)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
@@ -98,6 +100,57 @@ func TestDeliveryReachesEveryListener(t *testing.T) {
 	}
 	if code, _ := get(t, g, "/debug/pprof/"); code != http.StatusNotFound {
 		t.Errorf("pprof is served without being asked for: %d", code)
+	}
+}
+
+// A gateway that takes what is not verified says so, in its log at every start, in
+// the body of /readyz, which stays green, and in metrics.
+func TestModesAreToldOf(t *testing.T) {
+	enforced := servertest.Start(t)
+	if _, body := get(t, enforced, "/readyz"); strings.Contains(body, "warnings") {
+		t.Errorf("GET /readyz of a gateway that enforces: %s", body)
+	}
+	config := servertest.Config(t)
+	config.Providers.Vezgo.Verification = provider.ModeOff
+	report, client := provider.ModeReport, config.Providers.Finicity.Clients[servertest.Client]
+	client.Verification = &report
+	config.Providers.Finicity.Clients["reports"] = client
+	for range 2 {
+		var logged bytes.Buffer
+		s, err := server.New(t.Context(), config, slog.New(slog.NewTextHandler(&logged, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			`warning="vezgo: verification is off`, `warning="finicity (clients reports): verification only reports`,
+		} {
+			if !strings.Contains(logged.String(), want) {
+				t.Errorf("the log does not have %s:\n%s", want, logged.String())
+			}
+		}
+	}
+	g := servertest.Start(t, func(c *server.Config) { c.Providers = config.Providers })
+	for path, wants := range map[string][]string{
+		"/readyz": {`"status":"ok"`, `"warnings":["finicity (clients reports): `, `"vezgo: verification is off`},
+		"/metrics": {
+			`webhook_gateway_verification_mode{mode="enforce",provider="finicity"} 1`,
+			`webhook_gateway_verification_mode{mode="report",provider="finicity"} 1`,
+			`webhook_gateway_verification_mode{mode="off",provider="finicity"} 0`,
+			`webhook_gateway_verification_mode{mode="off",provider="vezgo"} 1`,
+			`webhook_gateway_verification_mode{mode="enforce",provider="vezgo"} 0`,
+			"webhook_gateway_log_unverified_quota_bytes 1.073741824e+09\n",
+			"webhook_gateway_log_unverified_bytes 0\n",
+		},
+	} {
+		code, body := get(t, g, path)
+		for _, want := range wants {
+			if code != http.StatusOK || !strings.Contains(body, want) {
+				t.Errorf("GET %s: %d without %q:\n%.2000s", path, code, want, body)
+			}
+		}
 	}
 }
 

@@ -38,13 +38,16 @@ type Log interface {
 	// return success before that, and MUST NOT show the event to Read, Bounds or
 	// Changed before that either.
 	//
-	// If Entry.ProviderEventID is set and an event of the same provider and client with
-	// that id and the same body is remembered, nothing is stored and the receipt
-	// says Duplicate, once the remembered event is durable. This holds under any
-	// concurrency and across restarts. With another body the event is stored and
-	// marked as a conflict.
+	// If Entry.ProviderEventID is set and an event of the same provider, client and
+	// verdict with that id and the same body is remembered, nothing is stored and the
+	// receipt says Duplicate, once the remembered event is durable. This holds under
+	// any concurrency and across restarts. With another body the event is stored and
+	// marked as a conflict. Any number of bodies is remembered.
 	//
-	// When it returns an error, the event may or may not become visible later: it
+	// An event that failed verification, is no duplicate and finds the engine's quota
+	// of bytes of such events used up is not stored: ErrUnverifiedQuota.
+	//
+	// When it returns another error, the event may or may not become visible later: it
 	// was not acknowledged. The caller must not touch the entry's value again.
 	//
 	// Cancelling ctx abandons the wait, not the event.
@@ -116,8 +119,9 @@ type Stats struct {
 	// EarliestTime and HeadTime are when the earliest and the newest event were
 	// received; zero if there is none.
 	EarliestTime, HeadTime time.Time
-	// Bytes is the size of the retained events before compression.
-	Bytes uint64
+	// Bytes is the size of the retained events before compression. FailedBytes is that
+	// of those of them that failed verification.
+	Bytes, FailedBytes uint64
 }
 
 // Receipt says what became of an appended entry.
@@ -126,13 +130,17 @@ type Receipt struct {
 	Position Position
 	// Duplicate: the event was stored before, nothing was stored now.
 	Duplicate bool
-	// Conflict: another body with the same event id was stored before; this one was
-	// stored too, and marked.
+	// Conflict: another body with the same event id and the same verdict was stored
+	// before; this one was stored too, and marked.
 	Conflict bool
 }
 
 // ErrClosed is returned by a log that was closed.
 var ErrClosed = errors.New("the event log is closed")
+
+// ErrUnverifiedQuota is returned for an event that failed verification and was not
+// stored, because the quota of bytes of such events is used up.
+var ErrUnverifiedQuota = errors.New("the quota of bytes of events that failed verification is used up")
 
 // TrimmedError is returned when events that were asked for are no longer
 // retained.

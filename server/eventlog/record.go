@@ -34,10 +34,11 @@ import (
 //	32:40  ordering group, 0 for none
 //	40:42  length of the subject
 //	42:44  length of the provider's event id
-//	44:    client id, subject, provider's event id, metadata, payload, raw body with headers
+//	44:52  as 16:24, of those alone that failed verification
+//	52:    client id, subject, provider's event id, metadata, payload, raw body with headers
 const (
-	recordVersion = 1
-	headerLen     = 44
+	recordVersion = 2
+	headerLen     = 52
 
 	flagConflict = 1 << 0
 )
@@ -63,6 +64,9 @@ type Entry struct {
 	Provider webhookgatewayv1.Provider
 	// ClientID is the client that the event belongs to.
 	ClientID string
+	// Verdict of the verification. Events with different verdicts are neither
+	// duplicates of each other nor conflicts.
+	Verdict webhookgatewayv1.VerificationVerdict
 	// ProviderEventID is the provider's id of the event, unique within the client.
 	// Empty: the provider sends none, and the event is never taken for a duplicate.
 	ProviderEventID string
@@ -76,7 +80,12 @@ type Entry struct {
 // id, cursor, receive time, conflict mark. The raw body and the headers are part
 // of the event.
 func NewEntry(event *webhookgatewayv1.Event) (Entry, error) {
-	entry := Entry{Provider: event.GetProvider(), ClientID: event.GetClientId(), ProviderEventID: event.GetProviderEventId()}
+	entry := Entry{
+		Provider:        event.GetProvider(),
+		ClientID:        event.GetClientId(),
+		Verdict:         event.GetVerification().GetVerdict(),
+		ProviderEventID: event.GetProviderEventId(),
+	}
 	subject, id := event.GetSubject(), event.GetProviderEventId()
 	for _, text := range []struct {
 		what, value string
@@ -130,7 +139,7 @@ func NewEntry(event *webhookgatewayv1.Event) (Entry, error) {
 	binary.LittleEndian.PutUint16(v[2:], uint16(event.GetType()))     //nolint:gosec // enum values are small
 	binary.LittleEndian.PutUint16(v[4:], uint16(len(entry.ClientID))) //nolint:gosec // bounded above
 	v[6] = byte(event.GetProvider())                                  //nolint:gosec // enum values are small
-	v[7] = byte(event.GetVerification().GetVerdict())                 //nolint:gosec // enum values are small
+	v[7] = byte(entry.Verdict)                                        //nolint:gosec // enum values are small
 	binary.LittleEndian.PutUint32(v[24:], uint32(ends[1]-ends[0]))    //nolint:gosec // bounded above
 	binary.LittleEndian.PutUint32(v[28:], uint32(ends[2]-ends[1]))    //nolint:gosec // bounded above
 	binary.LittleEndian.PutUint64(v[32:], orderingGroup(entry.Provider, entry.ClientID, subject))
@@ -158,15 +167,44 @@ func (e Entry) Size() int { return len(e.value) }
 
 // Complete completes the stored value with what the engine decides, and returns
 // it. For engines only; called once per stored entry, by one goroutine.
-// totalBytes is the sum of the sizes of all values of the log, including this.
-func (e Entry) Complete(receiveTime time.Time, totalBytes uint64, conflict bool) []byte {
+// The totals include this entry; see Totals.Plus.
+func (e Entry) Complete(receiveTime time.Time, totals Totals, conflict bool) []byte {
 	if conflict {
 		e.value[1] |= flagConflict
 	}
 	binary.LittleEndian.PutUint64(e.value[8:], uint64(receiveTime.UnixNano()))
-	binary.LittleEndian.PutUint64(e.value[16:], totalBytes)
+	binary.LittleEndian.PutUint64(e.value[16:], totals.Bytes)
+	binary.LittleEndian.PutUint64(e.value[44:], totals.FailedBytes)
 	return e.value
 }
+
+// Totals are sums over all events of the log up to and including one, trimmed ones
+// too. So the difference of two is what is between them.
+type Totals struct {
+	// Bytes is the sum of the sizes of all values.
+	Bytes uint64
+	// FailedBytes is the sum of those of the events that failed verification.
+	FailedBytes uint64
+}
+
+// Plus returns the totals with one more entry.
+func (t Totals) Plus(e Entry) Totals {
+	size := uint64(e.Size()) //nolint:gosec // not negative
+	t.Bytes += size
+	if e.Verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
+		t.FailedBytes += size
+	}
+	return t
+}
+
+// Minus returns the totals of what comes after others.
+func (t Totals) Minus(others Totals) Totals {
+	return Totals{Bytes: t.Bytes - others.Bytes, FailedBytes: t.FailedBytes - others.FailedBytes}
+}
+
+// OthersBytes returns the sum of the sizes of the events that did not fail
+// verification.
+func (t Totals) OthersBytes() uint64 { return t.Bytes - t.FailedBytes }
 
 // Record is an event as it is stored.
 type Record struct {
@@ -236,9 +274,10 @@ func (r Record) ReceiveTime() time.Time {
 	return time.Unix(0, int64(binary.LittleEndian.Uint64(r.value[8:]))) //nolint:gosec // written from an int64
 }
 
-// TotalBytes returns the sum of the sizes of all values of the log up to and
-// including this one, trimmed ones too.
-func (r Record) TotalBytes() uint64 { return binary.LittleEndian.Uint64(r.value[16:]) }
+// Totals returns the sums up to and including this event.
+func (r Record) Totals() Totals {
+	return Totals{Bytes: binary.LittleEndian.Uint64(r.value[16:]), FailedBytes: binary.LittleEndian.Uint64(r.value[44:])}
+}
 
 // OrderingGroup returns the group of events that the event is in order with, those
 // of its subject; 0 if it has none.

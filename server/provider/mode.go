@@ -18,6 +18,16 @@ const (
 	ModeOff
 )
 
+// ModeOf is a verification mode that is in force.
+type ModeOf struct {
+	// Provider is the name of the provider.
+	Provider string
+	// ClientID is the client that it is in force for; empty for every client of the
+	// provider.
+	ClientID string
+	Mode     Mode
+}
+
 // Proto returns the mode as events carry it.
 func (m Mode) Proto() webhookgatewayv1.VerificationMode {
 	switch m {

@@ -133,6 +133,7 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:
 		return codes.Unimplemented
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_WAITING:
 		return codes.ResourceExhausted

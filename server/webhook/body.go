@@ -38,6 +38,7 @@ type delivery struct {
 	// What became of it, for the answer to a refusal, its log line and its count.
 	provider *endpoint
 	clientID string
+	verdict  webhookgatewayv1.VerificationVerdict // once it is known
 	bodyErr  error
 	cause    error
 	// fault is the id of a fault of ours.

@@ -42,11 +42,13 @@ type Config struct {
 	// beside those that verification used, Content-Type and User-Agent. Of all
 	// together at most 64 values and 8 KiB are. None may hold a required secret.
 	StoredHeaders []string `yaml:"stored_headers"`
-	// RateLimit bounds the deliveries of each client. Off by default.
+	// RateLimit bounds the deliveries of each client and verdict. Off by default.
 	RateLimit RateLimit `yaml:"rate_limit"`
 }
 
-// RateLimit bounds the authentic deliveries of each client of each provider.
+// RateLimit bounds the deliveries of each client of each provider. Those of each
+// verdict have a limit of their own, so that what is not verified cannot use up that
+// of what is.
 // What exceeds it is answered 429. A provider's probes (Finicity's ping) are
 // never limited.
 type RateLimit struct {

@@ -108,7 +108,7 @@ func TestStoredHeadersOnTheWire(t *testing.T) {
 			if diff := cmp.Diff(test.want, pairs(f.events(t)[0])); diff != "" {
 				t.Errorf("headers (-want +got):\n%s", diff)
 			}
-			f.wantMetric(t, `webhook_gateway_stored_headers_dropped_total{provider="fake"}`, test.dropped)
+			f.wantMetric(t, `webhook_gateway_stored_headers_dropped_total{provider="fake",verdict="verified"}`, test.dropped)
 		})
 	}
 }

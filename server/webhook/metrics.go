@@ -18,7 +18,6 @@ const unknownProvider = "unknown"
 // outside and has no bound.
 type metrics struct {
 	deliveries *prometheus.CounterVec
-	unverified *prometheus.CounterVec
 	drifted    *prometheus.CounterVec
 	// headersDropped has values of headers.
 	headersDropped *prometheus.CounterVec
@@ -30,20 +29,17 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "webhook_gateway_deliveries_total",
 			Help: "Deliveries by outcome: stored, duplicate, conflict (stored, but another body with the same event id was stored before), " +
-				"probe_not_stored (a ping answered 200 while the log fails), or the reason of the refusal.",
-		}, []string{"provider", "outcome"}),
-		unverified: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "webhook_gateway_verification_failures_accepted_total",
-			Help: "Deliveries that failed verification and were accepted because the provider is in report mode.",
-		}, []string{"provider"}),
+				"probe_not_stored (a ping answered 200 while the log fails), or the reason of the refusal. " +
+				"By verdict: verified, failed (accepted in report mode), not_checked, or none for what was refused before it was known.",
+		}, []string{"provider", "verdict", "outcome"}),
 		drifted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "webhook_gateway_decode_drift_total",
 			Help: "Accepted deliveries whose typed payload lacks something of the body: an unknown type or field, or a field of another type.",
-		}, []string{"provider"}),
+		}, []string{"provider", "verdict"}),
 		headersDropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "webhook_gateway_stored_headers_dropped_total",
 			Help: "Values of headers that were not stored with their event because they exceed 64 values or 8 KiB.",
-		}, []string{"provider"}),
+		}, []string{"provider", "verdict"}),
 		appendTiming: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "webhook_gateway_append_duration_seconds",
 			Help:    "How long the event log took to store a delivery, failures included.",
@@ -52,7 +48,6 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	}
 	err := errors.Join(
 		registerer.Register(m.deliveries),
-		registerer.Register(m.unverified),
 		registerer.Register(m.drifted),
 		registerer.Register(m.headersDropped),
 		registerer.Register(m.appendTiming),
@@ -63,6 +58,6 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) refused(providerName string, reason webhookgatewayv1.ErrorReason) {
-	m.deliveries.WithLabelValues(providerName, strings.ToLower(rpcerr.Name(reason))).Inc()
+func (m *metrics) refused(providerName string, verdict webhookgatewayv1.VerificationVerdict, reason webhookgatewayv1.ErrorReason) {
+	m.deliveries.WithLabelValues(providerName, verdictLabel(verdict), strings.ToLower(rpcerr.Name(reason))).Inc()
 }

@@ -49,7 +49,7 @@ func TestProbeIsAnsweredWhileTheLogFails(t *testing.T) {
 	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer = %+v", got)
 	}
-	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="probe_not_stored",provider="fake"}`, 1)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="probe_not_stored",provider="fake",verdict="verified"}`, 1)
 	if !strings.Contains(f.logged.String(), "disk full") {
 		t.Error("the log does not say so")
 	}
@@ -117,7 +117,7 @@ func TestReceiptsAreAnsweredAndCounted(t *testing.T) {
 		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 			t.Errorf("%s: answer = %+v", outcome, got)
 		}
-		f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="`+outcome+`",provider="fake"}`, 1)
+		f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="`+outcome+`",provider="fake",verdict="verified"}`, 1)
 		f.wantMetric(t, "webhook_gateway_append_duration_seconds", 1)
 		if logged := strings.Contains(f.logged.String(), "another body"); logged != receipt.Conflict {
 			t.Errorf("%s: logged a conflict: %t", outcome, logged)
@@ -137,11 +137,13 @@ func TestReportModeAndDriftAreCounted(t *testing.T) {
 	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer = %+v", got)
 	}
-	f.wantMetric(t, `webhook_gateway_verification_failures_accepted_total{provider="fake"}`, 1)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="stored",provider="fake",verdict="failed"}`, 1)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="stored",provider="fake",verdict="verified"}`, 0)
 	if !strings.Contains(f.logged.String(), `failure="what to do"`) {
 		t.Errorf("the log does not say what to do: %s", f.logged)
 	}
-	f.wantMetric(t, `webhook_gateway_decode_drift_total{provider="fake"}`, 1)
+	f.wantMetric(t, `webhook_gateway_decode_drift_total{provider="fake",verdict="failed"}`, 1)
+	f.wantMetric(t, `webhook_gateway_decode_drift_total{provider="fake",verdict="verified"}`, 0)
 }
 
 func TestRefusalsAreCountedWithBoundedLabels(t *testing.T) {
@@ -152,9 +154,9 @@ func TestRefusalsAreCountedWithBoundedLabels(t *testing.T) {
 		f.post(t, "/"+name, "{}", nil)
 	}
 	f.post(t, "/v1/webhooks/fake", "{}", http.Header{"Content-Encoding": {"gzip"}})
-	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="provider_unknown",provider="unknown"}`, 3)
-	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="path_unknown",provider="unknown"}`, 3)
-	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="content_encoding_unsupported",provider="fake"}`, 1)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="provider_unknown",provider="unknown",verdict="none"}`, 3)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="path_unknown",provider="unknown",verdict="none"}`, 3)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="content_encoding_unsupported",provider="fake",verdict="none"}`, 1)
 }
 
 func TestRateLimitIsAnswered(t *testing.T) {

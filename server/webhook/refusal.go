@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
@@ -22,6 +24,9 @@ const (
 	contentTypeJSON = "application/json"
 	// retryDelay is what the sender of a delivery that was not stored is told.
 	retryDelay = 5 * time.Second
+	// quotaRetryDelay is what the sender of a delivery beyond the quota is told, which
+	// retention gives back.
+	quotaRetryDelay = time.Minute
 )
 
 // httpStatus returns the HTTP status of a reason: the one table of the edge.
@@ -53,7 +58,8 @@ func httpStatus(reason webhookgatewayv1.ErrorReason) int {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_ENCODING_UNSUPPORTED:
 		return http.StatusUnsupportedMediaType
-	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA:
 		return http.StatusTooManyRequests
 	default:
 		return http.StatusServiceUnavailable
@@ -73,17 +79,20 @@ type refusalError struct {
 type refuser struct {
 	logger  *slog.Logger
 	metrics *metrics
-	samples map[webhookgatewayv1.ErrorReason]*sampler
+	samples map[webhookgatewayv1.VerificationVerdict]map[webhookgatewayv1.ErrorReason]*sampler
 	// endpoints tell whom a request was for that reached none.
 	endpoints map[string]*endpoint
 }
 
 func newRefuser(logger *slog.Logger, m *metrics, endpoints map[string]*endpoint) *refuser {
-	samples := make(map[webhookgatewayv1.ErrorReason]*sampler)
-	for number := range webhookgatewayv1.ErrorReason_name {
-		samples[webhookgatewayv1.ErrorReason(number)] = newSampler()
-	}
-	return &refuser{logger: logger, metrics: m, samples: samples, endpoints: endpoints}
+	return &refuser{logger: logger, metrics: m, endpoints: endpoints, samples: byVerdict(
+		func(webhookgatewayv1.VerificationVerdict) map[webhookgatewayv1.ErrorReason]*sampler {
+			samples := make(map[webhookgatewayv1.ErrorReason]*sampler)
+			for number := range webhookgatewayv1.ErrorReason_name {
+				samples[webhookgatewayv1.ErrorReason(number)] = newSampler()
+			}
+			return samples
+		})}
 }
 
 // handleError answers an error of the unary handler, or of reading the body.
@@ -125,9 +134,9 @@ func (r *refuser) refuse(
 	if d.provider != nil {
 		providerName = d.provider.Name()
 	}
-	r.metrics.refused(providerName, reason)
+	r.metrics.refused(providerName, d.verdict, reason)
 	code := httpStatus(reason)
-	if suppressed, ok := r.samples[reason].sample(); ok {
+	if suppressed, ok := r.samples[d.verdict][reason].sample(); ok {
 		r.log(ctx, d, code, suppressed,
 			slog.String("provider", providerName), slog.String("reason", rpcerr.Name(reason)), slog.String("message", message))
 	}
@@ -174,6 +183,17 @@ func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int
 func notStored() error {
 	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
 		"the event could not be stored: try again later", rpcerr.WithRetryDelay(retryDelay))
+}
+
+// notStoredBecause is the answer to a delivery that the log did not store.
+func notStoredBecause(err error) error {
+	if errors.Is(err, eventlog.ErrUnverifiedQuota) {
+		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA,
+			"the delivery failed verification, and the quota of bytes of such events is used up: "+
+				"correct the sender's signature or address, or raise store.unverified_quota_bytes",
+			rpcerr.WithRetryDelay(quotaRetryDelay))
+	}
+	return notStored()
 }
 
 // sampler lets through ten log lines at once and one per second after that, so

@@ -39,6 +39,7 @@ func TestHTTPStatusOfEveryReason(t *testing.T) {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED:                 429,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED:                   503,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_INTERNAL:                     503,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA:             429,
 	}
 	for number, name := range webhookgatewayv1.ErrorReason_name {
 		reason := webhookgatewayv1.ErrorReason(number)

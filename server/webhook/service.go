@@ -28,23 +28,32 @@ const probeTimeout = 2 * time.Second
 // endpoint is a provider with its counters.
 type endpoint struct {
 	provider.Provider
-	headers                                     storedHeaders
+	headers storedHeaders
+	// counters of deliveries, by verdict.
+	counters map[webhookgatewayv1.VerificationVerdict]*counters
+}
+
+// counters count what became of deliveries.
+type counters struct {
 	stored, duplicate, conflict, probeNotStored prometheus.Counter
-	unverified, drifted, headersDropped         prometheus.Counter
+	drifted, headersDropped                     prometheus.Counter
 }
 
 func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *endpoint {
-	name := p.Name()
 	return &endpoint{
-		Provider:       p,
-		headers:        newStoredHeaders(p, configuredHeaders),
-		stored:         m.deliveries.WithLabelValues(name, "stored"),
-		duplicate:      m.deliveries.WithLabelValues(name, "duplicate"),
-		conflict:       m.deliveries.WithLabelValues(name, "conflict"),
-		probeNotStored: m.deliveries.WithLabelValues(name, "probe_not_stored"),
-		unverified:     m.unverified.WithLabelValues(name),
-		drifted:        m.drifted.WithLabelValues(name),
-		headersDropped: m.headersDropped.WithLabelValues(name),
+		Provider: p,
+		headers:  newStoredHeaders(p, configuredHeaders),
+		counters: byVerdict(func(verdict webhookgatewayv1.VerificationVerdict) *counters {
+			name, label := p.Name(), verdictLabel(verdict)
+			return &counters{
+				stored:         m.deliveries.WithLabelValues(name, label, "stored"),
+				duplicate:      m.deliveries.WithLabelValues(name, label, "duplicate"),
+				conflict:       m.deliveries.WithLabelValues(name, label, "conflict"),
+				probeNotStored: m.deliveries.WithLabelValues(name, label, "probe_not_stored"),
+				drifted:        m.drifted.WithLabelValues(name, label),
+				headersDropped: m.headersDropped.WithLabelValues(name, label),
+			}
+		}),
 	}
 }
 
@@ -55,15 +64,19 @@ type service struct {
 
 	log           Appender
 	appendTimeout time.Duration
-	limits        *rateLimits
+	limits        map[webhookgatewayv1.VerificationVerdict]*rateLimits
 	metrics       *metrics
 	logger        *slog.Logger
-	samples       samples
+	samples       map[webhookgatewayv1.VerificationVerdict]*samples
 	success       *webhookgatewayv1.ReceiveWebhookResponse
 }
 
 // samples bound the log lines about deliveries that were not refused.
 type samples struct{ probeNotStored, conflict, unverified *sampler }
+
+func newSamples(webhookgatewayv1.VerificationVerdict) *samples {
+	return &samples{newSampler(), newSampler(), newSampler()}
+}
 
 // ReceiveWebhook verifies, decodes and stores one delivery.
 func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
@@ -73,12 +86,13 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	if err != nil {
 		return nil, err
 	}
+	verdict := d.verdict
 	decoded, err := ep.Decode(req.GetBody())
 	if err != nil {
 		return nil, d.refused(err)
 	}
 	if !decoded.Probe {
-		if delay := s.limits.delay(clientKey{ep.ID(), identity.ClientID}, time.Now()); delay > 0 {
+		if delay := s.limits[verdict].delay(clientKey{ep.ID(), identity.ClientID}, time.Now()); delay > 0 {
 			return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
 				"the deliveries of this client exceed the configured rate: try again later", rpcerr.WithRetryDelay(delay))
 		}
@@ -92,15 +106,15 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	event.RawBody = req.GetBody()
 	headers, dropped := ep.headers.of(d.header)
 	event.Headers = headers
-	ep.headersDropped.Add(float64(dropped))
+	ep.counters[verdict].headersDropped.Add(float64(dropped))
 	receipt, err := s.store(ctx, event, decoded.Probe)
 	if err != nil {
 		if !decoded.Probe {
 			d.cause = err
-			return nil, notStored()
+			return nil, notStoredBecause(err)
 		}
-		ep.probeNotStored.Inc()
-		if suppressed, ok := s.samples.probeNotStored.sample(); ok {
+		ep.counters[verdict].probeNotStored.Inc()
+		if suppressed, ok := s.samples[verdict].probeNotStored.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelError, "a probe was answered OK although it could not be stored",
 				d.describe(suppressed, slog.Any("error", err))...)
 		}
@@ -119,7 +133,7 @@ func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhoo
 	if err != nil {
 		return provider.Identity{}, d.refused(err)
 	}
-	d.clientID = identity.ClientID
+	d.clientID, d.verdict = identity.ClientID, identity.Verification.GetVerdict()
 	// NOTE: an id that cannot be stored would be answered 503 and retried for ever.
 	if err := provider.CheckClientID(identity.ClientID); err != nil {
 		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED, err.Error())
@@ -176,27 +190,27 @@ func (s *service) record(
 	ctx context.Context, d *delivery, event *webhookgatewayv1.Event, failure *provider.Refusal, receipt eventlog.Receipt,
 ) {
 	ep := d.provider
+	counters, samples := ep.counters[d.verdict], s.samples[d.verdict]
 	switch {
 	case receipt.Duplicate:
-		ep.duplicate.Inc()
+		counters.duplicate.Inc()
 	case receipt.Conflict:
-		ep.conflict.Inc()
-		if suppressed, ok := s.samples.conflict.sample(); ok {
+		counters.conflict.Inc()
+		if suppressed, ok := samples.conflict.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "another body with the event id of this delivery was stored before: both are kept",
 				d.describe(suppressed, slog.Uint64("position", uint64(receipt.Position)))...)
 		}
 	default:
-		ep.stored.Inc()
+		counters.stored.Inc()
 	}
-	if event.GetVerification().GetVerdict() == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
-		ep.unverified.Inc()
-		if suppressed, ok := s.samples.unverified.sample(); ok {
+	if d.verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
+		if suppressed, ok := samples.unverified.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "a delivery that failed verification was accepted in report mode",
 				d.describe(suppressed, slog.String("failure", advice(event, failure)))...)
 		}
 	}
 	if event.GetDecodeError() != "" {
-		ep.drifted.Inc()
+		counters.drifted.Inc()
 	}
 	if s.logger.Enabled(ctx, slog.LevelDebug) {
 		s.logger.LogAttrs(ctx, slog.LevelDebug, "delivery stored",
@@ -219,7 +233,7 @@ func advice(event *webhookgatewayv1.Event, failure *provider.Refusal) string {
 func (d *delivery) describe(suppressed int64, attr slog.Attr) []slog.Attr {
 	return []slog.Attr{
 		slog.String("provider", d.provider.Name()), slog.String("client_id", clip(d.clientID)),
-		slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr,
+		slog.String("verdict", verdictLabel(d.verdict)), slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr,
 	}
 }
 

@@ -84,11 +84,13 @@ func New(
 	err = webhookgatewayv1.RegisterWebhookServiceHandlerServer(context.Background(), mux, &service{
 		log:           log,
 		appendTimeout: cfg.AppendTimeout,
-		limits:        newRateLimits(cfg.RateLimit),
-		metrics:       m,
-		logger:        logger,
-		samples:       samples{newSampler(), newSampler(), newSampler()},
-		success:       &webhookgatewayv1.ReceiveWebhookResponse{},
+		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
+			return newRateLimits(cfg.RateLimit)
+		}),
+		metrics: m,
+		logger:  logger,
+		samples: byVerdict(newSamples),
+		success: &webhookgatewayv1.ReceiveWebhookResponse{},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the webhook service: %w", err)

@@ -67,11 +67,16 @@ const (
 	ErrorReason_ERROR_REASON_PATH_UNKNOWN ErrorReason = 16
 	// HTTP 405: a delivery is a POST.
 	ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED ErrorReason = 17
-	// HTTP 429: the configured rate is exceeded. Try again later.
+	// HTTP 429: the configured rate is exceeded. Try again later. Deliveries of each
+	// verdict have a rate of their own.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 18
 	// HTTP 503: the gateway is handling as many deliveries as its memory allows.
 	// Nothing was read of the body, or not all. Try again later.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 19
+	// HTTP 429: the delivery failed verification, and the configured quota of bytes
+	// of such events is used up (`store.unverified_quota_bytes`). Retention gives it
+	// back. What is verified is not affected.
+	ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA ErrorReason = 20
 	// INTERNAL, HTTP 503: a fault in the gateway, which its log names by the id in the
 	// message. Nothing was acknowledged. Tell somebody, and try again later.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 21
@@ -157,6 +162,7 @@ var (
 		17: "ERROR_REASON_METHOD_NOT_ALLOWED",
 		18: "ERROR_REASON_RATE_LIMITED",
 		19: "ERROR_REASON_OVERLOADED",
+		20: "ERROR_REASON_UNVERIFIED_QUOTA",
 		21: "ERROR_REASON_INTERNAL",
 		40: "ERROR_REASON_LOG_UNAVAILABLE",
 		41: "ERROR_REASON_STARTING",
@@ -199,6 +205,7 @@ var (
 		"ERROR_REASON_METHOD_NOT_ALLOWED":           17,
 		"ERROR_REASON_RATE_LIMITED":                 18,
 		"ERROR_REASON_OVERLOADED":                   19,
+		"ERROR_REASON_UNVERIFIED_QUOTA":             20,
 		"ERROR_REASON_INTERNAL":                     21,
 		"ERROR_REASON_LOG_UNAVAILABLE":              40,
 		"ERROR_REASON_STARTING":                     41,
@@ -253,7 +260,7 @@ var File_webhookgateway_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\x80\v\n" +
+	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xa3\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_BODY_NOT_JSON_OBJECT\x10\x01\x12 \n" +
@@ -275,7 +282,8 @@ const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_PATH_UNKNOWN\x10\x10\x12#\n" +
 	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x11\x12\x1d\n" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10\x12\x12\x1b\n" +
-	"\x17ERROR_REASON_OVERLOADED\x10\x13\x12\x19\n" +
+	"\x17ERROR_REASON_OVERLOADED\x10\x13\x12!\n" +
+	"\x1dERROR_REASON_UNVERIFIED_QUOTA\x10\x14\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x15\x12 \n" +
 	"\x1cERROR_REASON_LOG_UNAVAILABLE\x10(\x12\x19\n" +
 	"\x15ERROR_REASON_STARTING\x10)\x12\x19\n" +

@@ -617,8 +617,8 @@ type Event struct {
 	ClientId string `protobuf:"bytes,7,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// How the delivery was verified when it came in.
 	Verification *Verification `protobuf:"bytes,8,opt,name=verification,proto3" json:"verification,omitempty"`
-	// True when an event of the same client with the same `provider_event_id` but
-	// another body was stored before this one.
+	// True when an event of the same client with the same `provider_event_id` and
+	// the same verdict, but another body, was stored before this one.
 	EventIdConflict bool `protobuf:"varint,9,opt,name=event_id_conflict,json=eventIdConflict,proto3" json:"event_id_conflict,omitempty"`
 	// What the typed payload lacks or changed with respect to the raw body: an
 	// unknown event type, unknown fields, fields of another type, numbers that
@@ -629,7 +629,9 @@ type Event struct {
 	// (`customerId`), the Vezgo user (`user.id`). Empty if the body names nobody.
 	Subject string `protobuf:"bytes,11,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The provider's own id of the event, unique within the client: Finicity's
-	// `eventId`. Empty if the provider sent none; Vezgo never does.
+	// `eventId`, if it is a string. Empty if the provider sent none; Vezgo never
+	// does. A retry is stored once: the same id, body and verdict. So what is not
+	// verified can neither suppress nor mark what is.
 	ProviderEventId string `protobuf:"bytes,12,opt,name=provider_event_id,json=providerEventId,proto3" json:"provider_event_id,omitempty"`
 	// The trace that the delivery was a part of. Absent if the request named none.
 	TraceContext *TraceContext `protobuf:"bytes,13,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`

@@ -56,6 +56,25 @@ func testEventIDScope(t *testing.T, h Harness) {
 	}
 }
 
+// What is not verified neither suppresses nor marks what is, whichever comes first.
+func testVerdictsDoNotMeet(t *testing.T, h Harness) {
+	log := open(t, h)
+	verdicts := []webhookgatewayv1.VerificationVerdict{
+		webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED,
+		webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
+		webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+	}
+	position := eventlog.Position(0)
+	for _, body := range []string{"1", "2"} {
+		for _, verdict := range verdicts {
+			position++
+			entry := func() eventlog.Entry { return EntryWithVerdict(t, verdict, "client", "id", body) }
+			wantReceipt(t, mustAppend(t, log, entry()), eventlog.Receipt{Position: position, Conflict: body == "2"})
+			wantReceipt(t, mustAppend(t, log, entry()), eventlog.Receipt{Position: position, Duplicate: true})
+		}
+	}
+}
+
 func testConcurrentDuplicates(t *testing.T, h Harness) {
 	log := open(t, h)
 	const ids, copies = 20, 20
@@ -98,11 +117,15 @@ func testConflict(t *testing.T, h Harness) {
 	wantReceipt(t, mustAppend(t, log, Entry(t, "client", "id", "2")), eventlog.Receipt{Position: 2, Duplicate: true})
 	wantEvents(t, mustRead(t, log, 0), []event{{Position: 1, Body: "1"}, {Position: 2, Body: "2", Conflict: true}})
 
-	// Any number of bodies is stored.
+	// Any number of bodies is stored, and a retry of any of them is a duplicate.
 	for i := 3; i <= 40; i++ {
 		want := eventlog.Receipt{Position: eventlog.Position(i), Conflict: true}
 		wantReceipt(t, mustAppend(t, log, Entry(t, "client", "id", fmt.Sprint(i))), want)
 		want.Conflict, want.Duplicate = false, true
+		wantReceipt(t, mustAppend(t, log, Entry(t, "client", "id", fmt.Sprint(i))), want)
+	}
+	for i := 1; i <= 40; i++ {
+		want := eventlog.Receipt{Position: eventlog.Position(i), Duplicate: true}
 		wantReceipt(t, mustAppend(t, log, Entry(t, "client", "id", fmt.Sprint(i))), want)
 	}
 }

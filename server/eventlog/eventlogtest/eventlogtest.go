@@ -46,6 +46,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"receive times never decrease", testReceiveTimes},
 		{"duplicates are stored once", testDuplicates},
 		{"event ids are unique within provider and client", testEventIDScope},
+		{"verdicts do not meet", testVerdictsDoNotMeet},
 		{"concurrent duplicates are stored once", testConcurrentDuplicates},
 		{"another body with the same event id is a conflict", testConflict},
 		{"concurrent conflicts are all stored", testConcurrentConflicts},
@@ -96,6 +97,14 @@ func mustClose(t *testing.T, log eventlog.Log) {
 // the body.
 func Entry(t testing.TB, clientID, eventID, body string) eventlog.Entry {
 	t.Helper()
+	return EntryWithVerdict(t, webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_UNSPECIFIED, clientID, eventID, body)
+}
+
+// EntryWithVerdict is like Entry, of an event with a verdict.
+func EntryWithVerdict(
+	t testing.TB, verdict webhookgatewayv1.VerificationVerdict, clientID, eventID, body string,
+) eventlog.Entry {
+	t.Helper()
 	entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
 		Provider: webhookgatewayv1.Provider_PROVIDER_VEZGO,
 		Type:     webhookgatewayv1.EventType_EVENT_TYPE_VEZGO_SYNC_ACCOUNT,
@@ -103,6 +112,7 @@ func Entry(t testing.TB, clientID, eventID, body string) eventlog.Entry {
 		ClientId: clientID,
 		Payload:  &webhookgatewayv1.Event_Vezgo{Vezgo: &vezgov1.SyncEvent{}},
 
+		Verification:    &webhookgatewayv1.Verification{Verdict: verdict},
 		ProviderEventId: eventID,
 		RawBody:         []byte(body),
 	})

@@ -66,8 +66,8 @@ type committer struct {
 	// epoch is what is written with the first event of this opening, and nil
 	// afterwards.
 	epoch *eventlog.EpochStart
-	// deleted is the position up to which the database has no events.
-	deleted eventlog.Position
+	// deleted is the mark up to which the database has no events.
+	deleted mark
 	// unchecked is how many bytes were applied since the background work was last
 	// looked at.
 	unchecked int
@@ -140,17 +140,25 @@ func (c *committer) add(g *group, r *request, now time.Time) error {
 	next := mark{
 		position:    c.head.position + 1,
 		receiveTime: now,
-		totalBytes:  c.head.totalBytes + uint64(r.entry.Size()), //nolint:gosec // not negative
+		totals:      c.head.totals.Plus(r.entry),
 	}
 	r.receipt = eventlog.Receipt{Position: next.position}
 	if r.entry.ProviderEventID != "" {
 		var err error
-		r.receipt, err = c.dedup.remember(g.batch, &r.entry, next.position, now)
+		r.receipt, err = c.dedup.find(&r.entry, next.position, now)
 		if err != nil || r.receipt.Duplicate {
 			return err
 		}
 	}
-	value := r.entry.Complete(now, next.totalBytes, r.receipt.Conflict)
+	if next.totals.FailedBytes > c.head.totals.FailedBytes && c.exceedsQuota(next) {
+		return eventlog.ErrUnverifiedQuota
+	}
+	if r.entry.ProviderEventID != "" {
+		if err := c.dedup.remember(g.batch, &r.entry, r.receipt, now); err != nil {
+			return err
+		}
+	}
+	value := r.entry.Complete(now, next.totals, r.receipt.Conflict)
 	record, err := eventlog.ParseRecord(next.position, value, true)
 	if err != nil {
 		return err
@@ -171,6 +179,14 @@ func (c *committer) add(g *group, r *request, now time.Time) error {
 	g.records = append(g.records, record)
 	c.head = next
 	return nil
+}
+
+// exceedsQuota reports whether the events that failed verification would have more
+// bytes than their quota if the log ended at a mark. Retention gives the quota back
+// as it removes them.
+func (c *committer) exceedsQuota(next mark) bool {
+	quota := c.log.config.UnverifiedQuotaBytes
+	return quota > 0 && next.totals.Minus(c.deleted.totals).FailedBytes > quota
 }
 
 // throttle waits until the background work has caught up.
@@ -296,7 +312,7 @@ func (c *committer) use(store *store, dedup *dedup) error {
 	if err != nil {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}
-	c.store, c.dedup, c.head, c.deleted, c.epoch = store, dedup, store.head, store.trimmed.position, &epoch
+	c.store, c.dedup, c.head, c.deleted, c.epoch = store, dedup, store.head, store.trimmed, &epoch
 	c.log.history.Store(history)
 	return nil
 }

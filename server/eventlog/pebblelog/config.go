@@ -16,6 +16,10 @@ type Config struct {
 	Path string
 	// Retention is how long events are kept.
 	Retention Retention
+	// UnverifiedQuotaBytes bounds the events that failed verification, before
+	// compression; 0 is without limit. More are refused until retention has removed
+	// some. They do not count for Retention.MaxBytes.
+	UnverifiedQuotaBytes uint64
 	// DedupWindow is how long the event id of a stored event is remembered at
 	// least; at most twice as long. It does not depend on Retention. At least 168h.
 	DedupWindow time.Duration
@@ -28,8 +32,8 @@ type Config struct {
 type Retention struct {
 	// MaxAge of an event; 0 is without limit.
 	MaxAge time.Duration
-	// MaxBytes of all events, before compression; 0 is without limit. The newest
-	// event is always kept.
+	// MaxBytes of all events but those that failed verification, before compression;
+	// 0 is without limit. The newest event is always kept.
 	MaxBytes uint64
 	// Interval between two checks.
 	Interval time.Duration
@@ -40,6 +44,8 @@ func DefaultConfig() Config {
 	return Config{
 		Retention:   Retention{MaxAge: 30 * 24 * time.Hour, Interval: time.Minute},
 		DedupWindow: minDedupWindow,
+
+		UnverifiedQuotaBytes: 1 << 30,
 	}
 }
 

@@ -42,25 +42,25 @@ func parseEvent(p eventlog.Position, value []byte, live bool) (eventlog.Record, 
 // maxExactProbes events the next one.
 func (s *store) readableFrom(p, head eventlog.Position) eventlog.Position {
 	for end := min(head, p+maxExactProbes-1); p <= end; p++ {
-		if _, err := s.event(p); err == nil || !isDamage(err) {
+		if _, err := s.mark(p); err == nil || !isDamage(err) {
 			break
 		}
 	}
 	return p
 }
 
-// someReadableAfter returns an event after a position that can be read: the next
+// someReadableAfter returns the mark of an event after a position that can be read: the next
 // one, or after many damaged ones one that is not much farther.
-func (s *store) someReadableAfter(p, head eventlog.Position) (eventlog.Record, error) {
+func (s *store) someReadableAfter(p, head eventlog.Position) (mark, error) {
 	step := eventlog.Position(1)
 	for tried := 1; p < head; tried++ {
 		p = min(p+step, head)
-		if record, err := s.event(p); err == nil || !isDamage(err) {
-			return record, err
+		if m, err := s.mark(p); err == nil || !isDamage(err) {
+			return m, err
 		}
 		if tried%100 == 0 {
 			step *= 2
 		}
 	}
-	return eventlog.Record{}, errMissing
+	return mark{}, errMissing
 }

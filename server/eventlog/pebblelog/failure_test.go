@@ -341,7 +341,7 @@ func TestNothingBeforeSync(t *testing.T) {
 				}()
 			}
 			waitUntil(t, "the event is applied", func() bool {
-				_, err := log.store.event(1)
+				_, err := log.store.mark(1)
 				return err == nil
 			})
 			if head := log.Bounds().Head; head != 0 {

@@ -1,7 +1,6 @@
 package pebblelog
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,11 +13,11 @@ import (
 // The keyspace. The first byte of a key says what it is. Numbers in keys are
 // big-endian, so that they sort.
 //
-//	d <start of bucket, nanoseconds> <provider> <client> <event id>   dedup entry, see dedup.go
-//	e <position>                                                      event: see eventlog.Record
-//	h <first position>                                                epoch that begins there: see eventlog.History
-//	m <name>                                                          facts about the log
-//	s <scope> ...                                                     state of subscriptions: see state.go
+//	d <start of bucket, nanoseconds> <dedup id>   event id that is remembered: see dedup.go
+//	e <position>                                  event: see eventlog.Record
+//	h <first position>                            epoch that begins there: see eventlog.History
+//	m <name>                                      facts about the log
+//	s <scope> ...                                 state of subscriptions: see state.go
 const (
 	prefixDedup   = 'd'
 	prefixEvent   = 'e'
@@ -28,7 +27,7 @@ const (
 
 // keyspaceVersion is the version of the keyspace. Values of events have a version
 // of their own: see eventlog.ParseRecord.
-const keyspaceVersion = 1
+const keyspaceVersion = 2
 
 // Names of the facts about the log.
 const (
@@ -77,54 +76,35 @@ func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
 	return eventKey(after + 1), eventKey(upTo + 1)
 }
 
-// mark is a position with when its event was received and the sum of the sizes of
-// all values up to and including it. The zero mark is before all events.
+// mark is a position with when its event was received and the totals up to and
+// including it. The zero mark is before all events.
 type mark struct {
 	position    eventlog.Position
 	receiveTime time.Time
-	totalBytes  uint64
+	totals      eventlog.Totals
 }
 
+const markLen = 32
+
 func markOf(r eventlog.Record) mark {
-	return mark{position: r.Position, receiveTime: r.ReceiveTime(), totalBytes: r.TotalBytes()}
+	return mark{position: r.Position, receiveTime: r.ReceiveTime(), totals: r.Totals()}
 }
 
 func (m mark) encode() []byte {
-	b := make([]byte, 0, 24)
+	b := make([]byte, 0, markLen)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.receiveTime.UnixNano()))
-	return binary.BigEndian.AppendUint64(b, m.totalBytes)
+	b = binary.BigEndian.AppendUint64(b, m.totals.Bytes)
+	return binary.BigEndian.AppendUint64(b, m.totals.FailedBytes)
 }
 
 func decodeMark(b []byte) (mark, error) {
-	if len(b) != 24 {
+	if len(b) != markLen {
 		return mark{}, errors.New("malformed value")
 	}
 	return mark{
 		position:    eventlog.Position(binary.BigEndian.Uint64(b)),
 		receiveTime: time.Unix(0, int64(binary.BigEndian.Uint64(b[8:]))), //nolint:gosec // written from an int64
-		totalBytes:  binary.BigEndian.Uint64(b[16:]),
+		totals:      eventlog.Totals{Bytes: binary.BigEndian.Uint64(b[16:]), FailedBytes: binary.BigEndian.Uint64(b[24:])},
 	}, nil
-}
-
-// maxPlainEventID is the longest event id that a key holds as it is. Of a longer one
-// it holds a hash.
-const maxPlainEventID = 128
-
-// appendDedupID appends the part of a dedup key after the bucket.
-func appendDedupID(b []byte, entry *eventlog.Entry) []byte {
-	b = append(b, byte(entry.Provider), byte(len(entry.ClientID))) //nolint:gosec // at most MaxClientIDLen
-	b = append(b, entry.ClientID...)
-	if len(entry.ProviderEventID) <= maxPlainEventID {
-		b = append(b, 0)
-		return append(b, entry.ProviderEventID...)
-	}
-	sum := sha256.Sum256([]byte(entry.ProviderEventID))
-	b = append(b, 1)
-	return append(b, sum[:]...)
-}
-
-// bucketPrefix returns what the dedup keys of a bucket begin with.
-func bucketPrefix(start int64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{prefixDedup}, uint64(start)) //nolint:gosec // after 1970
 }

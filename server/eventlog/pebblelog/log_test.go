@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -88,7 +90,7 @@ func TestOpenRefusals(t *testing.T) {
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
-		wantOpenError(t, "keyspace version 2 and this gateway supports version 1", testConfig("log"), WithFS(disk))
+		wantOpenError(t, fmt.Sprintf("keyspace version %d and this gateway supports version %d", keyspaceVersion+1, keyspaceVersion), testConfig("log"), WithFS(disk))
 	})
 }
 
@@ -220,54 +222,6 @@ func TestRetentionAtOpen(t *testing.T) {
 	waitUntil(t, "the event is trimmed", func() bool { return log.Bounds().Trimmed == 1 })
 }
 
-// TestDedupWindow checks that an event id is remembered for the window, restarts
-// and trims or not, and is forgotten after two.
-func TestDedupWindow(t *testing.T) {
-	clock, disk := newClock(), vfs.NewMem()
-	config := testConfig("log")
-	config.Retention.MaxAge = time.Hour
-	const day = 24 * time.Hour
-	for first := range 14 { // the day of the event, within the buckets
-		id := fmt.Sprint("id", first)
-		original := eventlog.Position(0)
-		for age := range 8 {
-			log := mustOpen(t, config, WithFS(disk), WithClock(clock.Now))
-			receipt := mustAppend(t, log, id, "body")
-			if age == 0 {
-				original = receipt.Position
-			}
-			if receipt.Duplicate != (age > 0) || receipt.Position != original {
-				t.Errorf("event of day %d, %d days later: %+v, want position %d", first, age, receipt, original)
-			}
-			mustAppend(t, log, fmt.Sprint("other", first, age), "body")
-			if err := errors.Join(log.enforceRetention(t.Context()), log.Close()); err != nil {
-				t.Fatal(err)
-			}
-			clock.advance(day - time.Minute)
-		}
-	}
-	clock.advance(14 * day)
-	log := mustOpen(t, config, WithFS(disk), WithClock(clock.Now))
-	mustAppend(t, log, "new", "body")
-	clock.advance(7 * day)
-	wantTrimmed(t, log, log.Bounds().Head)
-	if receipt := mustAppend(t, log, "id13", "body"); receipt.Duplicate || receipt.Conflict {
-		t.Errorf("the event id is remembered for ever: %+v", receipt)
-	}
-	if n := len(log.store.bucketsOf(t)); n != 2 {
-		t.Errorf("%d buckets of event ids, want 2", n)
-	}
-}
-
-func (s *store) bucketsOf(t *testing.T) []int64 {
-	t.Helper()
-	dedup, err := openDedup(s.db, minDedupWindow)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dedup.buckets
-}
-
 // TestReceiveTimeNeverDecreases has the clock set back, also over a restart.
 func TestReceiveTimeNeverDecreases(t *testing.T) {
 	clock, disk := newClock(), vfs.NewMem()
@@ -323,5 +277,25 @@ func TestBackpressure(t *testing.T) {
 	mustAppend(t, log, "", "body")
 	if head := log.Bounds().Head; head <= 1 || head > appends {
 		t.Errorf("head %d: what was queued is stored, and only that", head)
+	}
+}
+
+// TestMarksCopyNoValues checks that what needs only the mark of an event, as Seek and
+// retention do, copies nothing of its body.
+func TestMarksCopyNoValues(t *testing.T) {
+	log := mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()))
+	mustAppend(t, log, "", strings.Repeat("x", 16<<20))
+	least := uint64(math.MaxUint64)
+	for range 5 { // the database works in the background too
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := log.Stats(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	if least > 1<<20 {
+		t.Errorf("Stats() allocates %d bytes", least)
 	}
 }

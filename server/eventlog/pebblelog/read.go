@@ -224,8 +224,9 @@ func (l *Log) Stats(ctx context.Context) (eventlog.Stats, error) {
 		head, trimmed := l.published.get()
 		stats := eventlog.Stats{
 			Bounds: eventlog.Bounds{Trimmed: trimmed.position, Head: head.position},
-			Bytes:  head.totalBytes - trimmed.totalBytes,
 		}
+		retained := head.totals.Minus(trimmed.totals)
+		stats.Bytes, stats.FailedBytes = retained.Bytes, retained.FailedBytes
 		if stats.Bounds.Len() == 0 {
 			return stats, nil
 		}
@@ -276,17 +277,17 @@ func (l *Log) markAt(ctx context.Context, p eventlog.Position) (mark, error) {
 	if l.store == nil {
 		return mark{}, eventlog.ErrClosed
 	}
-	record, err := l.store.event(p)
+	m, err := l.store.mark(p)
 	if err == nil {
-		return markOf(record), nil
+		return m, nil
 	}
 	head, trimmed := l.published.get()
 	if !isDamage(err) || p <= trimmed.position || p > head.position {
 		return mark{}, fmt.Errorf("event %d: %w", p, err)
 	}
-	m := head
+	m = head
 	if next, err := l.store.someReadableAfter(p, head.position); err == nil {
-		m = markOf(next)
+		m = next
 	}
 	m.position = p
 	return m, nil

@@ -28,17 +28,17 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 		return fmt.Errorf("trim the event log up to %d: %w", upTo, err)
 	}
 	err = l.write(ctx, func(c *committer, batch *pebble.Batch) error {
-		if m.position <= c.deleted {
+		if m.position <= c.deleted.position {
 			return nil
 		}
 		if err := batch.Set(metaKey(metaTrimmed), m.encode(), nil); err != nil {
 			return err
 		}
-		lower, upper := eventKeysAfter(c.deleted, m.position)
+		lower, upper := eventKeysAfter(c.deleted.position, m.position)
 		if err := batch.DeleteRange(lower, upper, nil); err != nil {
 			return err
 		}
-		c.deleted = m.position
+		c.deleted = m
 		// NOTE: Published before it is applied, so that a reader who misses an event
 		// finds out why.
 		l.published.trim(m)
@@ -100,9 +100,11 @@ func (l *Log) expired(ctx context.Context) (eventlog.Position, error) {
 		}
 		upTo = max(upTo, old)
 	}
-	if retention.MaxBytes > 0 && head.totalBytes-trimmed.totalBytes > retention.MaxBytes {
-		excess := head.totalBytes - retention.MaxBytes
-		last, err := l.search(ctx, func(m mark) bool { return m.totalBytes >= excess })
+	// NOTE: What failed verification has a quota of its own, and does not count: it
+	// must not push out what did not.
+	if kept := head.totals.Minus(trimmed.totals).OthersBytes(); retention.MaxBytes > 0 && kept > retention.MaxBytes {
+		excess := head.totals.OthersBytes() - retention.MaxBytes
+		last, err := l.search(ctx, func(m mark) bool { return m.totals.OthersBytes() >= excess })
 		if err != nil {
 			return 0, fmt.Errorf("find the events beyond the size limit: %w", err)
 		}

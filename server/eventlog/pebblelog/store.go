@@ -224,17 +224,17 @@ func (s *store) meta(name string) ([]byte, error) {
 	return value, closer.Close()
 }
 
-// event reads one event.
-func (s *store) event(p eventlog.Position) (eventlog.Record, error) {
+// mark reads the mark of one event. It copies nothing: an event may be large.
+func (s *store) mark(p eventlog.Position) (mark, error) {
 	value, closer, err := s.db.Get(eventKey(p))
 	if err != nil {
-		return eventlog.Record{}, err
+		return mark{}, err
 	}
-	value = append([]byte(nil), value...)
-	if err := closer.Close(); err != nil {
-		return eventlog.Record{}, err
+	record, err := parseEvent(p, value, false)
+	if err != nil {
+		return mark{}, errors.Join(err, closer.Close())
 	}
-	return parseEvent(p, value, true)
+	return markOf(record), closer.Close()
 }
 
 // events returns an iterator over the events strictly after a position and up to

@@ -32,6 +32,7 @@ type entry struct {
 	reset    func()
 	validate func() error
 	secrets  func() []string
+	modes    func() []provider.ModeOf
 	make     func() (provider.Provider, error)
 }
 
@@ -42,6 +43,8 @@ type config interface {
 	// SecretHeaders returns the canonical names of the headers that hold a required
 	// secret.
 	SecretHeaders() []string
+	// Modes returns the verification modes.
+	Modes() []provider.ModeOf
 }
 
 func entryOf[C config, P provider.Provider](
@@ -53,6 +56,7 @@ func entryOf[C config, P provider.Provider](
 		reset:    func() { *config = fallback() },
 		validate: func() error { return (*config).Validate() },
 		secrets:  func() []string { return (*config).SecretHeaders() },
+		modes:    func() []provider.ModeOf { return (*config).Modes() },
 		make:     func() (provider.Provider, error) { return construct(*config) },
 	}
 }
@@ -84,6 +88,18 @@ func (c Config) SecretHeaders() []string {
 		names = append(names, e.secrets()...)
 	}
 	return names
+}
+
+// Modes returns the verification modes of the enabled providers, in the order of
+// providers and clients.
+func (c Config) Modes() []provider.ModeOf {
+	var modes []provider.ModeOf
+	for _, e := range c.list() {
+		if e.enabled {
+			modes = append(modes, e.modes()...)
+		}
+	}
+	return modes
 }
 
 // checkEnabled returns an error if no provider is enabled.

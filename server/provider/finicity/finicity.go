@@ -84,9 +84,7 @@ func checkClientID(id string) error {
 }
 
 func (c ClientConfig) validate(mode provider.Mode) error {
-	if c.Verification != nil {
-		mode = *c.Verification
-	}
+	mode = c.mode(mode)
 	var errs []error
 	if len(c.Secrets) == 0 && mode != provider.ModeOff {
 		errs = append(errs, fielderr.New("secrets", "give the Partner Secret under a name, or set verification to %s", provider.ModeOff))
@@ -119,6 +117,23 @@ func (h RequiredHeader) validate() error {
 		value = fielderr.New("secret", "the secret is empty")
 	}
 	return errors.Join(name, value)
+}
+
+// Modes returns the verification mode of each client.
+func (c Config) Modes() []provider.ModeOf {
+	modes := make([]provider.ModeOf, 0, len(c.Clients))
+	for _, id := range slices.Sorted(maps.Keys(c.Clients)) {
+		modes = append(modes, provider.ModeOf{Provider: Name, ClientID: id, Mode: c.Clients[id].mode(c.Verification)})
+	}
+	return modes
+}
+
+// mode returns the mode of the client, given that of the provider.
+func (c ClientConfig) mode(fallback provider.Mode) provider.Mode {
+	if c.Verification != nil {
+		return *c.Verification
+	}
+	return fallback
 }
 
 // Provider receives the deliveries of Finicity.

@@ -40,10 +40,7 @@ type mac struct {
 }
 
 func newClient(config ClientConfig, mode provider.Mode) *client {
-	c := &client{mode: mode}
-	if config.Verification != nil {
-		c.mode = *config.Verification
-	}
+	c := &client{mode: config.mode(mode)}
 	for _, id := range slices.Sorted(maps.Keys(config.Secrets)) {
 		value := []byte(config.Secrets[id].Reveal())
 		c.keys = append(c.keys, &key{id: id, macs: sync.Pool{New: func() any {

@@ -61,6 +61,11 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, err)...)
 }
 
+// Modes returns the verification mode, which is that of every client.
+func (c Config) Modes() []provider.ModeOf {
+	return []provider.ModeOf{{Provider: Name, Mode: c.Verification}}
+}
+
 // sources returns the networks of SourceAddresses. Its error names every one that
 // is none.
 func (c Config) sources() ([]netip.Prefix, error) {
