@@ -71,7 +71,7 @@ func demo(ctx context.Context, w io.Writer, dir string) (err error) {
 	addrs := gateway.Addrs()
 	say("A gateway runs: webhooks on %s, gRPC on %s, REST on %s.", addrs.Webhooks, addrs.GRPC, addrs.InternalHTTP)
 
-	conn, err := dial(addrs.GRPC.String())
+	conn, err := (&remote{addr: addrs.GRPC.String()}).dial()
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type development struct {
 // events, so that it survives a restart and `trigger` finds it.
 func developmentConfig(environ []string) (server.Config, *development, error) {
 	config := localConfig()
+	config.Webhooks.LogAccepted = true
 	if err := config.Override("", environ); err != nil {
 		return server.Config{}, nil, usageError{err}
 	}

@@ -19,8 +19,11 @@ const (
 
 // streams is what a command knows of the process that it runs in.
 type streams struct {
+	in       io.Reader
 	out, err io.Writer
 	environ  []string
+	// Terminal is that out is one.
+	terminal bool
 }
 
 // usageError is wrong use: of the command line or of the configuration.
@@ -32,8 +35,6 @@ func (e usageError) Unwrap() error { return e.error }
 func run(ctx context.Context, args []string, std streams) int {
 	root := newRoot(std)
 	root.SetArgs(args)
-	root.SetOut(std.out)
-	root.SetErr(std.err)
 
 	started := false
 	onRun(root, func() { started = true })
@@ -90,18 +91,29 @@ Try it, each in a shell of its own:
 Exit codes: 0 all went well; 1 something failed; 2 the command line or the
 configuration is wrong. SIGINT and SIGTERM end a command in order, a second one at
 once.`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetVersionTemplate(versionLine() + "\n")
 	root.AddCommand(
 		newServe(std),
 		newTail(std),
 		newTrigger(std),
+		newEvents(std),
+		newLog(std),
 		newSubscriptions(std),
 		newParked(std),
 		newDemo(std),
 		newConfig(std),
 		newVersion(std),
 	)
+	root.SetHelpCommand(newHelp(root))
+	root.InitDefaultHelpCmd()
+	// It remembers where to print.
+	root.InitDefaultCompletionCmd()
+	strict(root)
 	return root
 }

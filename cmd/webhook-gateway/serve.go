@@ -50,6 +50,7 @@ for Vezgo, so that "trigger" can play both.`,
 
 func configFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVar(path, "config", "", "the YAML `file` with the configuration (default $"+server.EnvConfig+")")
+	isFile(c, "config")
 }
 
 // loadConfig returns the configuration in force, and how it was made one for

@@ -75,20 +75,27 @@ func TestTailStarts(t *testing.T) {
 		args []string
 		want int
 	}{
-		"latest":      {nil, 0},
-		"earliest":    {[]string{"--from", "earliest"}, 18},
-		"ago":         {[]string{"--ago", "1h"}, 18},
-		"cursor":      {[]string{"--from", middle}, 9},
-		"time":        {[]string{"--from", at}, 9},
-		"type":        {[]string{"--from", "earliest", "-t", "finicity.added,SyncError", "-t", "EVENT_TYPE_FINICITY_PING"}, 3},
-		"provider":    {[]string{"--from", "earliest", "-p", "vezgo"}, 2},
-		"client":      {[]string{"--from", "earliest", "-c", "nobody"}, 0},
-		"subject":     {[]string{"--from", "earliest", "-p", "vezgo", "--subject", subject}, 2},
-		"no subject":  {[]string{"--from", "earliest", "--subject", "nobody"}, 0},
-		"provider id": {[]string{"--from", "earliest", "--provider-event-id", id}, 1},
-		"verified":    {[]string{"--from", "earliest", "--verdict", "verified"}, 18},
-		"others":      {[]string{"--from", "earliest", "--verdict", "failed,not-checked"}, 0},
-		"max":         {[]string{"--from", "earliest", "-n", "4"}, 4},
+		"latest":       {nil, 0},
+		"earliest":     {[]string{"--from", "earliest"}, 18},
+		"ago":          {[]string{"--ago", "1h"}, 18},
+		"cursor":       {[]string{"--from", middle}, 9},
+		"time":         {[]string{"--from", at}, 9},
+		"type":         {[]string{"--from", "earliest", "-t", "finicity.added,SyncError", "-t", "EVENT_TYPE_FINICITY_PING"}, 3},
+		"provider":     {[]string{"--from", "earliest", "-p", "vezgo"}, 2},
+		"client":       {[]string{"--from", "earliest", "-c", "nobody"}, 0},
+		"subject":      {[]string{"--from", "earliest", "-p", "vezgo", "--subject", subject}, 2},
+		"no subject":   {[]string{"--from", "earliest", "--subject", "nobody"}, 0},
+		"provider id":  {[]string{"--from", "earliest", "--provider-event-id", id}, 1},
+		"verified":     {[]string{"--from", "earliest", "--verdict", "verified"}, 18},
+		"others":       {[]string{"--from", "earliest", "--verdict", "failed,not-checked"}, 0},
+		"max":          {[]string{"--from", "earliest", "--max", "4"}, 4},
+		"last":         {[]string{"-n", "4"}, 4},
+		"last of one":  {[]string{"-n", "4", "-p", "vezgo"}, 2},
+		"last of all":  {[]string{"-n", "18"}, 18},
+		"last of more": {[]string{"--last", "1000000"}, 18},
+		"last none":    {[]string{"-n", "0"}, 0},
+		"today":        {[]string{"--from", "yesterday"}, 18},
+		"days":         {[]string{"--ago", "1d"}, 18},
 	} {
 		out := mustExecute(t, append([]string{"tail", "--addr", addr, "--until", "head"}, test.args...)...)
 		if n := strings.Count(out, "\n"); n != test.want {
@@ -120,7 +127,7 @@ func TestTailIsRefused(t *testing.T) {
 		code int
 		want string
 	}{
-		"cursor": {[]string{"--from", "yesterday"}, exitUsage, "webhook-gateway: " + addr +
+		"cursor": {[]string{"--from", "cNotOneThatWasGivenOut00"}, exitUsage, "webhook-gateway: " + addr +
 			": the cursor is not one that a gateway gave out: pass it exactly as it was received (CURSOR_MALFORMED)\n"},
 		"provider and type": {[]string{"--provider", "vezgo", "--type", "added"}, exitUsage, "filters[0].event_types[0]: " +
 			"EVENT_TYPE_FINICITY_ADDED is a type of PROVIDER_FINICITY, which is not among the providers of this filter: add it, or leave the type out (INVALID_FIELD)\n"},

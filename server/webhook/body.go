@@ -43,6 +43,8 @@ type delivery struct {
 	clientID string
 	bodyErr  error
 	cause    error
+	// Outcome of a delivery that is answered 200: OutcomeStored or another.
+	outcome string
 }
 
 // bodyLimits are shared by all deliveries.

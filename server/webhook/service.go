@@ -39,10 +39,10 @@ func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *e
 	return &endpoint{
 		Provider:       p,
 		headers:        newStoredHeaders(p, configuredHeaders),
-		stored:         m.deliveries.WithLabelValues(name, "stored"),
-		duplicate:      m.deliveries.WithLabelValues(name, "duplicate"),
-		conflict:       m.deliveries.WithLabelValues(name, "conflict"),
-		probeNotStored: m.deliveries.WithLabelValues(name, "probe_not_stored"),
+		stored:         m.deliveries.WithLabelValues(name, OutcomeStored),
+		duplicate:      m.deliveries.WithLabelValues(name, OutcomeDuplicate),
+		conflict:       m.deliveries.WithLabelValues(name, OutcomeConflict),
+		probeNotStored: m.deliveries.WithLabelValues(name, OutcomeProbeNotStored),
 		unverified:     m.unverified.WithLabelValues(name),
 		drifted:        m.drifted.WithLabelValues(name),
 		headersDropped: m.headersDropped.WithLabelValues(name),
@@ -61,6 +61,8 @@ type service struct {
 	metrics       *metrics
 	logger        *slog.Logger
 	samples       samples
+	// AcceptedLevel is the level of the log line of each accepted delivery.
+	acceptedLevel slog.Level
 	success       *webhookgatewayv1.ReceiveWebhookResponse
 }
 
@@ -108,6 +110,7 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 			d.cause = err
 			return nil, notStored()
 		}
+		d.outcome = OutcomeProbeNotStored
 		ep.probeNotStored.Inc()
 		if suppressed, ok := s.samples.probeNotStored.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelError, "a probe was answered OK although it could not be stored",
@@ -194,14 +197,17 @@ func (s *service) record(
 	ep := d.provider
 	switch {
 	case receipt.Duplicate:
+		d.outcome = OutcomeDuplicate
 		ep.duplicate.Inc()
 	case receipt.Conflict:
+		d.outcome = OutcomeConflict
 		ep.conflict.Inc()
 		if suppressed, ok := s.samples.conflict.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "another body with the event id of this delivery was stored before: both are kept",
 				d.describe(suppressed, slog.Uint64("position", uint64(receipt.Position)))...)
 		}
 	default:
+		d.outcome = OutcomeStored
 		ep.stored.Inc()
 	}
 	if event.GetVerification().GetVerdict() == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
@@ -214,12 +220,15 @@ func (s *service) record(
 	if event.GetDecodeError() != "" {
 		ep.drifted.Inc()
 	}
-	if s.logger.Enabled(ctx, slog.LevelDebug) {
-		s.logger.LogAttrs(ctx, slog.LevelDebug, "delivery stored",
-			slog.String("provider", ep.Name()), slog.String("client_id", event.GetClientId()),
-			slog.String("type", event.GetType().String()), slog.Any("source", d.source),
-			slog.Uint64("position", uint64(receipt.Position)), slog.Bool("duplicate", receipt.Duplicate),
-			slog.String("decode_error", event.GetDecodeError()))
+	if s.logger.Enabled(ctx, s.acceptedLevel) {
+		attrs := []slog.Attr{
+			slog.String("provider", ep.Name()), slog.String("type_name", event.GetTypeName()), slog.String("client_id", event.GetClientId()),
+			slog.String("outcome", d.outcome), slog.Uint64("position", uint64(receipt.Position)), slog.Any("source", d.source),
+		}
+		if drift := event.GetDecodeError(); drift != "" {
+			attrs = append(attrs, slog.String("decode_error", drift))
+		}
+		s.logger.LogAttrs(ctx, s.acceptedLevel, "delivery accepted", attrs...)
 	}
 }
 

@@ -9,7 +9,7 @@
 // the body arrives byte for byte.
 //
 // Answers: 200 with `{}` when the event is durable, was durable before, or is a
-// probe; otherwise a small JSON object with a stable reason (see ErrorReason):
+// probe (OutcomeHeader says which); otherwise a small JSON object with a stable reason (see ErrorReason):
 //
 //	{"error":{"reason":"SIGNATURE_MISMATCH","message":"…"}}
 //
@@ -74,6 +74,7 @@ func New(
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved), // %2F in a client id is a part of it
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
+		runtime.WithForwardResponseOption(tellOutcome),
 		runtime.WithErrorHandler(refuser.handleError),
 		runtime.WithRoutingErrorHandler(refuser.handleRoutingError),
 	)
@@ -85,6 +86,7 @@ func New(
 		metrics:       m,
 		logger:        logger,
 		samples:       samples{newSampler(), newSampler(), newSampler()},
+		acceptedLevel: cfg.acceptedLevel(),
 		success:       &webhookgatewayv1.ReceiveWebhookResponse{},
 	})
 	if err != nil {
