@@ -31,7 +31,7 @@ func TestEventsList(t *testing.T) {
 		"filter":       {[]string{"-t", "SyncError", "-p", "vezgo"}, 1, ""},
 		"failed":       {[]string{"--verdict", "failed"}, 1, ""},
 		"from":         {[]string{"--from", "yesterday", "-c", servertest.Client}, 18, "left out"},
-		"until":        {[]string{"--until", "yesterday"}, 0, ""},
+		"until":        {[]string{"--until", "yesterday"}, 0, "# no stored event matches\n"},
 	} {
 		for _, format := range []string{"text", "json"} {
 			code, out, errOut := execute(t, append([]string{"events", "list", "--addr", g.GRPCAddr(), "-o", format}, test.args...)...)

@@ -102,6 +102,9 @@ func (o listOptions) list(
 			break
 		}
 	}
+	if printed == 0 {
+		note(std.err, "no stored event matches")
+	}
 	if hidden > 0 {
 		note(std.err, "%d events were left out because they failed verification: --verdict failed shows them", hidden)
 	}

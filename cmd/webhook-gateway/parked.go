@@ -54,6 +54,7 @@ one line of JSON, with the whole event.`,
 				if asJSON {
 					req.View = webhookgatewayv1.EventView_EVENT_VIEW_FULL
 				}
+				n := 0
 				for {
 					page, err := client.ListParkedEvents(ctx, req)
 					if err != nil {
@@ -64,10 +65,15 @@ one line of JSON, with the whole event.`,
 							return err
 						}
 					}
+					n += len(page.GetParkedEvents())
 					if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
-						return nil
+						break
 					}
 				}
+				if n == 0 {
+					note(std.err, "no event is parked")
+				}
+				return nil
 			})
 		},
 	}
