@@ -16,6 +16,7 @@ func strict(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return plainFlagError(err) })
 	if c.HasSubCommands() && !c.Runnable() {
 		c.Args = noSuchCommand
+		c.DisableFlagsInUseLine = true
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	if c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {

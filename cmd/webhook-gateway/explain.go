@@ -30,8 +30,8 @@ func explain(addr string, err error) error {
 		return fmt.Errorf("%w: %s", problem, isItRunning)
 	case s.Code() == codes.InvalidArgument:
 		return usageError{problem}
-	case s.Code() == codes.OutOfRange:
-		return fmt.Errorf("%w: in tail, --on-expired earliest", problem)
+	case strings.Contains(s.Message(), "EXPIRED_POLICY_EARLIEST"): // in words of the API
+		return fmt.Errorf("%w: in tail that is --on-expired earliest", problem)
 	}
 	return problem
 }

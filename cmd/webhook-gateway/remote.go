@@ -26,7 +26,7 @@ const (
 type remote struct{ addr string }
 
 func (r *remote) flag(c *cobra.Command) {
-	c.PersistentFlags().StringVar(&r.addr, "addr", defaultAddr, "the gRPC `address` of the gateway, host:port (default port "+defaultGRPCPort+")")
+	c.PersistentFlags().StringVar(&r.addr, "addr", defaultAddr, "the gRPC `address` of the gateway, host:port or host")
 }
 
 // call makes a call on the subscriptions of the gateway.

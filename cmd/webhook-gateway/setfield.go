@@ -20,6 +20,9 @@ func setField(body []byte, assignment string) ([]byte, error) {
 	if !ok || path == "" {
 		return nil, usageError{fmt.Errorf("--set %q: give a field and its value, such as payload.institutionId=100001", assignment)}
 	}
+	if !jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+		return nil, usageError{errors.New("--set: the body is no JSON, so it has no fields")}
+	}
 	changed, err := setIn(body, strings.Split(path, "."), func(old jsontext.Value) (jsontext.Value, error) {
 		if isJSON || old != nil && old.Kind() != '"' {
 			given := jsontext.Value(value)
@@ -59,7 +62,7 @@ func setIn(text jsontext.Value, path []string, change func(old jsontext.Value) (
 		if kind == '{' {
 			token, err := dec.ReadToken()
 			if err != nil {
-				return nil, notJSON(err)
+				return nil, err
 			}
 			quoted, err := json.Marshal(token.String())
 			if err != nil {
@@ -69,7 +72,7 @@ func setIn(text jsontext.Value, path []string, change func(old jsontext.Value) (
 		}
 		value, err := dec.ReadValue()
 		if err != nil {
-			return nil, notJSON(err)
+			return nil, err
 		}
 		if here {
 			found = true
@@ -98,5 +101,3 @@ func setIn(text jsontext.Value, path []string, change func(old jsontext.Value) (
 	}
 	return jsontext.Value("{" + strings.Join(elements, ",") + "}"), nil
 }
-
-func notJSON(error) error { return errors.New("the body is no JSON object") }

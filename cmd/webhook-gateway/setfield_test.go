@@ -36,7 +36,7 @@ func TestSetField(t *testing.T) {
 			t.Errorf("%s made %s (%v), want %q", assignment, got, err, want)
 		}
 	}
-	for _, body := range []string{"", "text", `{"a":`, `["a"`, `{"a" 1}`, `{"a":1,}`} {
+	for _, body := range []string{"", "text", `{"a":`, `["a"`, `{"a" 1}`, `{"a":1,}`, `{"a":1} x`, `1`} {
 		if got, err := setField([]byte(body), "b=1"); err == nil {
 			t.Errorf("%q became %s", body, got)
 		}

@@ -185,7 +185,7 @@ func (o *subscriptionOptions) flags(c *cobra.Command) {
 	f.Int32Var(&o.inFlight, "max-in-flight", 0, "the most `events` all workers hold (default 10000)")
 	f.Int32Var(&o.maxWaiting, "max-waiting", 0, "the most `events` that wait for another attempt (default 100000)")
 	durationVar(f, &o.parkedRetention, "parked-retention", "how long a parked event is kept (default 90d)")
-	f.StringVar(&o.ordering, "ordering", "none", "which events wait for which: none, subject or strict")
+	f.StringVar(&o.ordering, "ordering", "none", "which events wait for which: the `ordering` none, subject or strict")
 	c.MarkFlagsMutuallyExclusive("max-attempts", "never-park")
 	_ = c.RegisterFlagCompletionFunc("ordering", completeNames("none", "subject", "strict"))
 }

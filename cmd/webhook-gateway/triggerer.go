@@ -36,6 +36,8 @@ type triggerer struct {
 	duplicate bool
 }
 
+var errStopped = errors.New("stopped before an answer came")
+
 // An answer of the gateway to a delivery.
 type answer struct {
 	code    int
@@ -135,7 +137,7 @@ func (t *triggerer) persist(ctx context.Context, d delivery) (a answer, attempts
 		}
 		select {
 		case <-ctx.Done():
-			return a, attempts, ctx.Err()
+			return a, attempts, errStopped
 		case <-time.After(delay):
 		}
 		delay *= 2
@@ -156,6 +158,9 @@ func (t *triggerer) post(ctx context.Context, d delivery) (answer, error) {
 	if err != nil {
 		if isBrokenOff(err) {
 			return answer{}, err
+		}
+		if ctx.Err() != nil {
+			return answer{}, errStopped
 		}
 		return answer{}, fmt.Errorf("%s: no answer: %s: is the gateway running? `webhook-gateway serve` starts one, --url names another",
 			t.url, plainHTTPError(err))

@@ -11,7 +11,7 @@ import (
 )
 
 // placesHelp is what the help of a flag says of a place in the log.
-const placesHelp = "earliest, latest, today, yesterday, a day (2026-11-24), a time (2026-11-24T15:04:05Z, or 15:04 of that day by the local clock), or after a cursor"
+const placesHelp = "earliest, latest, today, yesterday, a day (2026-11-24), a time (2026-11-24T15:04:05Z, or 2026-11-24T15:04 of the local clock), or after a cursor"
 
 // A place in the log: one of its fields is set.
 type place struct {
