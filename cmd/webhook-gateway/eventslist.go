@@ -49,12 +49,12 @@ first. Events that failed verification are left out, which is said on stderr;
 		},
 	}
 	f := c.Flags()
-	o.filterOptions.flags(c)
+	o.flags(c)
 	f.StringVar(&o.from, "from", "", "only events received at this `time` or later: today, yesterday, a day (2026-11-24) or a time (RFC 3339)")
 	f.StringVar(&o.until, "until", "", "only events received before this `time`")
 	f.BoolVar(&o.oldestFirst, "oldest-first", false, "list the oldest first")
 	f.IntVar(&o.limit, "limit", 20, "list at most this `number` of events, 0 for all")
-	o.outputOptions.flag(c)
+	o.flag(c)
 	// These fail only for a flag that does not exist.
 	_ = c.RegisterFlagCompletionFunc("from", completeNames("today", "yesterday"))
 	_ = c.RegisterFlagCompletionFunc("until", completeNames("today", "yesterday"))
@@ -86,7 +86,7 @@ func (o listOptions) list(
 	for {
 		req.PageSize = maxPage
 		if o.limit > 0 {
-			req.PageSize = int32(min(o.limit-printed, maxPage)) //nolint:gosec // bounded
+			req.PageSize = int32(min(o.limit-printed, maxPage))
 		}
 		page, err := client.ListEvents(ctx, req)
 		if err != nil {

@@ -38,7 +38,7 @@ func newForwarder(to string, std streams) (*forwarder, error) {
 			Timeout: forwardTimeout,
 			// A provider takes a redirection for an answer.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport:     http.DefaultTransport.(*http.Transport).Clone(), //nolint:errcheck,forcetypeassert // it is one
+			Transport:     http.DefaultTransport.(*http.Transport).Clone(), // it is one
 		},
 		out:   std.out,
 		paint: std.painter(),

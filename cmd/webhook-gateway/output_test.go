@@ -39,3 +39,14 @@ func TestVersionFlag(t *testing.T) {
 		t.Errorf("--version prints %q and version %q", flag, command)
 	}
 }
+
+func TestProgramIsNamedAsItWasStarted(t *testing.T) {
+	for program, want := range map[string]string{
+		"": "webhook-gateway", "webhook-gateway": "webhook-gateway", "bin/webhook-gateway": "bin/webhook-gateway", "./wg": "./wg",
+		"/tmp/go-build1/exe/webhook-gateway": "webhook-gateway",
+	} {
+		if got := (streams{program: program}).command(); got != want {
+			t.Errorf("started as %q it is called %q, want %q", program, got, want)
+		}
+	}
+}

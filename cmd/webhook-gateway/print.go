@@ -63,10 +63,11 @@ func (p humanPrinter) write(w io.Writer, event *webhookgatewayv1.Event, attempt 
 	if attempt > 1 {
 		marks = append(marks, mark{yellow, fmt.Sprintf("[ATTEMPT %d]", attempt)})
 	}
+	words := []string{line}
 	for _, m := range marks {
-		line += " " + p.paint(m.color, m.text)
+		words = append(words, p.paint(m.color, m.text))
 	}
-	line = strings.TrimRight(line, " ") + "\n"
+	line = strings.TrimRight(strings.Join(words, " "), " ") + "\n"
 	if p.raw {
 		line += "    " + strings.Map(printable, string(event.GetRawBody())) + "\n"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,17 @@ type streams struct {
 	environ  []string
 	// Terminal is that out is one.
 	terminal bool
+	// Program is how the process was started.
+	program string
+}
+
+// command is how a user starts another command in a shell beside this one: by the
+// path, if it was started by one that holds there too.
+func (s streams) command() string {
+	if strings.Contains(s.program, "/") && !filepath.IsAbs(s.program) {
+		return s.program
+	}
+	return "webhook-gateway"
 }
 
 // usageError is wrong use: of the command line or of the configuration.

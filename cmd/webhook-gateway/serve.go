@@ -39,7 +39,7 @@ for Vezgo, so that "trigger" can play both.`,
 				return err
 			}
 			if dev != nil {
-				dev.explain(std.err, gateway.Addrs())
+				dev.explain(std.err, std.command(), gateway.Addrs())
 			}
 			return gateway.Run(cmd.Context())
 		},

@@ -112,7 +112,7 @@ print everything that the event has.`,
 func (o *tailOptions) tailFlags(c *cobra.Command) {
 	f := c.Flags()
 	o.remote.flag(c)
-	o.filterOptions.flags(c)
+	o.flags(c)
 	f.StringVar(&o.from, "from", "latest", "start at this `place`: "+placesHelp)
 	durationVar(f, &o.ago, "ago", "start this long ago, such as 1h or 2d")
 	f.IntVarP(&o.last, "last", "n", 0, "start with the last `number` of events, and follow")

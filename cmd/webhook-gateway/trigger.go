@@ -186,7 +186,7 @@ func (o triggerOptions) chosen(types []string, stdin io.Reader) ([]delivery, err
 // readData returns a body and what to call it.
 func readData(file string, stdin io.Reader) (body []byte, name string, err error) {
 	if file != "-" {
-		body, err = os.ReadFile(file)
+		body, err = os.ReadFile(file) //nolint:gosec // the user names it
 		return body, filepath.Base(file), err
 	}
 	body, err = io.ReadAll(io.LimitReader(stdin, maxDataBytes+1))
