@@ -62,11 +62,13 @@ A stream is printed until it ends, or --timeout has passed.`,
 				ctx, cancel = context.WithTimeout(ctx, o.timeout)
 				defer cancel()
 			}
-			err = o.on(func(conn grpc.ClientConnInterface) error { return call(ctx, conn, method, request, std.out) })
-			if method.IsStreamingServer() && ctx.Err() != nil {
-				return nil // it was ended here
-			}
-			return err
+			return o.on(func(conn grpc.ClientConnInterface) error {
+				err := call(ctx, conn, method, request, std.out)
+				if method.IsStreamingServer() && o.ended(ctx, err) {
+					return nil
+				}
+				return err
+			})
 		},
 	}
 	o.flag(c)
@@ -94,6 +96,13 @@ func (o callOptions) request(method protoreflect.MethodDescriptor, stdin io.Read
 	return request, nil
 }
 
+// ended reports whether a call ended because the user wanted it to. The gateway
+// knows the deadline too, and may be the first to tell.
+func (o callOptions) ended(ctx context.Context, err error) bool {
+	s, ok := grpcStatus(err)
+	return ctx.Err() != nil || o.timeout > 0 && ok && s.Code() == codes.DeadlineExceeded
+}
+
 // call makes a call and prints every message of the answer.
 func call(ctx context.Context, conn grpc.ClientConnInterface, method protoreflect.MethodDescriptor, request proto.Message, w io.Writer) error {
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true},
@@ -115,9 +124,6 @@ func call(ctx context.Context, conn grpc.ClientConnInterface, method protoreflec
 		err = stream.RecvMsg(response)
 		if errors.Is(err, io.EOF) {
 			return nil
-		}
-		if s, ok := grpcStatus(err); ok && s.Code() == codes.DeadlineExceeded {
-			return fmt.Errorf("there was no answer within --timeout: %w", err)
 		}
 		if err != nil {
 			return err
