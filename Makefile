@@ -24,6 +24,7 @@ test: ## Run all tests with the race detector.
 
 .PHONY: build
 build: ## Build bin/webhook-gateway.
+	@[ -e bin/webhook-gateway ] || echo 'Building bin/webhook-gateway: a minute or two the first time, at once from then on.'
 	@$(BUILD) -o bin/webhook-gateway ./cmd/webhook-gateway
 
 bin/grpcurl: .ci/tools.mod ## Build grpcurl, which calls the API by reflection.
