@@ -6,14 +6,17 @@ SHELL := /bin/bash
 GO ?= go
 LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 BUF := $(GO) tool buf
+# One way to build, so that what is built once is in the build cache for the rest. No
+# C compiler is needed, and none of the C code that Pebble would bring is compiled.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath
 
 .PHONY: help
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z/-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: ## Run the main job end to end: every event type in by HTTP, out by gRPC.
-	@$(GO) run ./cmd/webhook-gateway demo
+demo: build ## Build, and run the main job end to end: every event type in by HTTP, out by gRPC.
+	@bin/webhook-gateway demo
 
 .PHONY: test
 test: ## Run all tests with the race detector.
@@ -21,7 +24,11 @@ test: ## Run all tests with the race detector.
 
 .PHONY: build
 build: ## Build bin/webhook-gateway.
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/webhook-gateway ./cmd/webhook-gateway
+	@[ -e bin/webhook-gateway ] || echo 'Building bin/webhook-gateway: a minute or two the first time, at once from then on.'
+	@$(BUILD) -o bin/webhook-gateway ./cmd/webhook-gateway
+
+bin/grpcurl: .ci/tools.mod ## Build grpcurl, which calls the API by reflection.
+	$(BUILD) -modfile=.ci/tools.mod -o $@ github.com/fullstorydev/grpcurl/cmd/grpcurl
 
 .PHONY: generate
 generate: ## Generate gen/ from proto/.

@@ -13,7 +13,6 @@ func newConfig(std streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Check or print a configuration",
-		Args:  cobra.NoArgs,
 	}
 	var checked string
 	check := &cobra.Command{

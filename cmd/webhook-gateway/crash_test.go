@@ -297,7 +297,7 @@ var crashKey = regexp.MustCompile(`"key:((\d+)-(\d+))"`)
 // stored returns the keys of all events, in log order.
 func stored(t *testing.T, grpc string) [][]string {
 	t.Helper()
-	conn, err := dial(grpc)
+	conn, err := (&remote{addr: grpc}).dial()
 	if err != nil {
 		t.Fatal(err)
 	}

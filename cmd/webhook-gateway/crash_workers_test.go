@@ -60,7 +60,7 @@ func TestCrashWithWorkers(t *testing.T) {
 // settled reports whether every event is settled.
 func settled(t *testing.T, address string) bool {
 	t.Helper()
-	conn, err := dial(address)
+	conn, err := (&remote{addr: address}).dial()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func (m *team) count() int {
 // work starts workers, and returns what ends them.
 func (m *team) work(t *testing.T, address string) (stop func()) {
 	t.Helper()
-	conn, err := dial(address)
+	conn, err := (&remote{addr: address}).dial()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,12 +40,13 @@ ends by itself and leaves nothing behind.`,
 			if err != nil {
 				return fmt.Errorf("make a folder for the store: %w", err)
 			}
-			return errors.Join(demo(ctx, std.out, dir), os.RemoveAll(dir))
+			return errors.Join(demo(ctx, std, dir), os.RemoveAll(dir))
 		},
 	}
 }
 
-func demo(ctx context.Context, w io.Writer, dir string) (err error) {
+func demo(ctx context.Context, std streams, dir string) (err error) {
+	w := std.out
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 
 	config := server.DefaultConfig()
@@ -65,13 +66,13 @@ func demo(ctx context.Context, w io.Writer, dir string) (err error) {
 		stop()
 		err = errors.Join(err, <-ended)
 		if err == nil {
-			say("\nThe gateway said goodbye and ended. Now `webhook-gateway serve`, and `webhook-gateway tail` in another shell.")
+			say("\nThe gateway said goodbye and ended. Now `%[1]s serve`, and `%[1]s tail` in another shell.", std.command())
 		}
 	}()
 	addrs := gateway.Addrs()
 	say("A gateway runs: webhooks on %s, gRPC on %s, REST on %s.", addrs.Webhooks, addrs.GRPC, addrs.InternalHTTP)
 
-	conn, err := dial(addrs.GRPC.String())
+	conn, err := (&remote{addr: addrs.GRPC.String()}).dial()
 	if err != nil {
 		return err
 	}

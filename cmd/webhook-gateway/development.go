@@ -30,6 +30,7 @@ type development struct {
 // events, so that it survives a restart and `trigger` finds it.
 func developmentConfig(environ []string) (server.Config, *development, error) {
 	config := localConfig()
+	config.Webhooks.LogAccepted = true
 	if err := config.Override("", environ); err != nil {
 		return server.Config{}, nil, usageError{err}
 	}
@@ -79,7 +80,7 @@ func keptSecret(path string) (secret.Secret, error) {
 }
 
 // explain warns, and says how to use the gateway.
-func (d *development) explain(w io.Writer, addrs server.Addrs) {
+func (d *development) explain(w io.Writer, command string, addrs server.Addrs) {
 	webhooks, grpc, internal := reachable(addrs.Webhooks), reachable(addrs.GRPC), reachable(addrs.InternalHTTP)
 	_, _ = fmt.Fprintf(w, `
 !!  THIS GATEWAY RUNS FOR DEVELOPMENT, because it was given no configuration.
@@ -88,8 +89,8 @@ func (d *development) explain(w io.Writer, addrs server.Addrs) {
 
 In another shell, in this folder:
 
-  webhook-gateway tail --addr %[2]s
-  webhook-gateway trigger --all --url http://%[1]s --secret file:%[4]s
+  %[6]s tail --addr %[2]s
+  %[6]s trigger --all --url http://%[1]s --secret file:%[4]s
 
 Or by hand; the Finicity secret of the client %[5]q is in %[4]s:
 
@@ -99,5 +100,5 @@ Or by hand; the Finicity secret of the client %[5]q is in %[4]s:
     -H "X-Finicity-Signature: $signature" -d "$body"
   curl 'http://%[3]s/v1/events?newestFirst=true'
 
-`, webhooks, grpc, internal, d.secretPath, devClient) // a reader that is gone has no use for it
+`, webhooks, grpc, internal, d.secretPath, devClient, command) // a reader that is gone has no use for it
 }

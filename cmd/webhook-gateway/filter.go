@@ -44,7 +44,7 @@ func (o *filterOptions) flags(c *cobra.Command) {
 	// These fail only for a flag that does not exist.
 	_ = c.RegisterFlagCompletionFunc("type", completeTypes)
 	_ = c.RegisterFlagCompletionFunc("provider", completeProviders)
-	_ = c.RegisterFlagCompletionFunc("verdict", cobra.FixedCompletions([]string{"verified", "failed", "not-checked"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("verdict", completeNames("verified", "failed", "not-checked"))
 }
 
 // given reports whether a flag that selects events was given.

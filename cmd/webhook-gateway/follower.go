@@ -29,6 +29,7 @@ type follower struct {
 	left int
 
 	connected bool          // ever
+	asked     bool          // whether the gateway is running
 	backoff   time.Duration // before the next connection
 	goodbye   bool          // the gateway announced the end of the connection
 }
@@ -48,6 +49,10 @@ func (f *follower) run(ctx context.Context, session func(context.Context) error)
 		delay := f.nextDelay(err)
 		if s, ok := grpcStatus(err); ok && !f.goodbye {
 			f.note("%s: %s: reconnecting in %s", f.addr, describe(s), delay.Round(time.Millisecond))
+			if !f.connected && !f.asked && isUnanswered(s) {
+				f.asked = true
+				f.note("%s", isItRunning)
+			}
 		} else {
 			f.note("the gateway ended the stream: reconnecting in %s", delay.Round(time.Millisecond))
 		}
@@ -87,13 +92,14 @@ func (f *follower) missing(gap *webhookgatewayv1.Gap) {
 }
 
 // retryable reports whether a new connection may go better. One that has an end
-// and never began is not waited for: a script wants to know.
+// and never began is not waited for: a script wants to know. Nor is an address where
+// there never was a gateway and something else is.
 func (f *follower) retryable(err error) bool {
-	if !f.connected && f.finite {
+	s, ok := grpcStatus(err)
+	if !ok || !f.connected && (f.finite || isNoGateway(s) || isNoHost(s)) {
 		return false
 	}
-	s, ok := grpcStatus(err)
-	return ok && (s.Code() == codes.Unavailable || s.Code() == codes.ResourceExhausted)
+	return s.Code() == codes.Unavailable || s.Code() == codes.ResourceExhausted
 }
 
 func (f *follower) nextDelay(err error) time.Duration {

@@ -16,7 +16,6 @@ func newParked(std streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "parked",
 		Short: "List, replay and discard the events that a subscription gave up on",
-		Args:  cobra.NoArgs,
 		Example: `  webhook-gateway parked list billing
   webhook-gateway parked replay billing eFEJkM9V41P6AAAAAAAAAAE40hhW
   webhook-gateway parked discard billing --all`,
@@ -39,15 +38,23 @@ func newParked(std streams) *cobra.Command {
 }
 
 func newParkedList(std streams, r *remote) *cobra.Command {
-	asJSON := false
+	var o outputOptions
 	c := &cobra.Command{
 		Use: "list NAME", Short: "List the parked events of a subscription", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: firstArg(completeSubscriptions(r)),
+		Long: `list prints the parked events of a subscription, one a line. With -o json each is
+one line of JSON, with the whole event.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			asJSON, err := o.asJSON()
+			if err != nil {
+				return err
+			}
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				req := &webhookgatewayv1.ListParkedEventsRequest{Subscription: args[0], View: webhookgatewayv1.EventView_EVENT_VIEW_METADATA}
 				if asJSON {
 					req.View = webhookgatewayv1.EventView_EVENT_VIEW_FULL
 				}
+				n := 0
 				for {
 					page, err := client.ListParkedEvents(ctx, req)
 					if err != nil {
@@ -58,14 +65,20 @@ func newParkedList(std streams, r *remote) *cobra.Command {
 							return err
 						}
 					}
+					n += len(page.GetParkedEvents())
 					if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
-						return nil
+						break
 					}
 				}
+				if n == 0 {
+					note(std.err, "no event is parked")
+				}
+				return nil
 			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print each as one line of JSON, with the whole event")
+	o.flag(c)
+	o.shortFlag(c)
 	return c
 }
 
@@ -88,6 +101,7 @@ func newParkedChange(std streams, r *remote, verb, short, done string, do change
 	all := false
 	c := &cobra.Command{
 		Use: verb + " NAME [ID...]", Short: short, Args: cobra.MinimumNArgs(1),
+		ValidArgsFunction: firstArg(completeSubscriptions(r)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, ids := args[0], args[1:]
 			if all == (len(ids) > 0) {

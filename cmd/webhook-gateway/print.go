@@ -5,7 +5,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -41,16 +40,34 @@ func printMessage(w io.Writer, message proto.Message) error {
 type humanPrinter struct {
 	// Raw: the body on a line of its own.
 	raw bool
+	// WithID: the id of the event comes first.
+	withID bool
+	painter
 }
 
+// timeLayout is how people read a time of their clock.
+const timeLayout = "2006-01-02 15:04:05.000"
+
 func (p humanPrinter) write(w io.Writer, event *webhookgatewayv1.Event, attempt int32) error {
-	line := fmt.Sprintf("%s  %-8s  %-23s  %-12s  %s",
-		event.GetReceiveTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
-		providerName(event), typeName(event), visible(event.GetClientId()), summary(event))
-	if attempt > 1 {
-		line += fmt.Sprintf(" [ATTEMPT %d]", attempt)
+	line := fmt.Sprintf("%s  %s  %s  %-12s",
+		p.paint(dim, event.GetReceiveTime().AsTime().Local().Format(timeLayout)),
+		p.paint(cyan, fmt.Sprintf("%-8s", providerName(event))), p.paint(green, fmt.Sprintf("%-23s", typeName(event))),
+		visible(event.GetClientId()))
+	if p.withID {
+		line = event.GetId() + "  " + line
 	}
-	line = strings.TrimRight(line, " ") + "\n"
+	if text := summary(event); text != "" {
+		line += "  " + text
+	}
+	marks := marks(event)
+	if attempt > 1 {
+		marks = append(marks, mark{yellow, fmt.Sprintf("[ATTEMPT %d]", attempt)})
+	}
+	words := []string{line}
+	for _, m := range marks {
+		words = append(words, p.paint(m.color, m.text))
+	}
+	line = strings.TrimRight(strings.Join(words, " "), " ") + "\n"
 	if p.raw {
 		line += "    " + strings.Map(printable, string(event.GetRawBody())) + "\n"
 	}
@@ -69,8 +86,7 @@ func typeName(event *webhookgatewayv1.Event) string {
 	return visible(event.GetTypeName())
 }
 
-// summary says what is in the payload, without account numbers and login names,
-// and what is wrong with the event.
+// summary says what is in the payload, without account numbers and login names.
 func summary(event *webhookgatewayv1.Event) string {
 	var words []string
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
@@ -89,21 +105,34 @@ func summary(event *webhookgatewayv1.Event) string {
 		}
 		words = append(words, scalars(payload.Vezgo.ProtoReflect())...)
 	}
+	return strings.Join(words, " ")
+}
+
+// A mark says what is not as it should be.
+type mark struct {
+	color color
+	text  string
+}
+
+// marks say what is wrong with an event.
+func marks(event *webhookgatewayv1.Event) []mark {
+	var list []mark
+	add := func(c color, format string, args ...any) { list = append(list, mark{c, fmt.Sprintf(format, args...)}) }
 	switch v := event.GetVerification(); v.GetVerdict() {
 	case webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED:
 	case webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED:
-		add("[NOT CHECKED]")
+		add(yellow, "[NOT CHECKED]")
 	default:
 		failure := strings.TrimPrefix(v.GetFailure().String(), "VERIFICATION_FAILURE_")
-		add("[UNVERIFIED: %s]", strings.ToLower(strings.ReplaceAll(failure, "_", " ")))
+		add(red, "[UNVERIFIED: %s]", strings.ToLower(strings.ReplaceAll(failure, "_", " ")))
 	}
 	if event.GetEventIdConflict() {
-		add("[CONFLICT: the event id was used before with another body]")
+		add(red, "[CONFLICT: the event id was used before with another body]")
 	}
 	if drift := event.GetDecodeError(); drift != "" {
-		add("[DRIFT: %s]", clean(drift))
+		add(yellow, "[DRIFT: %s]", clean(drift))
 	}
-	return strings.Join(words, " ")
+	return list
 }
 
 // scalars returns the single values of the message that is set in the oneof
@@ -156,16 +185,3 @@ func printable(r rune) rune {
 
 // elapsed is a duration as people read it.
 func elapsed(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
-
-// printSubscriptions prints a table of subscriptions.
-func printSubscriptions(w io.Writer, list []*webhookgatewayv1.Subscription) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tUNREAD\tREADY\tIN FLIGHT\tWAITING\tPARKED\tSTREAMS\tUNUSABLE") // Flush returns its error
-	for _, s := range list {
-		status := s.GetStatus()
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.GetName(),
-			status.GetUnreadEvents(), status.GetReadyEvents(), status.GetInFlightEvents(),
-			status.GetWaitingEvents(), status.GetParkedEvents(), status.GetStreams(), clean(status.GetUnusable()))
-	}
-	return table.Flush()
-}

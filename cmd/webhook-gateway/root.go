@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,8 +20,22 @@ const (
 
 // streams is what a command knows of the process that it runs in.
 type streams struct {
+	in       io.Reader
 	out, err io.Writer
 	environ  []string
+	// Terminal is that out is one.
+	terminal bool
+	// Program is how the process was started.
+	program string
+}
+
+// command is how a user starts another command in a shell beside this one: by the
+// path, if it was started by one that holds there too.
+func (s streams) command() string {
+	if strings.Contains(s.program, "/") && !filepath.IsAbs(s.program) {
+		return s.program
+	}
+	return "webhook-gateway"
 }
 
 // usageError is wrong use: of the command line or of the configuration.
@@ -32,8 +47,6 @@ func (e usageError) Unwrap() error { return e.error }
 func run(ctx context.Context, args []string, std streams) int {
 	root := newRoot(std)
 	root.SetArgs(args)
-	root.SetOut(std.out)
-	root.SetErr(std.err)
 
 	started := false
 	onRun(root, func() { started = true })
@@ -90,18 +103,30 @@ Try it, each in a shell of its own:
 Exit codes: 0 all went well; 1 something failed; 2 the command line or the
 configuration is wrong. SIGINT and SIGTERM end a command in order, a second one at
 once.`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.SetVersionTemplate(versionLine() + "\n")
 	root.AddCommand(
 		newServe(std),
 		newTail(std),
 		newTrigger(std),
+		newEvents(std),
+		newLog(std),
+		newCall(std),
 		newSubscriptions(std),
 		newParked(std),
 		newDemo(std),
 		newConfig(std),
 		newVersion(std),
 	)
+	root.SetHelpCommand(newHelp(root))
+	root.InitDefaultHelpCmd()
+	// It remembers where to print.
+	root.InitDefaultCompletionCmd()
+	strict(root)
 	return root
 }

@@ -27,7 +27,30 @@ func TestExitCodes(t *testing.T) {
 		"config check":     {[]string{"config", "check", "--config", bad}, exitUsage, ":3: listen.gprc: unknown key"},
 		"missing config":   {[]string{"serve", "--config", bad + "x"}, exitUsage, "no such file"},
 		"no type":          {[]string{"trigger"}, exitUsage, "what should be sent?"},
-		"two choices":      {[]string{"trigger", "added", "--all"}, exitUsage, "what should be sent?"},
+		"two choices":      {[]string{"trigger", "added", "--all"}, exitUsage, "one of them, not several"},
+		"negative rate":    {[]string{"trigger", "added", "--rate", "-1"}, exitUsage, "--rate must be more than 0 and at most 1000, or 0 for no limit; not -1"},
+		"no scheme":        {[]string{"trigger", "added", "--url", "localhost:8080"}, exitUsage, "--url a URL begins with http:// or https://: give http://localhost:8080"},
+		"address, scheme":  {[]string{"trigger", "added", "--url", "10.0.0.1:8080/x"}, exitUsage, "give http://10.0.0.1:8080/x"},
+		"no URL":           {[]string{"trigger", "added", "--url", "http://"}, exitUsage, "--url a URL is such as http://localhost:8080"},
+		"set nothing":      {[]string{"trigger", "added", "--set", "payload.x"}, exitUsage, `--set "payload.x": give a field and its value`},
+		"no subcommand":    {[]string{"subscriptions", "lst"}, exitUsage, `unknown command "lst" for "webhook-gateway subscriptions": did you mean get or list?`},
+		"no such event":    {[]string{"events", "frobnicate"}, exitUsage, `unknown command "frobnicate" for "webhook-gateway events"`},
+		"help for none":    {[]string{"help", "sevre"}, exitUsage, `unknown command "sevre"`},
+		"help for no sub":  {[]string{"help", "subscriptions", "lst"}, exitUsage, `unknown command "lst" for "webhook-gateway subscriptions"`},
+		"help for one":     {[]string{"help", "subscriptions", "list"}, exitOK, ""},
+		"no such shell":    {[]string{"completion", "tcsh"}, exitUsage, `unknown command "tcsh"`},
+		"group":            {[]string{"subscriptions"}, exitOK, ""},
+		"--version":        {[]string{"--version"}, exitOK, ""},
+		"no number":        {[]string{"tail", "-n", "five"}, exitUsage, `invalid argument "five" for "-n, --last" flag: give a whole number`},
+		"no duration":      {[]string{"tail", "--ago", "long"}, exitUsage, `invalid argument "long" for "--ago" flag: give a duration such as 90s, 15m, 1h30m or 2d`},
+		"no format":        {[]string{"events", "list", "-o", "yaml"}, exitUsage, `"yaml" is no format: choose text or json`},
+		"no place":         {[]string{"tail", "--from", "tomorow"}, exitUsage, `--from: "tomorow" is no place in the log: give earliest, latest`},
+		"no time":          {[]string{"events", "list", "--until", "latest"}, exitUsage, `--until "latest" is no time`},
+		"nowhere":          {[]string{"events", "resend", "x"}, exitUsage, "Give --to"},
+		"--to, no scheme":  {[]string{"events", "resend", "x", "--to", "localhost:3000"}, exitUsage, "give http://localhost:3000"},
+		"addr with scheme": {[]string{"tail", "--addr", "http://localhost:9090/"}, exitUsage, "an address is host:port, without http://: give --addr localhost:9090"},
+		"addr, no port":    {[]string{"log", "info", "--addr", "localhost:grpc"}, exitUsage, `--addr "localhost:grpc" is no address: give host:port`},
+		"tail no host":     {[]string{"tail", "--addr", "nobody.invalid:9090"}, exitFailure, "no such host"},
 		"unknown type":     {[]string{"trigger", "addded"}, exitUsage, `"addded" is no event type: choose from finicity.`},
 		"unknown provider": {[]string{"trigger", "--session", "--provider", "x"}, exitUsage, `"x" is no provider: choose from finicity, vezgo`},
 		"unbounded count":  {[]string{"trigger", "added", "--count", "0"}, exitUsage, "--count"},
@@ -37,9 +60,10 @@ func TestExitCodes(t *testing.T) {
 		"no gateway":       {[]string{"trigger", "ping", "--url", "http://127.0.0.1:1"}, exitFailure, "is the gateway running?"},
 		"tail type":        {[]string{"tail", "--type", "x"}, exitUsage, `"x" is no event type`},
 		"tail provider":    {[]string{"tail", "--provider", "x"}, exitUsage, `"x" is no provider`},
-		"tail two starts":  {[]string{"tail", "--ago", "1h", "--from", "earliest"}, exitUsage, "[ago from]"},
-		"tail negative":    {[]string{"tail", "--ago", "-1h"}, exitUsage, "not negative"},
+		"tail two starts":  {[]string{"tail", "--ago", "1h", "--from", "earliest"}, exitUsage, "[ago from last]"},
+		"tail negative":    {[]string{"tail", "--ago", "-1h"}, exitUsage, "give a duration"},
 		"tail no gateway":  {[]string{"tail", "--addr", "127.0.0.1:1", "--until", "head"}, exitFailure, "is the gateway running?"},
+		"tail at head":     {[]string{"tail", "--addr", "127.0.0.1:1", "--stop-at-head"}, exitFailure, "is the gateway running?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -54,17 +78,6 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("stderr has: %s", errOut)
 			}
 		})
-	}
-}
-
-func TestCompletionOffersEventTypes(t *testing.T) {
-	for _, args := range [][]string{{"tail", "--type", ""}, {"trigger", ""}} {
-		out := mustExecute(t, append([]string{"__complete"}, args...)...)
-		for _, want := range []string{"finicity.accountsDeleted\n", "vezgo.SyncError\n"} {
-			if !strings.Contains(out, want) {
-				t.Errorf("completion of %v lacks %q:\n%s", args, want, out)
-			}
-		}
 	}
 }
 

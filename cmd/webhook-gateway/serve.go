@@ -39,7 +39,7 @@ for Vezgo, so that "trigger" can play both.`,
 				return err
 			}
 			if dev != nil {
-				dev.explain(std.err, gateway.Addrs())
+				dev.explain(std.err, std.command(), gateway.Addrs())
 			}
 			return gateway.Run(cmd.Context())
 		},
@@ -50,6 +50,7 @@ for Vezgo, so that "trigger" can play both.`,
 
 func configFlag(c *cobra.Command, path *string) {
 	c.Flags().StringVar(path, "config", "", "the YAML `file` with the configuration (default $"+server.EnvConfig+")")
+	isFile(c, "config")
 }
 
 // loadConfig returns the configuration in force, and how it was made one for

@@ -87,6 +87,9 @@ func TestServeForDevelopment(t *testing.T) {
 	if n := strings.Count(out, "  200  "); n != 18 {
 		t.Errorf("%d deliveries were answered 200, want 18:\n%s", n, out)
 	}
+	if n := strings.Count(gateway.err.String(), `level=INFO msg="delivery accepted" provider=`); n != 18 {
+		t.Errorf("%d deliveries are logged:\n%s", n, gateway.err)
+	}
 	var want []string
 	for _, et := range eventTypes() {
 		want = append(want, et.sample.TypeName)

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 )
@@ -26,8 +25,7 @@ share: each event goes to one of them until it is acknowledged.
 		Example: `  webhook-gateway subscriptions create billing --type added --from earliest --ordering subject
   webhook-gateway subscriptions get billing
   webhook-gateway subscriptions update billing --ack-deadline 2m
-  webhook-gateway subscriptions seek billing 2026-11-01T00:00:00Z`,
-		Args: cobra.NoArgs,
+  webhook-gateway subscriptions seek billing 2026-11-01`,
 	}
 	r.flag(c)
 	c.AddCommand(
@@ -39,28 +37,6 @@ share: each event goes to one of them until it is acknowledged.
 		newSubscriptionsDelete(r),
 	)
 	return c
-}
-
-func newSubscriptionsList(std streams, r *remote) *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the subscriptions and where they stand", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
-				var all []*webhookgatewayv1.Subscription
-				req := &webhookgatewayv1.ListSubscriptionsRequest{}
-				for {
-					page, err := client.ListSubscriptions(ctx, req)
-					if err != nil {
-						return err
-					}
-					all = append(all, page.GetSubscriptions()...)
-					if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
-						return printSubscriptions(std.out, all)
-					}
-				}
-			})
-		},
-	}
 }
 
 func newSubscriptionsCreate(std streams, r *remote) *cobra.Command {
@@ -75,7 +51,9 @@ and start changes nothing and is no error.`,
 			if err != nil {
 				return err
 			}
-			subscription.Start = startAt(from)
+			if subscription.Start, err = startAt(from); err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				resp, err := client.CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{Subscription: subscription})
 				if err != nil {
@@ -86,13 +64,16 @@ and start changes nothing and is no error.`,
 		},
 	}
 	o.flags(c)
-	c.Flags().StringVar(&from, "from", "latest", "start at `where`: earliest, latest, a time (RFC 3339), or after a cursor")
+	c.Flags().StringVar(&from, "from", "latest", "start at this `place`: "+placesHelp)
+	// It fails only for a flag that does not exist.
+	_ = c.RegisterFlagCompletionFunc("from", completeNames("earliest", "latest", "today", "yesterday"))
 	return c
 }
 
 func newSubscriptionsGet(std streams, r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "get NAME", Short: "Show a subscription as JSON", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: firstArg(completeSubscriptions(r)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				resp, err := client.GetSubscription(ctx, &webhookgatewayv1.GetSubscriptionRequest{Name: args[0]})
@@ -109,6 +90,7 @@ func newSubscriptionsUpdate(std streams, r *remote) *cobra.Command {
 	var o subscriptionOptions
 	c := &cobra.Command{
 		Use: "update NAME", Short: "Change filters and settings of a subscription", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: firstArg(completeSubscriptions(r)),
 		Long: `update changes what flags name, and nothing else. The flags that select events
 belong together: one of them replaces the whole filter, and --type "" removes it.
 The position and the parked events stay.`,
@@ -140,11 +122,22 @@ The position and the parked events stay.`,
 func newSubscriptionsSeek(std streams, r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "seek NAME WHERE", Short: "Move a subscription", Args: cobra.ExactArgs(2),
-		Long: `seek moves a subscription to WHERE: earliest, latest, a time (RFC 3339), or after a
-cursor. It delivers everything from there on, whatever was acknowledged before.`,
+		Long: `seek moves a subscription to WHERE: earliest, latest, today, yesterday, a day
+(2026-11-24), a time (2026-11-24T15:04:05Z), or after a cursor. It delivers
+everything from there on, whatever was acknowledged before.`,
+		ValidArgsFunction: func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return []string{"earliest", "latest", "today", "yesterday"}, cobra.ShellCompDirectiveNoFileComp
+			}
+			return firstArg(completeSubscriptions(r))(c, args, begun)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			start, err := startAt(args[1])
+			if err != nil {
+				return err
+			}
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
-				resp, err := client.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: args[0], Start: startAt(args[1])})
+				resp, err := client.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: args[0], Start: start})
 				if err != nil {
 					return err
 				}
@@ -157,6 +150,7 @@ cursor. It delivers everything from there on, whatever was acknowledged before.`
 func newSubscriptionsDelete(r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete a subscription with its position and its parked events", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: firstArg(completeSubscriptions(r)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				_, err := client.DeleteSubscription(ctx, &webhookgatewayv1.DeleteSubscriptionRequest{Name: args[0]})
@@ -182,18 +176,18 @@ const neverPark = -1
 func (o *subscriptionOptions) flags(c *cobra.Command) {
 	o.filterOptions.flags(c)
 	f := c.Flags()
-	f.DurationVar(&o.ackDeadline, "ack-deadline", 0, "how long a worker has to acknowledge an event (default 30s)")
+	durationVar(f, &o.ackDeadline, "ack-deadline", "how long a worker has to acknowledge an event (default 30s)")
 	f.Int32Var(&o.maxAttempts, "max-attempts", 0, "after how many failed `attempts` an event is parked (default 10)")
 	f.BoolVar(&o.neverPark, "never-park", false, "try an event for ever, however often it fails")
-	f.DurationVar(&o.minBackoff, "min-backoff", 0, "the delay before the second attempt (default 1s)")
-	f.DurationVar(&o.maxBackoff, "max-backoff", 0, "the longest delay before a further attempt (default 10m)")
+	durationVar(f, &o.minBackoff, "min-backoff", "the delay before the second attempt (default 1s)")
+	durationVar(f, &o.maxBackoff, "max-backoff", "the longest delay before a further attempt (default 10m)")
 	f.Int32Var(&o.perStream, "max-in-flight-per-stream", 0, "the most `events` a worker holds (default 1000)")
 	f.Int32Var(&o.inFlight, "max-in-flight", 0, "the most `events` all workers hold (default 10000)")
 	f.Int32Var(&o.maxWaiting, "max-waiting", 0, "the most `events` that wait for another attempt (default 100000)")
-	f.DurationVar(&o.parkedRetention, "parked-retention", 0, "how long a parked event is kept (default 2160h, which is 90 days)")
-	f.StringVar(&o.ordering, "ordering", "none", "which events wait for which: none, subject or strict")
+	durationVar(f, &o.parkedRetention, "parked-retention", "how long a parked event is kept (default 90d)")
+	f.StringVar(&o.ordering, "ordering", "none", "which events wait for which: the `ordering` none, subject or strict")
 	c.MarkFlagsMutuallyExclusive("max-attempts", "never-park")
-	_ = c.RegisterFlagCompletionFunc("ordering", cobra.FixedCompletions([]string{"none", "subject", "strict"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("ordering", completeNames("none", "subject", "strict"))
 }
 
 // subscription returns a subscription with what the flags of a command say, and
@@ -252,20 +246,6 @@ func parseOrdering(name string) (webhookgatewayv1.Ordering, error) {
 		return webhookgatewayv1.Ordering_ORDERING_STRICT, nil
 	}
 	return 0, usageError{fmt.Errorf("%q is no ordering: choose none, subject or strict", name)}
-}
-
-// startAt understands a place in the log as people write it.
-func startAt(where string) *webhookgatewayv1.SubscriptionStart {
-	at, err := time.Parse(time.RFC3339, where)
-	switch {
-	case where == "earliest":
-		return &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST}}
-	case where == "latest":
-		return &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{Position: webhookgatewayv1.StartPosition_START_POSITION_LATEST}}
-	case err == nil:
-		return &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Time{Time: timestamppb.New(at)}}
-	}
-	return &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Cursor{Cursor: where}}
 }
 
 var errNothingChosen = usageError{errors.New("name the ids of the events, or give --all")}

@@ -75,20 +75,27 @@ func TestTailStarts(t *testing.T) {
 		args []string
 		want int
 	}{
-		"latest":      {nil, 0},
-		"earliest":    {[]string{"--from", "earliest"}, 18},
-		"ago":         {[]string{"--ago", "1h"}, 18},
-		"cursor":      {[]string{"--from", middle}, 9},
-		"time":        {[]string{"--from", at}, 9},
-		"type":        {[]string{"--from", "earliest", "-t", "finicity.added,SyncError", "-t", "EVENT_TYPE_FINICITY_PING"}, 3},
-		"provider":    {[]string{"--from", "earliest", "-p", "vezgo"}, 2},
-		"client":      {[]string{"--from", "earliest", "-c", "nobody"}, 0},
-		"subject":     {[]string{"--from", "earliest", "-p", "vezgo", "--subject", subject}, 2},
-		"no subject":  {[]string{"--from", "earliest", "--subject", "nobody"}, 0},
-		"provider id": {[]string{"--from", "earliest", "--provider-event-id", id}, 1},
-		"verified":    {[]string{"--from", "earliest", "--verdict", "verified"}, 18},
-		"others":      {[]string{"--from", "earliest", "--verdict", "failed,not-checked"}, 0},
-		"max":         {[]string{"--from", "earliest", "-n", "4"}, 4},
+		"latest":       {nil, 0},
+		"earliest":     {[]string{"--from", "earliest"}, 18},
+		"ago":          {[]string{"--ago", "1h"}, 18},
+		"cursor":       {[]string{"--from", middle}, 9},
+		"time":         {[]string{"--from", at}, 9},
+		"type":         {[]string{"--from", "earliest", "-t", "finicity.added,SyncError", "-t", "EVENT_TYPE_FINICITY_PING"}, 3},
+		"provider":     {[]string{"--from", "earliest", "-p", "vezgo"}, 2},
+		"client":       {[]string{"--from", "earliest", "-c", "nobody"}, 0},
+		"subject":      {[]string{"--from", "earliest", "-p", "vezgo", "--subject", subject}, 2},
+		"no subject":   {[]string{"--from", "earliest", "--subject", "nobody"}, 0},
+		"provider id":  {[]string{"--from", "earliest", "--provider-event-id", id}, 1},
+		"verified":     {[]string{"--from", "earliest", "--verdict", "verified"}, 18},
+		"others":       {[]string{"--from", "earliest", "--verdict", "failed,not-checked"}, 0},
+		"max":          {[]string{"--from", "earliest", "--max", "4"}, 4},
+		"last":         {[]string{"-n", "4"}, 4},
+		"last of one":  {[]string{"-n", "4", "-p", "vezgo"}, 2},
+		"last of all":  {[]string{"-n", "18"}, 18},
+		"last of more": {[]string{"--last", "1000000"}, 18},
+		"last none":    {[]string{"-n", "0"}, 0},
+		"today":        {[]string{"--from", "yesterday"}, 18},
+		"days":         {[]string{"--ago", "1d"}, 18},
 	} {
 		out := mustExecute(t, append([]string{"tail", "--addr", addr, "--until", "head"}, test.args...)...)
 		if n := strings.Count(out, "\n"); n != test.want {
@@ -114,13 +121,14 @@ func TestTailStarts(t *testing.T) {
 
 // What the gateway refuses is said in its words, and in no others.
 func TestTailIsRefused(t *testing.T) {
-	addr := servertest.Start(t).GRPCAddr()
+	g := servertest.Start(t)
+	addr := g.GRPCAddr()
 	for name, test := range map[string]struct {
 		args []string
 		code int
 		want string
 	}{
-		"cursor": {[]string{"--from", "yesterday"}, exitUsage, "webhook-gateway: " + addr +
+		"cursor": {[]string{"--from", "cNotOneThatWasGivenOut00"}, exitUsage, "webhook-gateway: " + addr +
 			": the cursor is not one that a gateway gave out: pass it exactly as it was received (CURSOR_MALFORMED)\n"},
 		"provider and type": {[]string{"--provider", "vezgo", "--type", "added"}, exitUsage, "filters[0].event_types[0]: " +
 			"EVENT_TYPE_FINICITY_ADDED is a type of PROVIDER_FINICITY, which is not among the providers of this filter: add it, or leave the type out (INVALID_FIELD)\n"},
@@ -130,6 +138,19 @@ func TestTailIsRefused(t *testing.T) {
 		if code != test.code || !strings.HasSuffix(errOut, test.want) || strings.Contains(errOut, "rpc error") {
 			t.Errorf("%s: ended with %d, want %d and %q in:\n%s", name, code, test.code, test.want, errOut)
 		}
+	}
+	// An address where something else is, or nobody yet.
+	for _, other := range []string{g.WebhookURL(), g.InternalURL()} {
+		code, _, errOut := execute(t, "tail", "--addr", strings.TrimPrefix(other, "http://"))
+		if code != exitFailure || !strings.Contains(errOut, "what answers does not speak gRPC: this is no gRPC listener: --addr names that of the gateway, port 9090") {
+			t.Errorf("%s: ended with %d:\n%s", other, code, errOut)
+		}
+	}
+	waiting := begin(t, nil, "tail", "--addr", "127.0.0.1:1")
+	waiting.err.waitFor(t, func(text string) bool { return strings.Count(text, "reconnecting in") >= 2 })
+	waiting.stop()
+	if code := waiting.wait(); code != exitOK || strings.Count(waiting.err.String(), "# is the gateway running? `webhook-gateway serve` starts one") != 1 {
+		t.Errorf("waiting for a gateway ended with %d:\n%s", code, waiting.err)
 	}
 	code, _, errOut := execute(t, "tail", "--addr", "127.0.0.1:1", "--stop-at-head")
 	if want := "webhook-gateway: 127.0.0.1:1: no connection: connection refused: is the gateway running?"; code != exitFailure || !strings.Contains(errOut, want) {
@@ -178,26 +199,33 @@ func (g *lyingGateway) Subscribe(_ *webhookgatewayv1.SubscribeRequest, stream gr
 	return nil
 }
 
-// A tail to which events are missing ends with an error that says between what.
-func TestTailEndsWhenTheChainBreaks(t *testing.T) {
+// serveEvents serves an EventService of the test, and returns its address.
+func serveEvents(t *testing.T, service webhookgatewayv1.EventServiceServer) string {
+	t.Helper()
 	var listen net.ListenConfig
 	listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	lying := grpc.NewServer()
-	webhookgatewayv1.RegisterEventServiceServer(lying, &lyingGateway{frames: []*webhookgatewayv1.SubscribeResponse{
-		subscribedAt("c1"), eventsAfter("c1", "c2", "c3"), eventsAfter("c4", "c5"),
-	}})
+	s := grpc.NewServer()
+	webhookgatewayv1.RegisterEventServiceServer(s, service)
 	served := make(chan error, 1)
-	go func() { served <- lying.Serve(listener) }()
+	go func() { served <- s.Serve(listener) }()
 	t.Cleanup(func() {
-		lying.Stop()
+		s.Stop()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
-	code, out, errOut := execute(t, "tail", "--addr", listener.Addr().String(), "--json")
+	return listener.Addr().String()
+}
+
+// A tail to which events are missing ends with an error that says between what.
+func TestTailEndsWhenTheChainBreaks(t *testing.T) {
+	addr := serveEvents(t, &lyingGateway{frames: []*webhookgatewayv1.SubscribeResponse{
+		subscribedAt("c1"), eventsAfter("c1", "c2", "c3"), eventsAfter("c4", "c5"),
+	}})
+	code, out, errOut := execute(t, "tail", "--addr", addr, "--json")
 	if code != exitFailure || strings.Count(out, "\n") != 2 || !strings.Contains(errOut, "complete up to c3 and goes on after c4") {
 		t.Errorf("tail ended with %d:\n%s%s", code, out, errOut)
 	}

@@ -19,6 +19,8 @@ type tailer struct {
 	// Request of the next connection. It starts after what was seen.
 	request *webhookgatewayv1.SubscribeRequest
 	show    func(event *webhookgatewayv1.Event) error
+	// Prepare, if there is one, completes the request before the first connection.
+	prepare func(ctx context.Context) error
 
 	chain   chain
 	leftOut leftOut
@@ -35,6 +37,12 @@ func (t *tailer) run(ctx context.Context) error {
 func (t *tailer) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if t.prepare != nil {
+		if err := t.prepare(ctx); err != nil {
+			return err
+		}
+		t.prepare = nil
+	}
 	stream, err := t.client.Subscribe(ctx, t.request)
 	if err != nil {
 		return err

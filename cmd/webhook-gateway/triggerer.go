@@ -4,13 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
+)
+
+const (
+	// maxAttempts is how often a delivery is sent whose connection breaks.
+	maxAttempts = 4
+	// firstRetry is the delay before the second attempt, doubled before each further.
+	firstRetry = 100 * time.Millisecond
 )
 
 // triggerer sends deliveries as a provider does.
@@ -20,61 +31,92 @@ type triggerer struct {
 	secrets map[string]secret.Secret // by the name of the provider
 	http    *http.Client
 	out     io.Writer
+	paint   painter
+	// Duplicate: send each delivery twice.
+	duplicate bool
 }
+
+var errStopped = errors.New("stopped before an answer came")
 
 // An answer of the gateway to a delivery.
 type answer struct {
 	code    int
 	reason  string
 	message string
+	// Outcome is what became of a delivery that was answered 200.
+	outcome string
 }
 
 func (a answer) ok() bool { return a.code == http.StatusOK }
 
-// post sends a body and returns the answer. An error means that there was none.
-func (t *triggerer) post(ctx context.Context, d delivery) (answer, error) {
-	target, header := d.sender.Request(d.body, t.client, t.secrets[d.sender.Name()])
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(t.url, "/")+target, bytes.NewReader(d.body))
-	if err != nil {
-		return answer{}, usageError{fmt.Errorf("--url: %w", withoutQuery(err))}
+// run sends the deliveries count times, one after the other.
+func (t *triggerer) run(ctx context.Context, deliveries []delivery, count int, perSecond float64) error {
+	limit := rate.NewLimiter(rate.Inf, 1)
+	if perSecond > 0 {
+		limit.SetLimit(rate.Limit(perSecond))
 	}
-	for name, values := range header {
-		req.Header[name] = values
+	sent, refused := 0, 0
+	for range count {
+		for _, d := range t.copies(deliveries) {
+			if err := limit.Wait(ctx); err != nil {
+				return fmt.Errorf("stopped after %d deliveries", sent)
+			}
+			ok, err := t.send(ctx, d)
+			if err != nil && sent > 0 {
+				return fmt.Errorf("after %d deliveries: %w", sent, err)
+			}
+			if err != nil {
+				return err
+			}
+			sent++
+			if !ok {
+				refused++
+			}
+		}
 	}
-	resp, err := t.http.Do(req)
-	if err != nil {
-		return answer{}, fmt.Errorf("%w: is the gateway running? `webhook-gateway serve` starts one, --url names another", withoutQuery(err))
+	if refused > 0 {
+		return fmt.Errorf("%d of %d deliveries were not answered 200", refused, sent)
 	}
-	defer func() { _ = resp.Body.Close() }() // it was read to its end, or is of no use
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return answer{}, fmt.Errorf("read the answer: %w", err)
-	}
-	var refusal struct {
-		Error struct {
-			Reason  string `json:"reason"`
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	a := answer{code: resp.StatusCode}
-	if !a.ok() && json.Unmarshal(text, &refusal) == nil {
-		a.reason, a.message = refusal.Error.Reason, refusal.Error.Message
-	}
-	return a, nil
+	return nil
 }
 
-// send posts a delivery, prints the answer, and returns whether it is 200.
-func (t *triggerer) send(ctx context.Context, d delivery) (bool, error) {
-	if d.fresh {
-		d.body = d.sender.Fresh(d.body)
+// copies returns the deliveries, those that are to be fresh under new event ids, and
+// each twice if duplicates are wanted.
+func (t *triggerer) copies(deliveries []delivery) []delivery {
+	var list []delivery
+	for _, d := range deliveries {
+		if d.fresh {
+			d.body = d.sender.Fresh(d.body)
+		}
+		list = append(list, d)
+		if t.duplicate {
+			list = append(list, d)
+		}
 	}
+	return list
+}
+
+// send posts a delivery, prints the answer, and returns whether it is 200. What had
+// no answer although a gateway may be there is printed too. An error means that it
+// makes no sense to go on.
+func (t *triggerer) send(ctx context.Context, d delivery) (bool, error) {
 	start := time.Now()
-	a, err := t.post(ctx, d)
-	if err != nil {
+	a, attempts, err := t.persist(ctx, d)
+	if err != nil && !isBrokenOff(err) {
 		return false, err
 	}
-	line := fmt.Sprintf("%-8s  %-23s  %d  %s", d.sender.Name(), d.what, a.code, elapsed(time.Since(start)))
-	if !a.ok() {
+	result := fmt.Sprintf("%d  %s", a.code, elapsed(time.Since(start)))
+	if err != nil {
+		result = "no answer: " + plainHTTPError(err)
+	}
+	line := fmt.Sprintf("%-8s  %-23s  %s", d.sender.Name(), d.what, t.paint.paint(answerColor(a.code), result))
+	if text := a.outcomeText(); text != "" {
+		line += "  " + text
+	}
+	if attempts > 1 {
+		line += fmt.Sprintf("  [sent %d times: the connection was closed]", attempts)
+	}
+	if a.reason != "" {
 		line += "  " + visible(a.reason) + ": " + clean(a.message)
 	}
 	if hint := t.hint(d, a); hint != "" {
@@ -82,6 +124,82 @@ func (t *triggerer) send(ctx context.Context, d delivery) (bool, error) {
 	}
 	_, err = fmt.Fprintln(t.out, line)
 	return a.ok(), err
+}
+
+// persist posts a delivery until its connection does not break, and returns how
+// often it did. A provider cannot know either whether the gateway has it.
+func (t *triggerer) persist(ctx context.Context, d delivery) (a answer, attempts int, err error) {
+	delay := firstRetry
+	for attempts = 1; ; attempts++ {
+		a, err = t.post(ctx, d)
+		if !isBrokenOff(err) || attempts == maxAttempts {
+			return a, attempts, err
+		}
+		select {
+		case <-ctx.Done():
+			return a, attempts, errStopped
+		case <-time.After(delay):
+		}
+		delay *= 2
+	}
+}
+
+// post sends a body and returns the answer. An error means that there was none.
+func (t *triggerer) post(ctx context.Context, d delivery) (answer, error) {
+	target, header := d.sender.Request(d.body, t.client, t.secrets[d.sender.Name()])
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(t.url, "/")+target, bytes.NewReader(d.body))
+	if err != nil {
+		return answer{}, usageError{errors.New("--url: this is no URL: give one such as http://localhost:8080")}
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := t.http.Do(req)
+	if err != nil {
+		if isBrokenOff(err) {
+			return answer{}, err
+		}
+		if ctx.Err() != nil {
+			return answer{}, errStopped
+		}
+		return answer{}, fmt.Errorf("%s: no answer: %s: is the gateway running? `webhook-gateway serve` starts one, --url names another",
+			t.url, plainHTTPError(err))
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read to its end, or is of no use
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return answer{}, fmt.Errorf("read the answer: %w", err)
+	}
+	a := answer{code: resp.StatusCode, outcome: resp.Header.Get(webhook.OutcomeHeader)}
+	if a.ok() {
+		return a, nil
+	}
+	var refusal struct {
+		Error struct {
+			Reason  string `json:"reason"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &refusal) == nil {
+		a.reason, a.message = refusal.Error.Reason, refusal.Error.Message
+	}
+	if a.reason == "" {
+		a.reason, a.message = "NOT_A_GATEWAY", "what answers is not the webhook listener of a gateway: see --url"
+	}
+	return a, nil
+}
+
+// outcomeText says what became of a delivery, if it is not simply stored.
+func (a answer) outcomeText() string {
+	switch a.outcome {
+	case webhook.OutcomeDuplicate:
+		return "duplicate: it was stored before"
+	case webhook.OutcomeConflict:
+		return "conflict: another body was stored with this event id before, both are kept"
+	case webhook.OutcomeProbeNotStored:
+		return "not stored: a ping is answered 200 all the same"
+	}
+	return ""
 }
 
 // hint says what to do about an answer that a developer meets first.
@@ -96,16 +214,4 @@ func (t *triggerer) hint(d delivery, a answer) string {
 		return "The gateway has another secret for the client " + visible(t.client) + ": see --secret and --client."
 	}
 	return ""
-}
-
-// withoutQuery removes the query from the URL in an error of net/http: it may
-// hold a secret.
-func withoutQuery(err error) error {
-	message := err.Error()
-	before, after, found := strings.Cut(message, "?")
-	if !found {
-		return err
-	}
-	_, rest, _ := strings.Cut(after, `"`)
-	return fmt.Errorf("%s\"%s", before, rest)
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
@@ -86,16 +84,4 @@ func parseTypes(texts []string) ([]webhookgatewayv1.EventType, error) {
 		list = append(list, t.sample.Type)
 	}
 	return list, nil
-}
-
-func completeTypes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return append(typeNames(), unrecognized), cobra.ShellCompDirectiveNoFileComp
-}
-
-func completeProviders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	for _, sender := range all.Senders() {
-		names = append(names, sender.Name())
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

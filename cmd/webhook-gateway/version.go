@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -14,10 +15,14 @@ func newVersion(std streams) *cobra.Command {
 		Short: "Print the version of this binary",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(std.out, "webhook-gateway", version(), runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
+			_, err := fmt.Fprintln(std.out, versionLine())
 			return err
 		},
 	}
+}
+
+func versionLine() string {
+	return strings.Join([]string{"webhook-gateway", version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}, " ")
 }
 
 // version returns what the Go toolchain stamped into the binary.

@@ -2,7 +2,7 @@
 // acknowledges what it has handled, gives back what failed, and keeps nothing.
 // Start as many as you like:
 //
-//	go run ./cmd/webhook-gateway subscriptions create billing --from earliest
+//	bin/webhook-gateway subscriptions create billing --from earliest
 //	go run ./examples/worker -subscription billing
 package main
 

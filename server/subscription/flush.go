@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
@@ -101,6 +102,7 @@ func (s *subscription) write(ctx context.Context, taken changes) (*parkedTotals,
 	if err := s.manager.States.CommitScope(ctx, s.name, s.term, slices.Concat(pairs, taken.pairs)); err != nil {
 		return nil, err
 	}
+	s.parkedLog.tell(s.manager.Logger, s.name, taken.parking, time.Now())
 	for p, err := range eventless {
 		s.manager.metrics.eventless.WithLabelValues(s.name).Inc()
 		s.manager.Logger.Warn("an event was parked without a copy", "subscription", s.name, "position", uint64(p), "error", err)

@@ -1,10 +1,13 @@
 package subscription
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -115,6 +118,34 @@ func TestParkedOutlivesLog(t *testing.T) {
 		if kind := pairKind(pair.Key[0]); kind == pairCopy || kind == pairParked || kind == pairParkedTime || kind == pairApart {
 			t.Errorf("the pair %q is left", pair.Key)
 		}
+	}
+}
+
+// That events were parked is logged, at most once a second, without what the worker
+// said.
+func TestParkingIsLogged(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	var logged bytes.Buffer
+	g.manager.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	g.append(t, "a", "1", "2", "3")
+	g.create(t, "s", nil)
+	stream := g.attach(t)
+	g.park(t, stream, 1)
+	const line = "level=WARN msg=\"events were parked: `webhook-gateway parked list` shows them\" subscription=s events=1 position=1 reason=REJECTED attempts="
+	if text := logged.String(); !strings.Contains(text, line) || strings.Contains(text, "bad") {
+		t.Errorf("logged is\n%s\nwant\n%s", text, line)
+	}
+
+	var l parkedLog
+	now := time.Now()
+	parked := parkedChanges{each: map[eventlog.Position]parkedChange{7: {action: parkIt}, 8: {action: parkIt}, 5: {action: discardIt}}}
+	logged.Reset()
+	for _, after := range []time.Duration{0, 0, 999 * time.Millisecond, time.Second} {
+		l.tell(g.manager.Logger, "s", parked, now.Add(after))
+	}
+	l.tell(g.manager.Logger, "s", parkedChanges{discardAll: true}, now.Add(time.Hour))
+	if text := logged.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "events=2 position=7") || !strings.Contains(text, "events=6 position=7") {
+		t.Errorf("logged is\n%s", text)
 	}
 }
 

@@ -19,6 +19,8 @@ type subscription struct {
 	kick chan struct{}
 	// tending is held by who replays, discards or removes parked events.
 	tending sync.Mutex
+	// parkedLog tells of what is parked.
+	parkedLog parkedLog
 
 	mu  sync.Mutex
 	def definition

@@ -10,6 +10,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
 // sentry is a body of which nothing must be read.
@@ -67,7 +68,7 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 				}
 			}
 			whose, _, _ := strings.Cut(strings.TrimPrefix(test.whose, "provider="), " ")
-			f.wantMetric(t, fmt.Sprintf("webhook_gateway_deliveries_total{outcome=%q,provider=%q}", strings.ToLower(test.want.Reason), whose), 1)
+			f.wantMetric(t, fmt.Sprintf(`webhook_gateway_deliveries_total{outcome=%q,provider=%q,verdict="none"}`, strings.ToLower(test.want.Reason), whose), 1)
 		})
 	}
 }
@@ -173,5 +174,21 @@ func TestCrowdsLeaveRoom(t *testing.T) {
 				t.Errorf("a crowd rings the alarm of a log that fails:\n%s", f.logged)
 			}
 		})
+	}
+}
+
+// The outcome tells what is stored, and only those who may know.
+func TestOutcomeIsNotToldToStrangers(t *testing.T) {
+	t.Parallel()
+	for verdict, told := range map[webhookgatewayv1.VerificationVerdict]bool{
+		webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED:    true,
+		webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED: true,
+		webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED:      false,
+	} {
+		f := newFixture(t, func(f *fixture) { f.provider.verdict = verdict })
+		got := f.post(t, "/v1/webhooks/fake", "{}", nil)
+		if outcome := got.header.Get(webhook.OutcomeHeader); got.answer.Code != http.StatusOK || (outcome != "") != told {
+			t.Errorf("%v: %+v with the outcome %q", verdict, got.answer, outcome)
+		}
 	}
 }

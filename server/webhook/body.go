@@ -41,6 +41,8 @@ type delivery struct {
 	verdict  webhookgatewayv1.VerificationVerdict // once it is known
 	bodyErr  error
 	cause    error
+	// Outcome of a delivery that is answered 200: OutcomeStored or another.
+	outcome string
 	// fault is the id of a fault of ours.
 	fault string
 }

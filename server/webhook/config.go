@@ -42,6 +42,8 @@ type Config struct {
 	// beside those that verification used, Content-Type and User-Agent. Of all
 	// together at most 64 values and 8 KiB are. None may hold a required secret.
 	StoredHeaders []string `yaml:"stored_headers"`
+	// LogAccepted logs each accepted delivery at level INFO, not DEBUG.
+	LogAccepted bool `yaml:"log_accepted"`
 	// RateLimit bounds the deliveries of each client and verdict. Off by default.
 	RateLimit RateLimit `yaml:"rate_limit"`
 }
@@ -111,6 +113,13 @@ func (c Config) Validate() error {
 	require(rps != 0 || c.RateLimit.Burst <= 0,
 		"rate_limit.burst", "has no meaning without webhooks.rate_limit.requests_per_second: give both, or neither")
 	return errors.Join(errs...)
+}
+
+func (c Config) acceptedLevel() slog.Level {
+	if c.LogAccepted {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
 }
 
 // NewServer returns the server of the public listener for a handler that New

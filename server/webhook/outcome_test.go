@@ -46,8 +46,8 @@ func TestProbeIsAnsweredWhileTheLogFails(t *testing.T) {
 			return eventlog.Receipt{}, errors.New("disk full")
 		}
 	})
-	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
-		t.Errorf("answer = %+v", got)
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil); got.answer.Code != http.StatusOK || got.header.Get(webhook.OutcomeHeader) != webhook.OutcomeProbeNotStored {
+		t.Errorf("reply = %+v", got)
 	}
 	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="probe_not_stored",provider="fake",verdict="verified"}`, 1)
 	if !strings.Contains(f.logged.String(), "disk full") {
@@ -55,8 +55,8 @@ func TestProbeIsAnsweredWhileTheLogFails(t *testing.T) {
 	}
 	// It is verified all the same.
 	f.provider.refusal = &provider.Refusal{Reason: webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH, Message: "x"}
-	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusUnauthorized {
-		t.Errorf("answer = %+v", got)
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil); got.answer.Code != http.StatusUnauthorized || got.header.Get(webhook.OutcomeHeader) != "" {
+		t.Errorf("reply = %+v", got)
 	}
 }
 
@@ -114,13 +114,27 @@ func TestReceiptsAreAnsweredAndCounted(t *testing.T) {
 		f := newFixture(t, func(f *fixture) {
 			f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) { return receipt, nil }
 		})
-		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
-			t.Errorf("%s: answer = %+v", outcome, got)
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil); got.answer.Code != http.StatusOK || got.header.Get(webhook.OutcomeHeader) != outcome {
+			t.Errorf("%s: reply = %+v", outcome, got)
 		}
 		f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="`+outcome+`",provider="fake",verdict="verified"}`, 1)
 		f.wantMetric(t, "webhook_gateway_append_duration_seconds", 1)
 		if logged := strings.Contains(f.logged.String(), "another body"); logged != receipt.Conflict {
 			t.Errorf("%s: logged a conflict: %t", outcome, logged)
+		}
+	}
+}
+
+// Each accepted delivery is one line of the log, of the level that is configured.
+func TestAcceptedDeliveriesAreLogged(t *testing.T) {
+	t.Parallel()
+	for level, configured := range map[string]bool{"INFO": true, "DEBUG": false} {
+		f := newFixture(t, func(f *fixture) { f.cfg.LogAccepted = configured })
+		for range 3 {
+			f.post(t, "/v1/webhooks/fake", "{}", nil)
+		}
+		if n := strings.Count(f.logged.String(), "level="+level+` msg="delivery accepted" provider=fake `); n != 3 {
+			t.Errorf("%d lines of %s:\n%s", n, level, f.logged)
 		}
 	}
 }

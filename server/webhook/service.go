@@ -46,10 +46,10 @@ func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *e
 		counters: byVerdict(func(verdict webhookgatewayv1.VerificationVerdict) *counters {
 			name, label := p.Name(), verdictLabel(verdict)
 			return &counters{
-				stored:         m.deliveries.WithLabelValues(name, label, "stored"),
-				duplicate:      m.deliveries.WithLabelValues(name, label, "duplicate"),
-				conflict:       m.deliveries.WithLabelValues(name, label, "conflict"),
-				probeNotStored: m.deliveries.WithLabelValues(name, label, "probe_not_stored"),
+				stored:         m.deliveries.WithLabelValues(name, label, OutcomeStored),
+				duplicate:      m.deliveries.WithLabelValues(name, label, OutcomeDuplicate),
+				conflict:       m.deliveries.WithLabelValues(name, label, OutcomeConflict),
+				probeNotStored: m.deliveries.WithLabelValues(name, label, OutcomeProbeNotStored),
 				drifted:        m.drifted.WithLabelValues(name, label),
 				headersDropped: m.headersDropped.WithLabelValues(name, label),
 			}
@@ -68,6 +68,8 @@ type service struct {
 	metrics       *metrics
 	logger        *slog.Logger
 	samples       map[webhookgatewayv1.VerificationVerdict]*samples
+	// AcceptedLevel is the level of the log line of each accepted delivery.
+	acceptedLevel slog.Level
 	success       *webhookgatewayv1.ReceiveWebhookResponse
 }
 
@@ -113,6 +115,7 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 			d.cause = err
 			return nil, notStoredBecause(err)
 		}
+		d.outcome = OutcomeProbeNotStored
 		ep.counters[verdict].probeNotStored.Inc()
 		if suppressed, ok := s.samples[verdict].probeNotStored.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelError, "a probe was answered OK although it could not be stored",
@@ -193,14 +196,17 @@ func (s *service) record(
 	counters, samples := ep.counters[d.verdict], s.samples[d.verdict]
 	switch {
 	case receipt.Duplicate:
+		d.outcome = OutcomeDuplicate
 		counters.duplicate.Inc()
 	case receipt.Conflict:
+		d.outcome = OutcomeConflict
 		counters.conflict.Inc()
 		if suppressed, ok := samples.conflict.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "another body with the event id of this delivery was stored before: both are kept",
 				d.describe(suppressed, slog.Uint64("position", uint64(receipt.Position)))...)
 		}
 	default:
+		d.outcome = OutcomeStored
 		counters.stored.Inc()
 	}
 	if d.verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
@@ -212,12 +218,15 @@ func (s *service) record(
 	if event.GetDecodeError() != "" {
 		counters.drifted.Inc()
 	}
-	if s.logger.Enabled(ctx, slog.LevelDebug) {
-		s.logger.LogAttrs(ctx, slog.LevelDebug, "delivery stored",
-			slog.String("provider", ep.Name()), slog.String("client_id", event.GetClientId()),
-			slog.String("type", event.GetType().String()), slog.Any("source", d.source),
-			slog.Uint64("position", uint64(receipt.Position)), slog.Bool("duplicate", receipt.Duplicate),
-			slog.String("decode_error", event.GetDecodeError()))
+	if s.logger.Enabled(ctx, s.acceptedLevel) {
+		attrs := []slog.Attr{
+			slog.String("provider", ep.Name()), slog.String("type_name", event.GetTypeName()), slog.String("client_id", event.GetClientId()),
+			slog.String("outcome", d.outcome), slog.Uint64("position", uint64(receipt.Position)), slog.Any("source", d.source),
+		}
+		if drift := event.GetDecodeError(); drift != "" {
+			attrs = append(attrs, slog.String("decode_error", drift))
+		}
+		s.logger.LogAttrs(ctx, s.acceptedLevel, "delivery accepted", attrs...)
 	}
 }
 

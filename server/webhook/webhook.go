@@ -9,7 +9,7 @@
 // the body arrives byte for byte.
 //
 // Answers: 200 with `{}` when the event is durable, was durable before, or is a
-// probe; otherwise a small JSON object with a stable reason (see ErrorReason):
+// probe (OutcomeHeader says which); otherwise a small JSON object with a stable reason (see ErrorReason):
 //
 //	{"error":{"reason":"SIGNATURE_MISMATCH","message":"…"}}
 //
@@ -78,6 +78,7 @@ func New(
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved), // %2F in a client id is a part of it
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
+		runtime.WithForwardResponseOption(tellOutcome),
 		runtime.WithErrorHandler(refuser.handleError),
 		runtime.WithRoutingErrorHandler(refuser.handleRoutingError),
 	)
@@ -87,10 +88,11 @@ func New(
 		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
 			return newRateLimits(cfg.RateLimit)
 		}),
-		metrics: m,
-		logger:  logger,
-		samples: byVerdict(newSamples),
-		success: &webhookgatewayv1.ReceiveWebhookResponse{},
+		metrics:       m,
+		logger:        logger,
+		samples:       byVerdict(newSamples),
+		acceptedLevel: cfg.acceptedLevel(),
+		success:       &webhookgatewayv1.ReceiveWebhookResponse{},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register the webhook service: %w", err)

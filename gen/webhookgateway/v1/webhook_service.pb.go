@@ -92,6 +92,10 @@ func (x *ReceiveWebhookRequest) GetBody() []byte {
 }
 
 // ReceiveWebhookResponse says that the event is durable.
+// The HTTP header `Webhook-Gateway-Outcome` says what became of the delivery:
+// `stored`; `duplicate`, when its event id is stored with the same body; `conflict`,
+// when it is stored beside another body with its event id; `probe_not_stored`, for
+// a ping that the log could not take.
 type ReceiveWebhookResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

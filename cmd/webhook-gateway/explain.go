@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+// isItRunning is what may help when nobody answers at an address.
+const isItRunning = "is the gateway running? `webhook-gateway serve` starts one, --addr names another"
+
+// explain says what an error of a call on the gateway at an address means to the
+// user. Any other error it returns as it is.
+func explain(addr string, err error) error {
+	s, ok := grpcStatus(err)
+	if !ok {
+		return err
+	}
+	problem := fmt.Errorf("%s: %s", addr, describe(s))
+	switch {
+	case isNoGateway(s):
+		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise", problem, defaultGRPCPort)
+	case isUnanswered(s):
+		return fmt.Errorf("%w: %s", problem, isItRunning)
+	case s.Code() == codes.InvalidArgument:
+		return usageError{problem}
+	case strings.Contains(s.Message(), "EXPIRED_POLICY_EARLIEST"): // in words of the API
+		return fmt.Errorf("%w: in tail that is --on-expired earliest", problem)
+	}
+	return problem
+}
+
+// grpcStatus returns the status that a call ended with.
+func grpcStatus(err error) (*status.Status, bool) {
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) {
+		return nil, false
+	}
+	return s.GRPCStatus(), true
+}
+
+// isUnanswered reports whether no gateway answered.
+func isUnanswered(s *status.Status) bool {
+	return s.Code() == codes.Unavailable && rpcerr.Reason(s.Err()) == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+// isNoGateway reports whether something answered that is no gRPC server.
+func isNoGateway(s *status.Status) bool {
+	return isUnanswered(s) && strings.Contains(s.Message(), "server preface")
+}
+
+// isNoHost reports whether the name of the host does not exist.
+func isNoHost(s *status.Status) bool {
+	return isUnanswered(s) && (strings.Contains(s.Message(), "no such host") || strings.Contains(s.Message(), "produced zero addresses"))
+}
+
+// describe returns the message of a status and its reason, for people. What gRPC
+// itself says of a broken connection is a chain of Go errors: the last is what
+// happened.
+func describe(s *status.Status) string {
+	message := clean(s.Message())
+	if reason := rpcerr.Reason(s.Err()); reason != webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return fmt.Sprintf("%s (%s)", message, rpcerr.Name(reason))
+	}
+	if s.Code() != codes.Unavailable {
+		return fmt.Sprintf("%s (%s)", message, s.Code())
+	}
+	if isNoGateway(s) {
+		return "what answers does not speak gRPC"
+	}
+	if isNoHost(s) {
+		return "no connection: no such host"
+	}
+	if i := strings.LastIndex(message, ": "); i >= 0 {
+		message = message[i+2:]
+	}
+	message = strings.Trim(message, `"`)
+	if message == "EOF" {
+		message = "it was closed"
+	}
+	return "no connection: " + message
+}
