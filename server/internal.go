@@ -32,8 +32,8 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), s.warnings()) })
 	if s.config.Debug.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -67,11 +67,29 @@ func (s *Server) notReady() []string {
 	return reasons
 }
 
-func writeHealth(w http.ResponseWriter, reasons []string) {
+// warnings returns what somebody should look at, although the gateway is ready.
+func (s *Server) warnings() []string {
+	const tolerated = time.Minute
+	var warnings []string
+	clock := s.log.Clock()
+	switch ahead := clock.Ahead.Round(time.Second); {
+	case ahead > tolerated:
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v ahead of the event log and is not believed: events get the time of the log. Correct the clock, or let it stand if it is right", ahead))
+	case ahead < -tolerated:
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v behind the newest event: events get the time of that one until the clock has reached it", -ahead))
+	}
+	if behind := clock.Now.Sub(clock.Retention).Round(time.Second); behind > 24*time.Hour {
+		warnings = append(warnings, fmt.Sprintf("retention by age is %v behind: it catches up after the clock jumped forward", behind))
+	}
+	return warnings
+}
+
+func writeHealth(w http.ResponseWriter, reasons, warnings []string) {
 	answer := struct {
-		Status  string   `json:"status"`
-		Reasons []string `json:"reasons,omitempty"`
-	}{Status: "ok", Reasons: reasons}
+		Status   string   `json:"status"`
+		Reasons  []string `json:"reasons,omitempty"`
+		Warnings []string `json:"warnings,omitempty"`
+	}{Status: "ok", Reasons: reasons, Warnings: warnings}
 	code := http.StatusOK
 	if len(reasons) > 0 {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable

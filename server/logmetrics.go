@@ -13,6 +13,7 @@ import (
 type logMetrics struct {
 	log                               eventlog.Log
 	up, events, bytes, earliest, head *prometheus.Desc
+	clockAhead, retentionBehind       *prometheus.Desc
 }
 
 func newLogMetrics(log eventlog.Log) *logMetrics {
@@ -26,12 +27,16 @@ func newLogMetrics(log eventlog.Log) *logMetrics {
 		bytes:    describe("bytes", "Bytes of the events retained, before compression."),
 		earliest: describe("earliest_timestamp_seconds", "When the earliest event retained was received, in Unix seconds."),
 		head:     describe("head_timestamp_seconds", "When the newest event was received, in Unix seconds."),
+		clockAhead: describe("clock_ahead_seconds",
+			"By how much the clock of the machine is ahead of the time that events are given; negative if it is behind. 0 while events are given the time of the clock."),
+		retentionBehind: describe("retention_behind_seconds",
+			"By how much retention by age lags behind the time that events are given: it catches up after the clock jumped."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *logMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.earliest, m.head} {
+	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.earliest, m.head, m.clockAhead, m.retentionBehind} {
 		descs <- d
 	}
 }
@@ -46,6 +51,9 @@ func (m *logMetrics) Collect(metrics chan<- prometheus.Metric) {
 	} else {
 		gauge(m.up, 0)
 	}
+	clock := m.log.Clock()
+	gauge(m.clockAhead, clock.Ahead.Seconds())
+	gauge(m.retentionBehind, clock.Now.Sub(clock.Retention).Seconds())
 	stats, err := m.log.Stats(context.Background())
 	if err != nil {
 		return

@@ -118,10 +118,7 @@ func (c *committer) applyPending() {
 }
 
 func (c *committer) build(g *group) {
-	now := c.log.now()
-	if now.Before(c.head.receiveTime) {
-		now = c.head.receiveTime
-	}
+	now := c.log.clock.get().Now
 	for _, r := range g.requests {
 		if r.write != nil {
 			r.err = r.write(c, g.batch)
@@ -130,6 +127,9 @@ func (c *committer) build(g *group) {
 		if r.err = c.add(g, r, now); r.err != nil {
 			r.err = fmt.Errorf("store the event: %w", r.err)
 		}
+	}
+	if len(g.records) > 0 {
+		c.log.clock.gave(now)
 	}
 	g.head = c.head
 }

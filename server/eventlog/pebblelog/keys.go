@@ -35,6 +35,7 @@ const (
 	metaKeyspace = "keyspace_version"
 	metaLogID    = "log_id"
 	metaTrimmed  = "trimmed"
+	metaClock    = "clock"
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }
