@@ -194,8 +194,13 @@ func (l Listen) validate() error {
 func hostsMeet(a, b string) bool {
 	ipA, everyA := listenIP(a)
 	ipB, everyB := listenIP(b)
-	return everyA || everyB || strings.EqualFold(a, b) || ipA.IsValid() && ipA == ipB
+	return everyA || everyB || strings.EqualFold(a, b) || ipA.IsValid() && ipA == ipB ||
+		isLocalhost(a) && ipB.IsLoopback() || isLocalhost(b) && ipA.IsLoopback()
 }
+
+// isLocalhost reports whether a name stands for an address of this machine, which
+// depends on the machine.
+func isLocalhost(host string) bool { return strings.EqualFold(host, "localhost") }
 
 // listenIP returns the address that a host is, if it is one, and reports whether
 // it stands for every interface.

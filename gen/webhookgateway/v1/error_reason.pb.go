@@ -126,10 +126,10 @@ const (
 	// RESOURCE_EXHAUSTED: `max_waiting` events of the subscription wait for another
 	// attempt. Nothing was done. Park or skip the events, or raise `max_waiting`.
 	ErrorReason_ERROR_REASON_TOO_MANY_WAITING ErrorReason = 84
-	// HTTP 403: the request to the internal listener was made under a name (Host) that
+	// PERMISSION_DENIED, only over HTTP: the request was made under a name (Host) that
 	// does not belong to the gateway. Ask it by its address, or configure the name.
 	ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED ErrorReason = 100
-	// HTTP 403: a web page of another origin tried to change something.
+	// PERMISSION_DENIED, only over HTTP: a web page of another origin tried to change something.
 	ErrorReason_ERROR_REASON_CROSS_ORIGIN ErrorReason = 101
 )
 
