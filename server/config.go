@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,10 @@ type Listen struct {
 	GRPC string `yaml:"grpc"`
 	// InternalHTTP serves the REST mirror, OpenAPI, metrics and health.
 	InternalHTTP string `yaml:"internal_http"`
+	// InternalHosts are the names by which InternalHTTP may be asked (Host), beside IP
+	// addresses, localhost and names without a dot. Others are refused: a web page could
+	// have made its name lead to the gateway.
+	InternalHosts []string `yaml:"internal_hosts"`
 }
 
 // Log configures the gateway's own log.
@@ -162,6 +167,8 @@ func (c Config) Validate() error {
 	)
 }
 
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+
 func (l Listen) validate() error {
 	type listener struct{ key, host, port string }
 	var valid []listener
@@ -185,6 +192,11 @@ func (l Listen) validate() error {
 		}
 		valid = append(valid, listener{a.key, host, port})
 	}
+	for i, name := range l.InternalHosts {
+		if !hostName.MatchString(name) {
+			errs = append(errs, fielderr.New("internal_hosts["+strconv.Itoa(i)+"]", "%q is no host name: give a name without a port, such as gateway.example.com", name))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -192,8 +204,13 @@ func (l Listen) validate() error {
 func hostsMeet(a, b string) bool {
 	ipA, everyA := listenIP(a)
 	ipB, everyB := listenIP(b)
-	return everyA || everyB || strings.EqualFold(a, b) || ipA.IsValid() && ipA == ipB
+	return everyA || everyB || strings.EqualFold(a, b) || ipA.IsValid() && ipA == ipB ||
+		isLocalhost(a) && ipB.IsLoopback() || isLocalhost(b) && ipA.IsLoopback()
 }
+
+// isLocalhost reports whether a name stands for an address of this machine, which
+// depends on the machine.
+func isLocalhost(host string) bool { return strings.EqualFold(host, "localhost") }
 
 // listenIP returns the address that a host is, if it is one, and reports whether
 // it stands for every interface.

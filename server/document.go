@@ -32,6 +32,9 @@ type checker struct {
 	// not fit. A mapping that is used twice is checked twice before it is changed.
 	mappings []*yaml.Node
 	misfits  map[*yaml.Node]bool
+	// Emptied are the texts in lists that do not fit. They keep their place, so that what
+	// is said of the others has the right number.
+	emptied []*yaml.Node
 	// Merging are those whose keys are being taken over by others.
 	merging map[*yaml.Node]bool
 	// Empty: there is no document.
@@ -143,6 +146,9 @@ func (c *checker) checkMapping(node *yaml.Node, t reflect.Type, path string) boo
 }
 
 func (c *checker) removeMisfits() {
+	for _, node := range c.emptied {
+		*node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Line: node.Line, Column: node.Column}
+	}
 	for _, node := range c.mappings {
 		var fitting []*yaml.Node
 		for i := 0; i+1 < len(node.Content); i += 2 {
@@ -205,7 +211,13 @@ func (c *checker) checkList(node *yaml.Node, t reflect.Type, path string) bool {
 	}
 	ok := true
 	for i, child := range node.Content {
-		ok = c.check(child, t.Elem(), path+"["+strconv.Itoa(i)+"]") && ok
+		switch {
+		case c.check(child, t.Elem(), path+"["+strconv.Itoa(i)+"]"):
+		case t.Elem().Kind() == reflect.String:
+			c.emptied = append(c.emptied, child)
+		default:
+			ok = false
+		}
 	}
 	return ok
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,18 +30,21 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		return fmt.Errorf("make the REST mirror: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", mirror)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	guarded := http.NewServeMux()
+	mux.Handle("/", rest.Guard(s.config.Listen.InternalHosts, guarded))
+	guarded.Handle("/", mirror)
+	guarded.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
+	// Probes ask under any name, and learn nothing that is secret.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), s.warnings) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), s.warnings()) })
 	if s.config.Debug.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
+		guarded.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		guarded.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		guarded.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	s.internalServer = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,6 +74,23 @@ func (s *Server) notReady() []string {
 		reasons = append(reasons, "the event log does not accept events: "+err.Error())
 	}
 	return reasons
+}
+
+// warnings returns what somebody should look at, although the gateway is ready.
+func (s *Server) warnings() []string {
+	const tolerated = time.Minute
+	warnings := slices.Clone(s.unverified)
+	clock := s.log.Clock()
+	switch ahead := clock.Ahead.Round(time.Second); {
+	case ahead > tolerated:
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v ahead of the event log and is not believed: events get the time of the log. Correct the clock, or let it stand if it is right", ahead))
+	case ahead < -tolerated:
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v behind the newest event: events get the time of that one until the clock has reached it", -ahead))
+	}
+	if behind := clock.Now.Sub(clock.Retention).Round(time.Second); behind > 24*time.Hour {
+		warnings = append(warnings, fmt.Sprintf("retention by age is %v behind: it catches up after the clock jumped forward", behind))
+	}
+	return warnings
 }
 
 // writeHealth answers with the reasons why not, if there are any. Warnings change

@@ -227,6 +227,7 @@ webhooks:
   max_body_bytes: many
   idle_timeout: 0s
   trusted_proxies: [10.0.0.0/8, proxy, 0.0.0.0/0]
+  stored_headers: [[a], X Y]
 providers:
   finicity:
     enabled: true
@@ -242,7 +243,7 @@ providers:
   vezgo:
     enabled: true
     clients: [app, ""]
-    source_addresses: [here, 10.0.0.1, "::ffff:10.0.0.0/104"]
+    source_addresses: [here, {a: b}, "::ffff:10.0.0.0/104", 0.0.0.0/0]
     urlsecret: hunter2
 store: {engine: paper, retention: {interval: 0s}, dedup_window: 1h}
 streams: {max_streams: 0}
@@ -253,9 +254,11 @@ streams: {max_streams: 0}
 	}
 	want := `FILE:2: log.level: must be debug, info, warn or error, not "loud"
 FILE:4: webhooks.max_body_bytes: must be a whole number, not "many"
-FILE:16: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
-FILE:17: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
-FILE:23: providers.vezgo.urlsecret: unknown key: did you mean providers.vezgo.url_secret?
+FILE:7: webhooks.stored_headers[0]: must be a text
+FILE:17: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
+FILE:18: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
+FILE:23: providers.vezgo.source_addresses[1]: must be a text
+FILE:24: providers.vezgo.urlsecret: unknown key: did you mean providers.vezgo.url_secret?
 WEBHOOK_GATEWAY_STREAMS_DEFAULT_HEARTBEAT: streams.default_heartbeat: must be a duration such as 30s or 720h, not "soon"
 listen.webhooks: "nowhere" is no address: give host:port, such as :8080 or 127.0.0.1:8080
 listen.internal_http: ":8081" is taken by listen.grpc: give each listener a port of its own
@@ -263,6 +266,7 @@ log.format: "xml" is no format: choose text or json
 webhooks.idle_timeout: must be a positive duration such as 30s, not 0s
 webhooks.trusted_proxies[1]: "proxy": give an address such as 10.0.0.7 or a network such as 10.0.0.0/8
 webhooks.trusted_proxies[2]: "0.0.0.0/0": this trusts everybody: name the networks of your proxies
+webhooks.stored_headers[1]: "X Y" is no name of an HTTP header: give letters, digits and hyphens
 providers.finicity.clients."a/b": no webhook URL can name this client: choose an id without a slash, other than one dot or two
 providers.finicity.clients.acme.secrets: give the Partner Secret under a name, or set verification to off
 providers.finicity.clients.acme.required_header.name: "X Secret" is no name of an HTTP header: choose letters, digits and hyphens
@@ -272,6 +276,7 @@ providers.finicity.clients.reports.required_header.secret: the secret is empty
 providers.vezgo.clients[1]: the client id is empty
 providers.vezgo.source_addresses[0]: "here" is neither an address nor a network such as 192.0.2.0/24
 providers.vezgo.source_addresses[2]: write the IPv4-mapped network "::ffff:10.0.0.0/104" as IPv4
+providers.vezgo.source_addresses[3]: "0.0.0.0/0" is too wide: nothing but the source address tells that a delivery is Vezgo's, so whoever has one of these could send what counts as verified. Give the addresses, or networks of /16 (IPv6: /48) or narrower; to accept deliveries from anywhere set verification to report or off
 store.engine: "paper" is no engine: choose pebble
 store.retention.interval: must be a positive duration such as 1m, not 0s
 store.dedup_window: must be at least 168h0m0s, as long as providers may retry; not 1h0m0s
@@ -327,10 +332,36 @@ func TestLoadSaysWhatIsExpected(t *testing.T) {
 	}
 }
 
+func TestListenersThatMeet(t *testing.T) {
+	for _, listen := range []Listen{
+		{Webhooks: ":80", GRPC: "127.0.0.1:80", InternalHTTP: ":0"},
+		{Webhooks: "0.0.0.0:80", GRPC: "[::1]:80", InternalHTTP: ":0"},
+		{Webhooks: "localhost:80", GRPC: "127.0.0.1:80", InternalHTTP: ":0"},
+		{Webhooks: "[::1]:80", GRPC: "LocalHost:80", InternalHTTP: ":0"},
+		{Webhooks: "127.0.0.1:80", GRPC: "[::ffff:127.0.0.1]:80", InternalHTTP: ":0"},
+		{Webhooks: "gateway:80", GRPC: "Gateway:80", InternalHTTP: ":0"},
+	} {
+		if err := listen.validate(); err == nil || !strings.Contains(err.Error(), "is taken by listen.webhooks") {
+			t.Errorf("%v: %v", listen, err)
+		}
+	}
+}
+
+func TestInternalHosts(t *testing.T) {
+	for _, name := range []string{"", "gateway:8081", "http://gateway", "*.example.com", ".example.com", "a b", "[::1]"} {
+		listen := DefaultConfig().Listen
+		listen.InternalHosts = []string{"gateway.example.com", name}
+		if err := listen.validate(); err == nil || !strings.Contains(err.Error(), "internal_hosts[1]: ") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func TestListenersThatDoNotMeet(t *testing.T) {
 	for _, listen := range []Listen{
 		{Webhooks: ":0", GRPC: ":0", InternalHTTP: "localhost:0"},
 		{Webhooks: "127.0.0.1:80", GRPC: "127.0.0.2:80", InternalHTTP: "[::1]:80"},
+		{Webhooks: "localhost:80", GRPC: "192.0.2.1:80", InternalHTTP: "gateway:80", InternalHosts: []string{"gateway.example.com", "gateway_1"}},
 	} {
 		if err := listen.validate(); err != nil {
 			t.Errorf("%v: %v", listen, err)
@@ -343,7 +374,7 @@ func TestLoadWithoutFile(t *testing.T) {
 		t.Errorf("a missing file: %v", err)
 	}
 	for _, path := range []string{"", writeConfig(t, ""), writeConfig(t, "# nothing\n")} {
-		if _, err := Load(path, []string{"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true"}); err != nil {
+		if _, err := Load(path, []string{"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true", "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_CLIENTS=[app]"}); err != nil {
 			t.Errorf("configured by the environment alone: %v", err)
 		}
 	}
@@ -407,10 +438,10 @@ func sample(t *testing.T, k key) (text, printed string) {
 // What is printed has the references of secrets, and is the same configuration.
 func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("hunter2 hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environ := []string{"TEST_SECRET=hunter2"}
+	environ := []string{"TEST_SECRET=hunter2 hunter2"}
 	path := writeConfig(t, valid+`
       strict:
         verification: report
@@ -421,7 +452,7 @@ func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !config.Providers.Finicity.Clients["strict"].RequiredHeader.Secret.Equal("hunter2") {
+	if !config.Providers.Finicity.Clients["strict"].RequiredHeader.Secret.Equal("hunter2 hunter2") {
 		t.Error("the secret of the header was not read")
 	}
 	text, err := yaml.Dump(config)
@@ -459,7 +490,7 @@ providers:
       acme:
         secrets: {new: env:OF_THE_PROCESS, old: file:`+none+`}
         required_header: {name: X-Key, secret: env:EMPTY}
-  vezgo: {enabled: true}
+  vezgo: {enabled: true, any_client: true}
 `)
 	_, err := Load(path, []string{"EMPTY=", "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_URL_SECRET=env:NOT_SET"})
 	if err == nil {

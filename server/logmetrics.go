@@ -15,6 +15,7 @@ type logMetrics struct {
 	quota uint64
 
 	up, events, bytes, failedBytes, failedQuota, earliest, head *prometheus.Desc
+	clockAhead, retentionBehind                                 *prometheus.Desc
 }
 
 func newLogMetrics(log eventlog.Log, unverifiedQuota uint64) *logMetrics {
@@ -32,12 +33,18 @@ func newLogMetrics(log eventlog.Log, unverifiedQuota uint64) *logMetrics {
 		failedQuota: describe("unverified_quota_bytes", "The quota of webhook_gateway_log_unverified_bytes: more is answered 429. 0: no limit."),
 		earliest:    describe("earliest_timestamp_seconds", "When the earliest event retained was received, in Unix seconds."),
 		head:        describe("head_timestamp_seconds", "When the newest event was received, in Unix seconds."),
+		clockAhead: describe("clock_ahead_seconds",
+			"By how much the clock of the machine is ahead of the time that events are given; negative if it is behind. 0 while events are given the time of the clock."),
+		retentionBehind: describe("retention_behind_seconds",
+			"By how much retention by age lags behind the time that events are given: it catches up after the clock jumped."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *logMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.failedBytes, m.failedQuota, m.earliest, m.head} {
+	for _, d := range []*prometheus.Desc{
+		m.up, m.events, m.bytes, m.failedBytes, m.failedQuota, m.earliest, m.head, m.clockAhead, m.retentionBehind,
+	} {
 		descs <- d
 	}
 }
@@ -53,6 +60,9 @@ func (m *logMetrics) Collect(metrics chan<- prometheus.Metric) {
 		gauge(m.up, 0)
 	}
 	gauge(m.failedQuota, float64(m.quota))
+	clock := m.log.Clock()
+	gauge(m.clockAhead, clock.Ahead.Seconds())
+	gauge(m.retentionBehind, clock.Now.Sub(clock.Retention).Seconds())
 	stats, err := m.log.Stats(context.Background())
 	if err != nil {
 		return

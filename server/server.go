@@ -35,8 +35,8 @@ type Server struct {
 	config Config
 	logger *slog.Logger
 
-	// warnings are what an operator should mend, as found when the gateway was made.
-	warnings []string
+	// unverified names the providers and clients whose deliveries need not be authentic.
+	unverified []string
 
 	log      eventlog.Log
 	streams  *stream.Streams
@@ -117,8 +117,8 @@ func (s *Server) build(ctx context.Context) error {
 		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
 	}, []string{"listener"})
 	registry.MustRegister(s.refusedConns)
-	s.warnings = modeWarnings(s.config.Providers.Modes())
-	for _, warning := range s.warnings {
+	s.unverified = modeWarnings(s.config.Providers.Modes())
+	for _, warning := range s.unverified {
 		s.logger.Warn("not every delivery is verified", "warning", warning)
 	}
 	providers, err := all.New(s.config.Providers)

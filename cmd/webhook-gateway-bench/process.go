@@ -58,6 +58,7 @@ providers:
       bench: {secrets: {bench: "env:BENCH_FINICITY_SECRET"}}
   vezgo:
     enabled: true
+    any_client: true
     source_addresses: ["127.0.0.1"]
 `, p.webhooks, p.grpc, p.internal, filepath.Join(s.dir, store))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {

@@ -48,6 +48,8 @@ var everyCall = []webhookgatewayv1.ErrorReason{
 	webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
 	webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
 	webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
+	webhookgatewayv1.ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED,
+	webhookgatewayv1.ErrorReason_ERROR_REASON_CROSS_ORIGIN,
 }
 
 // calls returns what is said of each operation, by the id that the plugin gives it.
@@ -112,7 +114,7 @@ func editInternal(d document, reasons map[webhookgatewayv1.ErrorReason]reason) e
 		op.document["operationId"] = c.id
 		can := append(slices.Clone(everyCall), c.reasons...)
 		if op.document["requestBody"] != nil {
-			can = append(can, contentType)
+			can = append(can, contentType, webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TOO_LARGE)
 		}
 		sent = append(sent, can...)
 		if err := op.addErrors(list(reasons, can...)); err != nil {

@@ -68,12 +68,21 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := addRules(request, mapping); err != nil {
-		return err
+	rules, err := readRules(mapping)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", mapping, err)
+	}
+	if err := addRules(request, rules); err != nil {
+		return fmt.Errorf("%s %w", mapping, err)
 	}
 	documents, err := generate(request)
 	if err != nil {
 		return err
+	}
+	for name, d := range documents {
+		if err := nameCalls(d, rules); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	reasons, err := readReasons(request)
 	if err != nil {

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
@@ -14,10 +13,7 @@ import (
 // What is said of something that is not there any more is an error.
 func TestNothingGoesStale(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "http.yaml")
-	if err := os.WriteFile(file, []byte("http: {rules: [{selector: p.S.Call, get: /call}]}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rules := map[string]*annotations.HttpRule{"p.S.Call": {Selector: "p.S.Call", Pattern: &annotations.HttpRule_Get{Get: "/call"}}}
 	methods := func(names ...string) *pluginpb.CodeGeneratorRequest {
 		service := &descriptorpb.ServiceDescriptorProto{Name: proto.String("S")}
 		for _, name := range names {
@@ -35,8 +31,9 @@ func TestNothingGoesStale(t *testing.T) {
 		err  error
 		want string
 	}{
-		"a rule without a method":       {addRules(methods(), file), "has a rule for p.S.Call, which is no method"},
-		"a method without a rule":       {addRules(methods("Call", "Other"), file), "has no rule for p.S.Other"},
+		"a rule without a method":       {addRules(methods(), rules), "has a rule for p.S.Call, which is no method"},
+		"a method without a rule":       {addRules(methods("Call", "Other"), rules), "has no rule for p.S.Other"},
+		"an operation without a rule":   {nameCalls(withPaths(document{"/a": call("new")}), rules), "operation new has no rule"},
 		"a path that is not there":      {movePath(withPaths(document{}), "/a", "/b"), "there is no object at [/a]"},
 		"a file without a document":     {second(merge(map[string]document{"a": {}}, "b")), "there is no document for b"},
 		"an unknown webhook operation":  {editWebhooks(withPaths(document{"/a": call("new")}), nil), "nothing is said of operation new"},
@@ -46,7 +43,7 @@ func TestNothingGoesStale(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, test.err, test.want)
 		}
 	}
-	if err := addRules(methods("Call"), file); err != nil {
+	if err := addRules(methods("Call"), rules); err != nil {
 		t.Errorf("a method with its rule: %v", err)
 	}
 }

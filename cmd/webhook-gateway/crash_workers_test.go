@@ -28,6 +28,7 @@ func TestCrashWithWorkers(t *testing.T) {
 		"WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=127.0.0.1:0",
 		"WEBHOOK_GATEWAY_STORE_PEBBLE_PATH=" + filepath.Join(t.TempDir(), "store"),
 		"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true",
+		"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ANY_CLIENT=true",
 		"WEBHOOK_GATEWAY_PROVIDERS_VEZGO_SOURCE_ADDRESSES=[127.0.0.1]",
 	}
 	p := startProcess(t, binary, environ)

@@ -63,6 +63,7 @@ func acceptDevelopment(config *server.Config, s secret.Secret) {
 		devClient: {Secrets: map[string]secret.Secret{devClient: s}},
 	}
 	config.Providers.Vezgo.Enabled = true
+	config.Providers.Vezgo.AnyClient = true
 	config.Providers.Vezgo.SourceAddresses = []string{"127.0.0.0/8", "::1"}
 }
 

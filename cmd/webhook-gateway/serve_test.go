@@ -138,7 +138,7 @@ func TestServeEnforcesWhatIsConfigured(t *testing.T) {
 store: {pebble: {path: ` + filepath.Join(dir, "store") + `}}
 providers:
   finicity: {enabled: true, clients: {acme: {secrets: {k: env:TEST_SECRET}}}}
-  vezgo: {enabled: true}
+  vezgo: {enabled: true, clients: [dev]}
 `
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ providers:
 
 func TestServeWithoutFileButConfigured(t *testing.T) {
 	t.Chdir(t.TempDir())
-	gateway := serve(t, "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true")
+	gateway := serve(t, "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ENABLED=true", "WEBHOOK_GATEWAY_PROVIDERS_VEZGO_ANY_CLIENT=true")
 	if strings.Contains(gateway.err.String(), "DEVELOPMENT") {
 		t.Error("a gateway configured by the environment runs for development")
 	}

@@ -279,7 +279,7 @@ func TestHumanLines(t *testing.T) {
 func decode(t *testing.T, et eventType) (*webhookgatewayv1.Event, error) {
 	t.Helper()
 	config := localConfig()
-	acceptDevelopment(&config, secret.New("test"))
+	acceptDevelopment(&config, secret.New("test secret"))
 	providers, err := all.New(config.Providers)
 	if err != nil {
 		return nil, err

@@ -91,6 +91,12 @@ type Log interface {
 	// what is trimmed already does nothing.
 	Trim(ctx context.Context, upTo Position) error
 
+	// Clock returns what time it is for the log. It never goes back, and one wrong clock
+	// cannot remove every event: an engine MUST NOT go at once by a clock that jumped
+	// forward by more than a week, and MUST NOT remove at once what a jump makes old. It
+	// never blocks on a disk or a network.
+	Clock() Clock
+
 	// Err returns nil while the log accepts events, and otherwise why it does not.
 	Err() error
 

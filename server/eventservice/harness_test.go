@@ -55,7 +55,7 @@ func testConfig() stream.Config {
 
 func newGateway(tb testing.TB, config stream.Config) *gateway {
 	tb.Helper()
-	now := new(atomic.Int64)
+	now, opened := new(atomic.Int64), time.Now()
 	logConfig := pebblelog.DefaultConfig()
 	logConfig.Path = tb.TempDir()
 	log, err := pebblelog.Open(logConfig, slog.New(slog.DiscardHandler), pebblelog.WithClock(func() time.Time {
@@ -63,7 +63,7 @@ func newGateway(tb testing.TB, config stream.Config) *gateway {
 			return time.Unix(0, n)
 		}
 		return time.Now()
-	}))
+	}, func() time.Duration { return time.Since(opened) }))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func (s *Service) planStart(ctx context.Context, req *webhookgatewayv1.Subscribe
 		if ago.CheckValid() != nil || ago.AsDuration() < 0 {
 			return fielderr.New("start_ago", "give a duration that is not negative")
 		}
-		return s.planStartTime(ctx, logapi.ClampTime(time.Now().Add(-ago.AsDuration())), p)
+		return s.planStartTime(ctx, logapi.ClampTime(s.log.Clock().Now.Add(-ago.AsDuration())), p)
 	}
 	return fielderr.New("start", "this gateway does not know this kind of start")
 }
@@ -134,7 +134,7 @@ func (s *Service) planStartTime(ctx context.Context, t time.Time, p *plan) error
 	}
 	p.bounds = s.log.Bounds()
 	p.start = max(start, p.bounds.Trimmed)
-	if p.start == p.bounds.Trimmed && p.start > 0 && t.Before(time.Now()) {
+	if p.start == p.bounds.Trimmed && p.start > 0 && t.Before(s.log.Clock().Now) {
 		p.start, p.gap = 0, true
 	}
 	p.notBefore = t // it may be in the future

@@ -129,6 +129,7 @@ func TestStartAndStop(t *testing.T) {
 		g.now.Store(at(10 * i).UnixNano())
 		g.add(t, vezgo, syncAccount, "a")
 	}
+	g.now.Store(0)
 	type req = webhookgatewayv1.SubscribeRequest
 	starts := []struct {
 		name  string

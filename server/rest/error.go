@@ -33,25 +33,49 @@ type errorDetail struct {
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
-// bodyOf describes an error. One without a reason of ours was made on the way to
-// the service: by the gateway mux for a request that it could not read, or by
-// gRPC for a call that did not arrive.
+var (
+	errTooLarge = rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TOO_LARGE,
+		"the request is too large: give fewer filters, or fewer values in them")
+	errUnreadable = rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD,
+		"the request cannot be read: /openapi.json has what is expected")
+	errUnavailable = rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
+		"the gateway cannot answer at present: its log may say more")
+)
+
+// named returns an error that has a reason of ours. One without was made on the way
+// to the service: by the gateway mux for a request that it could not read, or by
+// gRPC for a call that did not arrive. Its text is of the libraries.
+func named(err error) error {
+	if rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return err
+	}
+	switch status.Code(err) {
+	case codes.InvalidArgument:
+		return errUnreadable
+	case codes.ResourceExhausted:
+		return errTooLarge
+	default:
+		return errUnavailable
+	}
+}
+
 func bodyOf(err error) errorBody {
-	s := status.Convert(err)
+	s := status.Convert(named(err))
 	detail := errorDetail{Message: s.Message()}
 	for _, d := range s.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == rpcerr.Domain {
 			detail.Reason, detail.Metadata = info.GetReason(), info.GetMetadata()
 		}
 	}
-	switch {
-	case detail.Reason != "":
-	case s.Code() == codes.InvalidArgument:
-		detail.Reason = rpcerr.Name(webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD)
-	default:
-		detail.Reason = rpcerr.Name(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE)
-	}
 	return errorBody{Error: detail}
+}
+
+// httpStatus returns the status of the answer to a call that failed.
+func httpStatus(err error) int {
+	if rpcerr.Reason(named(err)) == webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_TOO_LARGE {
+		return http.StatusRequestEntityTooLarge
+	}
+	return runtime.HTTPStatusFromCode(status.Code(err))
 }
 
 func marshalStreamError(m proto.Message) ([]byte, error) {
@@ -60,7 +84,7 @@ func marshalStreamError(m proto.Message) ([]byte, error) {
 }
 
 func handleError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
-	writeError(w, runtime.HTTPStatusFromCode(status.Code(err)), err)
+	writeError(w, httpStatus(err), err)
 }
 
 func handleRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
@@ -83,7 +107,7 @@ func handleStreamError(ctx context.Context, err error) *status.Status {
 	if header, ok := ctx.Value(headerKey{}).(http.Header); ok {
 		setRetryAfter(header, err)
 	}
-	return status.Convert(err)
+	return status.Convert(named(err))
 }
 
 func setRetryAfter(header http.Header, err error) {

@@ -28,9 +28,9 @@ const (
 	contentTypeJSON   = "application/json"
 	contentTypeNDJSON = "application/x-ndjson"
 
-	// maxRequestBytes is far above the largest request: 64 filters of 1,000 client
-	// ids.
-	maxRequestBytes = 32 << 20
+	// maxRequestBytes is above the JSON of the largest request that gRPC takes, which
+	// has 4 MiB.
+	maxRequestBytes = 16 << 20
 )
 
 // New returns the handler of the REST API, which calls EventService through a
@@ -39,7 +39,13 @@ const (
 //
 // The server MUST NOT have a write timeout, which would cut streams.
 func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+	routes, err := readRoutes()
+	if err != nil {
+		return nil, err
+	}
 	gateway := runtime.NewServeMux(
+		runtime.WithMiddlewares(checkRequests(routes)),
+		runtime.WithDisablePathLengthFallback(), // no form is taken, and no method but the request's
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{}),
 		runtime.WithErrorHandler(handleError),
 		runtime.WithStreamErrorHandler(handleStreamError),
@@ -61,6 +67,7 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := checkContentType(r); err != nil {
 			writeError(w, http.StatusUnsupportedMediaType, err)
 			return
@@ -71,16 +78,17 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	return mux, nil
 }
 
-// checkContentType refuses a body that says it is not JSON: the gateway mux would
+// checkContentType refuses a body that does not say that it is JSON. A web page can
+// have any other sent to another origin without asking, and the gateway mux would
 // read a form as if it were the query.
 func checkContentType(r *http.Request) error {
 	given := r.Header.Get("Content-Type")
-	if (r.Method != http.MethodPost && r.Method != http.MethodPatch) || given == "" {
+	if given == "" && r.ContentLength == 0 {
 		return nil
 	}
 	if mediaType, _, err := mime.ParseMediaType(given); err != nil || mediaType != contentTypeJSON {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
-			"the content type of a request is application/json")
+			"a request with a body needs the header Content-Type: application/json")
 	}
 	return nil
 }

@@ -175,7 +175,7 @@ func TestStream(t *testing.T) {
 		{"query, proto names", http.MethodGet, "/v1/events:subscribe?start_position=START_POSITION_EARLIEST&stop_at_head=true", "", ""},
 		{"query, ago", http.MethodGet, "/v1/events:subscribe?startCursor=" + g.cursor(1) + "&stopAtHead=true&heartbeatInterval=5s", "", ""},
 		{"body", http.MethodPost, "/v1/events:subscribe", "application/json", `{"startPosition":"START_POSITION_EARLIEST","stopAtHead":true}`},
-		{"body without a type", http.MethodPost, "/v1/events:subscribe", "", `{"start_position":"START_POSITION_EARLIEST","stop_at_head":true}`},
+		{"body with proto names", http.MethodPost, "/v1/events:subscribe", "application/json", `{"start_position":"START_POSITION_EARLIEST","stop_at_head":true}`},
 		{
 			"body with filters", http.MethodPost, "/v1/events:subscribe", "application/json; charset=utf-8",
 			`{"filters":[{"clientIds":["client 2","client 3"]},{"clientIds":["client 4"]}],"startPosition":1,"stopAtHead":true}`,
@@ -286,9 +286,7 @@ func TestErrors(t *testing.T) {
 		{"method", http.MethodDelete, "/v1/log", "", "", 405, "METHOD_NOT_ALLOWED", "map[]"},
 		{"content type", http.MethodPost, "/v1/events:subscribe", "text/plain", "{}", 415, "CONTENT_TYPE_UNSUPPORTED", "map[]"},
 		{"form", http.MethodPost, "/v1/events:list", "application/x-www-form-urlencoded", "page_size=1", 415, "CONTENT_TYPE_UNSUPPORTED", "map[]"},
-		{"not JSON", http.MethodPost, "/v1/events:subscribe", "", "{", 400, "INVALID_FIELD", "map[]"},
-		{"unknown field", http.MethodPost, "/v1/events:list", "", `{"pagesize":1}`, 400, "INVALID_FIELD", "map[]"},
-		{"unknown enum in the query", http.MethodGet, "/v1/events:subscribe?view=SOME", "", "", 400, "INVALID_FIELD", "map[]"},
+		{"no content type", http.MethodPost, "/v1/events:list", "", "{}", 415, "CONTENT_TYPE_UNSUPPORTED", "map[]"},
 		{"stream, invalid", http.MethodGet, "/v1/events:subscribe?maxBatchSize=-1", "", "", 400, "INVALID_FIELD", "map[field:max_batch_size]"},
 		{"stream, malformed", http.MethodGet, "/v1/events:subscribe?startCursor=c", "", "", 400, "CURSOR_MALFORMED", "map[field:start_cursor]"},
 		{"list, invalid", http.MethodGet, "/v1/events?pageSize=-1", "", "", 400, "INVALID_FIELD", "map[field:page_size]"},
@@ -350,7 +348,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("list = %v", list)
 	}
 	filtered := &webhookgatewayv1.ListEventsResponse{}
-	decode(g.request(t, http.MethodPost, "/v1/events:list", "", `{"filters":[{"clientIds":["client 3"]}]}`), filtered)
+	decode(g.request(t, http.MethodPost, "/v1/events:list", "application/json", `{"filters":[{"clientIds":["client 3"]}]}`), filtered)
 	if got := filtered.GetEvents(); len(got) != 1 || got[0].GetClientId() != "client 3" {
 		t.Errorf("list = %v", filtered)
 	}

@@ -29,8 +29,11 @@ func From(err, fallback error) error {
 		for _, e := range fielderr.All(err) {
 			messages = append(messages, e.Error())
 		}
-		return Error(webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD, strings.Join(messages, "; "),
-			WithMetadata("field", field.Path))
+		var options []Option
+		if field.Path != "" {
+			options = append(options, WithMetadata("field", field.Path))
+		}
+		return Error(webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD, strings.Join(messages, "; "), options...)
 	}
 	return fallback
 }

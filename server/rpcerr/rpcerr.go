@@ -120,7 +120,9 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISMATCH,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_NOT_GRANTED:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_NOT_GRANTED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CROSS_ORIGIN:
 		return codes.PermissionDenied
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_PROVIDER_UNKNOWN,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_UNKNOWN,

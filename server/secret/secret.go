@@ -84,6 +84,22 @@ func (s Secret) IsZero() bool { return s.value == "" }
 // IsUnread reports whether there is a reference whose value was not read.
 func (s Secret) IsUnread() bool { return s.reference != "" && s.value == "" }
 
+// minBytes is the shortest value that is not guessed within the lifetime of a
+// deployment.
+const minBytes = 8
+
+// Check returns what is wrong with the value, if it is to protect something: it must
+// have 8 bytes or more.
+func (s Secret) Check() error {
+	switch {
+	case s.IsZero():
+		return errors.New("the secret is empty")
+	case len(s.value) < minBytes:
+		return fmt.Errorf("the secret has less than %d bytes, and could be guessed", minBytes)
+	}
+	return nil
+}
+
 // Reveal returns the value.
 func (s Secret) Reveal() string { return s.value }
 

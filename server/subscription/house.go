@@ -80,7 +80,7 @@ func (s *subscription) scoutWork() work {
 // sweep removes parked events that are older than the subscription keeps them.
 func (s *subscription) sweep(ctx context.Context) {
 	for range sweepBatches {
-		before := time.Now().Add(-s.definition().settings.parkedRetention)
+		before := s.manager.Log.Clock().Retention.Add(-s.definition().settings.parkedRetention)
 		s.mu.Lock()
 		old := s.ended == nil && s.totals.count > 0 && s.totals.oldest.Before(before)
 		s.mu.Unlock()

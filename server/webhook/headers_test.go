@@ -51,7 +51,7 @@ func TestStoredHeadersOnTheWire(t *testing.T) {
 			name: "in alphabetical order, whatever the order on the wire",
 			lines: []string{
 				"x-zone: 1", "user-agent: axios/1.6", "X-SIGNATURE: 00ff", "Authorization: Bearer x",
-				"content-type: application/json", "a-many: 1", "X-Other: 1", "Cookie: c", "X-Key: hunter2",
+				"content-type: application/json", "a-many: 1", "X-Other: 1", "Cookie: c", "X-Key: hunter2-of-headers",
 			},
 			want: []string{"A-Many: 1", "Content-Type: application/json", "User-Agent: axios/1.6", "X-Signature: 00ff", "X-Zone: 1"},
 		},
@@ -129,7 +129,7 @@ func TestSecretHeadersAreNeverStored(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.provider.verified, f.provider.secret = []string{"X-Signature", "X-Key"}, []string{"X-Key"}
 	})
-	if got := f.post(t, "/v1/webhooks/fake", "{}", http.Header{"X-Key": {"hunter2"}}).answer; got.Code != http.StatusOK {
+	if got := f.post(t, "/v1/webhooks/fake", "{}", http.Header{"X-Key": {"hunter2-of-headers"}}).answer; got.Code != http.StatusOK {
 		t.Fatalf("answer = %+v", got)
 	}
 	if diff := cmp.Diff([]string{"Content-Type: application/json"}, pairs(f.events(t)[0])); diff != "" {
@@ -217,10 +217,10 @@ func TestEventOfTheWire(t *testing.T) {
 	)
 	key := secret.New("a partner secret")
 	config := all.DefaultConfig()
-	config.Finicity.Enabled, config.Vezgo.Enabled = true, true
+	config.Finicity.Enabled, config.Vezgo.Enabled, config.Vezgo.AnyClient = true, true, true
 	config.Finicity.Clients = map[string]finicity.ClientConfig{testClient: {
 		Secrets:        map[string]secret.Secret{"key-1": key},
-		RequiredHeader: &finicity.RequiredHeader{Name: "x-gateway-key", Secret: secret.New("hunter2")},
+		RequiredHeader: &finicity.RequiredHeader{Name: "x-gateway-key", Secret: secret.New("hunter2-of-headers")},
 	}}
 	if got := config.SecretHeaders(); len(got) != 1 || got[0] != "X-Gateway-Key" {
 		t.Errorf("SecretHeaders() = %q", got)
@@ -245,7 +245,7 @@ func TestEventOfTheWire(t *testing.T) {
 	addr := serve(t, cfg, handler)
 	signature := finicity.Sign(key, []byte(body))
 	for _, delivery := range []string{
-		request("/v1/webhooks/"+finicity.Name+"/"+testClient, body, "x-tenant: blue", "x-gateway-key: hunter2",
+		request("/v1/webhooks/"+finicity.Name+"/"+testClient, body, "x-tenant: blue", "x-gateway-key: hunter2-of-headers",
 			"x-finicity-signature: "+signature, "user-agent: axios/0.27.2", "content-type: application/json", traceparent),
 		request("/v1/webhooks/"+vezgo.Name, vezgoBody, "x-client-id: "+testClient, "x-forwarded-for: "+vezgoSource, "x-tenant: blue"),
 	} {
@@ -283,7 +283,7 @@ func TestEventOfTheWire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(record.Value()), "hunter2") {
+		if strings.Contains(string(record.Value()), "hunter2-of-headers") {
 			t.Error("a required secret is stored")
 		}
 	}

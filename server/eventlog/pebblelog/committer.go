@@ -118,25 +118,26 @@ func (c *committer) applyPending() {
 }
 
 func (c *committer) build(g *group) {
-	now := c.log.now()
-	if now.Before(c.head.receiveTime) {
-		now = c.head.receiveTime
-	}
+	clock := c.log.clock.get()
 	for _, r := range g.requests {
 		if r.write != nil {
 			r.err = r.write(c, g.batch)
 			continue
 		}
-		if r.err = c.add(g, r, now); r.err != nil {
+		if r.err = c.add(g, r, clock); r.err != nil {
 			r.err = fmt.Errorf("store the event: %w", r.err)
 		}
+	}
+	if len(g.records) > 0 {
+		c.log.clock.gave(clock.Now)
 	}
 	g.head = c.head
 }
 
 // add gives an event its position and adds it to the group, unless it is a
 // duplicate.
-func (c *committer) add(g *group, r *request, now time.Time) error {
+func (c *committer) add(g *group, r *request, clock eventlog.Clock) error {
+	now := clock.Now
 	next := mark{
 		position:    c.head.position + 1,
 		receiveTime: now,
@@ -145,7 +146,7 @@ func (c *committer) add(g *group, r *request, now time.Time) error {
 	r.receipt = eventlog.Receipt{Position: next.position}
 	if r.entry.ProviderEventID != "" {
 		var err error
-		r.receipt, err = c.dedup.find(&r.entry, next.position, now)
+		r.receipt, err = c.dedup.find(&r.entry, next.position, clock.Retention)
 		if err != nil || r.receipt.Duplicate {
 			return err
 		}

@@ -52,19 +52,19 @@ func readAll(t *testing.T, log *Log, after eventlog.Position) (positions []event
 
 // reopened damages the values of events of a log of n events and opens it again, so
 // that they are read from where they are stored.
-func reopened(t *testing.T, n int, damage func(b *pebble.Batch) error) (*Log, *clock) {
+func reopened(t *testing.T, n int, damage func(b *pebble.Batch) error) (*Log, *testClock) {
 	t.Helper()
 	clock, disk := newClock(), vfs.NewMem()
-	log := mustOpen(t, testConfig("log"), WithFS(disk), WithClock(clock.Now))
+	log := mustOpen(t, testConfig("log"), WithFS(disk), clock.option())
 	for i := range n {
 		mustAppend(t, log, "", fmt.Sprint(i))
 		clock.advance(time.Minute)
 	}
 	b := log.store.db.NewBatch()
-	if err := errors.Join(damage(b), b.Commit(pebble.Sync), log.Close()); err != nil {
+	if err := errors.Join(log.enforceRetention(t.Context()), damage(b), b.Commit(pebble.Sync), log.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return mustOpen(t, testConfig("log"), WithFS(disk), WithClock(clock.Now)), clock
+	return mustOpen(t, testConfig("log"), WithFS(disk), clock.option()), clock
 }
 
 func TestDamagedValues(t *testing.T) {
@@ -120,7 +120,7 @@ func TestDamageStopsNothing(t *testing.T) {
 				}
 				return errors.Join(errs...)
 			})
-			start := newClock().Now()
+			start := newClock().now()
 			// Event p came at minute p-1. Of a damaged one the next one's time counts.
 			counts := map[eventlog.Position]int{1: 1, 5: 5, 9: 11, 10: 11, 11: 11, 16: 16}
 			for minute := range 20 {

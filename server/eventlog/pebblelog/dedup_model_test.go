@@ -20,7 +20,7 @@ type dedupModel struct {
 	tb     testing.TB
 	config Config
 	disk   *vfs.MemFS
-	clock  *clock
+	clock  *testClock
 	log    *Log
 
 	stored  []modelEvent
@@ -41,7 +41,7 @@ type modelEvent struct {
 
 func (m *dedupModel) open() {
 	var err error
-	if m.log, err = Open(m.config, testLogger(), WithFS(m.disk), WithClock(m.clock.Now)); err != nil {
+	if m.log, err = Open(m.config, testLogger(), WithFS(m.disk), m.clock.option()); err != nil {
 		m.tb.Fatalf("Open() = %v", err)
 	}
 }
@@ -64,7 +64,7 @@ func (m *dedupModel) failedBytes() (sum uint64) {
 // append stores an event, and checks the receipt.
 func (m *dedupModel) append(id modelID, body string) {
 	entry := eventlogtest.EntryWithVerdict(m.tb, id.verdict, id.clientID, id.eventID, body)
-	event := modelEvent{id: id, body: body, at: m.clock.Now(), size: uint64(entry.Size())}
+	event := modelEvent{id: id, body: body, at: m.clock.now(), size: uint64(entry.Size())}
 	receipt, err := m.log.Append(m.tb.Context(), entry)
 	full := id.verdict == failed && m.failedBytes()+event.size > m.config.UnverifiedQuotaBytes
 	switch {
@@ -126,9 +126,12 @@ func (m *dedupModel) latest(event modelEvent, sameBody bool) int {
 
 func (m *dedupModel) certain(i int) bool { return i >= 0 && m.age(i) < m.config.DedupWindow }
 
-func (m *dedupModel) possible(i int) bool { return i >= 0 && m.age(i) < 2*m.config.DedupWindow }
+// possible goes by the time of retention, which lags after a crash: see clock.
+func (m *dedupModel) possible(i int) bool {
+	return i >= 0 && m.log.clock.get().Retention.Sub(m.stored[i].at) < 2*m.config.DedupWindow
+}
 
-func (m *dedupModel) age(i int) time.Duration { return m.clock.Now().Sub(m.stored[i].at) }
+func (m *dedupModel) age(i int) time.Duration { return m.clock.now().Sub(m.stored[i].at) }
 
 // checkLog compares all that is retained, and the sums.
 func (m *dedupModel) checkLog() {

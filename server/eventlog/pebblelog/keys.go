@@ -34,6 +34,7 @@ const (
 	metaKeyspace = "keyspace_version"
 	metaLogID    = "log_id"
 	metaTrimmed  = "trimmed"
+	metaClock    = "clock"
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }

@@ -34,7 +34,7 @@ type Log struct {
 	config Config
 	logger *slog.Logger
 	disk   vfs.FS
-	now    func() time.Time
+	clock  *clock
 
 	id        eventlog.ID
 	lock      io.Closer
@@ -70,8 +70,11 @@ type Option func(*Log)
 // WithFS keeps the log on a file system other than that of the machine.
 func WithFS(disk vfs.FS) Option { return func(l *Log) { l.disk = disk } }
 
-// WithClock replaces the clock that events and retention go by.
-func WithClock(now func() time.Time) Option { return func(l *Log) { l.now = now } }
+// WithClock replaces the clock of the machine, which may jump, and the one that tells
+// how long the process has been running, which may not.
+func WithClock(wall func() time.Time, running func() time.Duration) Option {
+	return func(l *Log) { l.clock.wall, l.clock.running = wall, running }
+}
 
 // Open opens the log in a folder, or creates it. It fails if another process has
 // it open, and if it was written by a newer gateway. How long it takes does not
@@ -80,11 +83,12 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	opened := time.Now()
 	l := &Log{
 		config:  config,
 		logger:  logger,
 		disk:    vfs.Default,
-		now:     time.Now,
+		clock:   &clock{wall: time.Now, running: func() time.Duration { return time.Since(opened) }, logger: logger},
 		window:  eventlog.NewWindow(windowBytes),
 		queue:   newQueue(),
 		groups:  make(chan *group),
@@ -142,6 +146,7 @@ func (l *Log) open() (*committer, error) {
 	if err := c.use(store, dedup); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
+	l.clock.start(store)
 	l.store = store
 	l.published.publish(store.head)
 	l.published.trim(store.trimmed)
@@ -162,6 +167,9 @@ func (l *Log) Bounds() eventlog.Bounds {
 
 // Changed implements eventlog.Log.
 func (l *Log) Changed() <-chan struct{} { return l.published.changed() }
+
+// Clock implements eventlog.Log.
+func (l *Log) Clock() eventlog.Clock { return l.clock.get() }
 
 // Err implements eventlog.Log.
 func (l *Log) Err() error { return l.queue.err() }

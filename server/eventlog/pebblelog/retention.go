@@ -85,7 +85,15 @@ func (l *Log) enforceRetention(ctx context.Context) error {
 	if err := l.Trim(ctx, upTo); err != nil {
 		return err
 	}
-	return l.write(ctx, func(c *committer, batch *pebble.Batch) error { return c.dedup.expire(batch, l.now()) })
+	return l.write(ctx, func(c *committer, batch *pebble.Batch) error {
+		now := l.clock.get()
+		if c.head.position > 0 {
+			if err := batch.Set(metaKey(metaClock), clockValue(now), nil); err != nil {
+				return err
+			}
+		}
+		return c.dedup.expire(batch, now.Retention)
+	})
 }
 
 // expired returns the position up to which the retention has events removed.
@@ -94,7 +102,7 @@ func (l *Log) expired(ctx context.Context) (eventlog.Position, error) {
 	head, trimmed := l.published.get()
 	upTo := trimmed.position
 	if retention.MaxAge > 0 {
-		old, err := l.Seek(ctx, l.now().Add(-retention.MaxAge))
+		old, err := l.Seek(ctx, l.clock.get().Retention.Add(-retention.MaxAge))
 		if err != nil {
 			return 0, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -37,6 +38,8 @@ type store struct {
 	id            eventlog.ID
 	head, trimmed mark
 	epochs        []eventlog.EpochStart
+	// The clock when the log was last in use; zero if that is not known.
+	seen, retained time.Time
 }
 
 // openStore opens the database in a folder, or creates it.
@@ -129,6 +132,9 @@ func (s *store) load() error {
 	}
 	s.head = s.trimmed
 	if err := s.loadHead(); err != nil {
+		return err
+	}
+	if err := s.loadClock(); err != nil {
 		return err
 	}
 	if err := s.loadEpochs(); err != nil {

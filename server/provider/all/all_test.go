@@ -24,7 +24,7 @@ func everything() all.Config {
 	config.Finicity.Enabled = true
 	config.Finicity.Verification = provider.ModeOff
 	config.Finicity.Clients = map[string]finicity.ClientConfig{"acme": {}}
-	config.Vezgo.Enabled = true
+	config.Vezgo.Enabled, config.Vezgo.AnyClient = true, true
 	return config
 }
 

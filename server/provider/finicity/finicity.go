@@ -93,9 +93,7 @@ func (c ClientConfig) validate(mode provider.Mode) error {
 		if name == "" {
 			errs = append(errs, fielderr.New("secrets", "a secret has no name"))
 		}
-		if c.Secrets[name].IsZero() {
-			errs = append(errs, fielderr.New("secrets."+fielderr.Key(name), "the secret is empty"))
-		}
+		errs = append(errs, fielderr.In("secrets."+fielderr.Key(name), c.Secrets[name].Check()))
 	}
 	if c.RequiredHeader != nil {
 		errs = append(errs, fielderr.In("required_header", c.RequiredHeader.validate()))
@@ -104,7 +102,7 @@ func (c ClientConfig) validate(mode provider.Mode) error {
 }
 
 func (h RequiredHeader) validate() error {
-	var name, value error
+	var name error
 	switch {
 	case h.Name == "":
 		name = fielderr.New("name", "name the header")
@@ -113,10 +111,7 @@ func (h RequiredHeader) validate() error {
 	case http.CanonicalHeaderKey(h.Name) == signatureHeader:
 		name = fielderr.New("name", "%s is the signature, choose another header", signatureHeader)
 	}
-	if h.Secret.IsZero() {
-		value = fielderr.New("secret", "the secret is empty")
-	}
-	return errors.Join(name, value)
+	return errors.Join(name, fielderr.In("secret", h.Secret.Check()))
 }
 
 // Modes returns the verification mode of each client.

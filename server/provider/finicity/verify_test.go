@@ -180,7 +180,7 @@ func FuzzAuthenticate(f *testing.F) {
 
 func TestConfigValidate(t *testing.T) {
 	off, broken := provider.ModeOff, map[string]secret.Secret{"current": {}}
-	secrets := map[string]secret.Secret{"current": secret.New("x")}
+	secrets := map[string]secret.Secret{"current": secret.New("long enough")}
 	client := func(c finicity.ClientConfig) finicity.Config {
 		return finicity.Config{Enabled: true, Clients: map[string]finicity.ClientConfig{"acme": c}}
 	}
@@ -197,13 +197,15 @@ func TestConfigValidate(t *testing.T) {
 		{"no secrets", client(finicity.ClientConfig{}), "clients.acme.secrets: give the Partner Secret"},
 		{"no secrets with off", client(finicity.ClientConfig{Verification: &off}), ""},
 		{"empty secret", client(finicity.ClientConfig{Secrets: broken}), "clients.acme.secrets.current: the secret is empty"},
-		{"secret without a name", client(finicity.ClientConfig{Secrets: map[string]secret.Secret{"": secret.New("x")}}), "clients.acme.secrets: a secret has no name"},
+		{"short secret", client(finicity.ClientConfig{Secrets: map[string]secret.Secret{"a": secret.New("1234567")}}), "clients.acme.secrets.a: the secret has less than 8 bytes"},
+		{"short secret of a header", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "X-Key", Secret: secret.New("1234567")}}), "clients.acme.required_header.secret: the secret has less than 8 bytes"},
+		{"secret without a name", client(finicity.ClientConfig{Secrets: map[string]secret.Secret{"": secret.New("long enough")}}), "clients.acme.secrets: a secret has no name"},
 		{"header without a name", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{}}), "clients.acme.required_header.name"},
 		{"header without a secret", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "X-Key"}}), "clients.acme.required_header.secret"},
-		{"header with a space", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "X Key", Secret: secret.New("x")}}), `clients.acme.required_header.name: "X Key" is no name`},
+		{"header with a space", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "X Key", Secret: secret.New("long enough")}}), `clients.acme.required_header.name: "X Key" is no name`},
 		{"slash in a client id", finicity.Config{Enabled: true, Clients: map[string]finicity.ClientConfig{"a/b": {Secrets: secrets}}}, `clients."a/b": no webhook URL can name`},
 		{"dot for a client id", finicity.Config{Enabled: true, Clients: map[string]finicity.ClientConfig{"..": {Secrets: secrets}}}, `clients."..": no webhook URL can name`},
-		{"header of the signature", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "x-finicity-signature", Secret: secret.New("x")}}), "clients.acme.required_header.name"},
+		{"header of the signature", client(finicity.ClientConfig{Secrets: secrets, RequiredHeader: &finicity.RequiredHeader{Name: "x-finicity-signature", Secret: secret.New("long enough")}}), "clients.acme.required_header.name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := finicity.New(test.config)

@@ -80,7 +80,7 @@ func TestAuthenticate(t *testing.T) {
 			config.Verification = test.mode
 			config.URLSecret = secret.New(test.secret)
 			if test.any {
-				config.Clients = nil
+				config.Clients, config.AnyClient = nil, true
 			}
 			delivery := &provider.Delivery{ClientID: test.path, Header: test.header, Query: test.query}
 			if test.source != "" {
@@ -185,11 +185,23 @@ func TestConfigValidate(t *testing.T) {
 		{"no addresses with off", func(c *vezgo.Config) { c.SourceAddresses, c.Verification = nil, provider.ModeOff }, ""},
 		{"a name", func(c *vezgo.Config) { c.SourceAddresses = []string{"vezgo.example"} }, `source_addresses[0]: "vezgo.example" is neither`},
 		{"IPv4-mapped address", func(c *vezgo.Config) { c.SourceAddresses = []string{"::ffff:52.60.234.183"} }, ""},
+		{"everybody", func(c *vezgo.Config) { c.SourceAddresses = []string{"0.0.0.0/0"} }, `source_addresses[0]: "0.0.0.0/0" is too wide`},
+		{"everybody in two halves", func(c *vezgo.Config) { c.SourceAddresses = []string{"0.0.0.0/1", "128.0.0.0/1"} }, `source_addresses[1]: "128.0.0.0/1" is too wide`},
+		{"everybody with IPv6", func(c *vezgo.Config) { c.SourceAddresses = []string{"::/0"} }, `source_addresses[0]: "::/0" is too wide`},
+		{"the widest", func(c *vezgo.Config) { c.SourceAddresses = []string{"10.1.0.0/16", "2001:db8:1::/48"} }, ""},
+		{"wider", func(c *vezgo.Config) { c.SourceAddresses = []string{"10.0.0.0/15", "2001:db8::/47"} }, "source_addresses[1]"},
+		{"this machine", func(c *vezgo.Config) { c.SourceAddresses = []string{"127.0.0.0/8", "::1"} }, ""},
+		{"wider than this machine", func(c *vezgo.Config) { c.SourceAddresses = []string{"127.0.0.0/7"} }, "too wide"},
+		{"no clients", func(c *vezgo.Config) { c.Clients = nil }, "clients: give your client ids: Vezgo sends for all its customers from the same addresses"},
+		{"no clients with report", func(c *vezgo.Config) { c.Clients, c.Verification = nil, provider.ModeReport }, ""},
+		{"any client", func(c *vezgo.Config) { c.Clients, c.AnyClient = nil, true }, ""},
+		{"any client and some", func(c *vezgo.Config) { c.AnyClient = true }, "any_client: has no meaning beside clients"},
+		{"short secret", func(c *vezgo.Config) { c.URLSecret = secret.New("1234567") }, "url_secret: the secret has less than 8 bytes"},
 		{"IPv4-mapped network", func(c *vezgo.Config) { c.SourceAddresses = []string{"::ffff:52.60.234.0/120"} }, "source_addresses[0]: write"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			config := vezgo.DefaultConfig()
-			config.Enabled = true
+			config.Enabled, config.Clients = true, []string{clientID}
 			test.change(&config)
 			err := config.Validate()
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {

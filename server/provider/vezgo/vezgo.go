@@ -19,14 +19,25 @@ import (
 // Name is the segment of the webhook path.
 const Name = "vezgo"
 
+// Source networks must have at least so many bits, or be of this machine.
+const (
+	minBits4     = 16
+	minBits6     = 48
+	loopbackBits = 8
+)
+
 // Config is who sends what.
 type Config struct {
 	// Enabled reports whether deliveries of Vezgo are received.
 	Enabled bool `yaml:"enabled"`
 	// Verification is what is done with a delivery that is not authentic.
 	Verification provider.Mode `yaml:"verification"`
-	// Clients are the client ids that are accepted; empty for any.
+	// Clients are the client ids that are accepted; empty for any, which ModeEnforce
+	// takes only with AnyClient.
 	Clients []string `yaml:"clients"`
+	// AnyClient accepts every client id: deliveries of any customer of Vezgo are then
+	// verified, because all have the same source addresses.
+	AnyClient bool `yaml:"any_client"`
 	// SourceAddresses are the addresses, or networks in CIDR notation, that Vezgo
 	// sends from.
 	SourceAddresses []string `yaml:"source_addresses"`
@@ -50,12 +61,22 @@ func (c Config) Validate() error {
 	for i, id := range c.Clients {
 		errs = append(errs, fielderr.In(fmt.Sprintf("clients[%d]", i), provider.CheckClientID(id)))
 	}
+	switch {
+	case c.AnyClient && len(c.Clients) > 0:
+		errs = append(errs, fielderr.New("any_client", "has no meaning beside clients: give one of them"))
+	case c.Verification == provider.ModeEnforce && !c.AnyClient && len(c.Clients) == 0:
+		errs = append(errs, fielderr.New("clients",
+			"give your client ids: Vezgo sends for all its customers from the same addresses, so these do not tell whose delivery it is; or set any_client to true to accept any"))
+	}
 	if len(c.SourceAddresses) == 0 && c.Verification != provider.ModeOff {
 		errs = append(errs, fielderr.New("source_addresses",
 			"give the addresses that Vezgo sends from, or leave out the key for the documented ones"))
 	}
-	if c.URLSecret.IsUnread() { // it would not be asked for
+	switch {
+	case c.URLSecret.IsUnread(): // it would not be asked for
 		errs = append(errs, fielderr.New("url_secret", "the secret was not read"))
+	case !c.URLSecret.IsZero():
+		errs = append(errs, fielderr.In("url_secret", c.URLSecret.Check()))
 	}
 	_, err := c.sources()
 	return errors.Join(append(errs, err)...)
@@ -90,6 +111,15 @@ func parseSource(text string) (netip.Prefix, error) {
 	}
 	if prefix.Addr().Is4In6() {
 		return netip.Prefix{}, fmt.Errorf("write the IPv4-mapped network %q as IPv4", text)
+	}
+	narrowest := minBits4
+	if prefix.Addr().Is6() {
+		narrowest = minBits6
+	}
+	thisMachine := prefix.Addr().IsLoopback() && prefix.Bits() >= loopbackBits
+	if prefix.Bits() < narrowest && !thisMachine {
+		return netip.Prefix{}, fmt.Errorf("%q is too wide: nothing but the source address tells that a delivery is Vezgo's, so whoever has one of these could send what counts as verified. "+
+			"Give the addresses, or networks of /%d (IPv6: /%d) or narrower; to accept deliveries from anywhere set verification to report or off", text, minBits4, minBits6)
 	}
 	return prefix, nil
 }

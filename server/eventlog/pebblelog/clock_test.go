@@ -1,0 +1,254 @@
+package pebblelog
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+// clocked is a log with a clock of its own, that can be restarted.
+type clocked struct {
+	*Log
+	clock *testClock
+	disk  vfs.FS
+	said  bytes.Buffer
+}
+
+func newClocked(t *testing.T) *clocked {
+	t.Helper()
+	c := &clocked{clock: newClock(), disk: vfs.NewMem()}
+	c.open(t)
+	return c
+}
+
+func (c *clocked) open(t *testing.T) {
+	t.Helper()
+	config := testConfig("log")
+	config.Retention.Interval = 1000 * time.Hour // the test enforces it
+	logger := slog.New(slog.NewTextHandler(&c.said, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	var err error
+	if c.Log, err = Open(config, logger, WithFS(c.disk), c.clock.option()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	// The check of the retention that begins with the opening is done before what the
+	// test goes on with.
+	c.enforce(t)
+}
+
+func (c *clocked) enforce(t *testing.T) {
+	t.Helper()
+	if err := c.enforceRetention(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// off stops the gateway for a time, or until its clock is changed by so much.
+func (c *clocked) off(t *testing.T, d time.Duration) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.clock.jump(d)
+	c.open(t)
+}
+
+// live has time pass for a running gateway, with an event and a check of the
+// retention every hour.
+func (c *clocked) live(t *testing.T, d time.Duration) {
+	t.Helper()
+	for ; d > 0; d -= time.Hour {
+		c.clock.advance(min(d, time.Hour))
+		mustAppend(t, c.Log, "", "body")
+		c.enforce(t)
+	}
+}
+
+// newest returns when the newest event was received.
+func (c *clocked) newest(t *testing.T) time.Time {
+	t.Helper()
+	for record, err := range c.Read(t.Context(), c.Bounds().Head-1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return record.ReceiveTime()
+	}
+	t.Fatal("there is no event")
+	return time.Time{}
+}
+
+func (c *clocked) wantNewest(t *testing.T, want time.Time) {
+	t.Helper()
+	mustAppend(t, c.Log, "", "body")
+	if got := c.newest(t); !got.Equal(want) {
+		t.Errorf("the event was received at %v, want %v", got, want)
+	}
+}
+
+// TestWrongClockAtStart: a start with a clock that is ten years ahead removes
+// nothing, and what is received has the time at which the log was last in use. When
+// the clock is corrected all is as before.
+func TestWrongClockAtStart(t *testing.T) {
+	for name, restart := range map[string]func(*testing.T, *clocked, time.Duration){
+		"at a start":   func(t *testing.T, c *clocked, d time.Duration) { t.Helper(); c.off(t, d) },
+		"while it ran": func(_ *testing.T, c *clocked, d time.Duration) { c.clock.jump(d) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClocked(t)
+			c.live(t, 10*day)
+			for _, wrong := range []time.Duration{10 * year, 400 * day, 290 * year} {
+				right := c.clock.now()
+				kept := c.Bounds().Head - c.Bounds().Trimmed
+				restart(t, c, wrong)
+				c.enforce(t)
+				c.wantNewest(t, right)
+				if got := c.Clock(); got.Ahead != wrong {
+					t.Errorf("ahead by %v, want %v", got.Ahead, wrong)
+				}
+				c.live(t, 12*time.Hour)
+				c.wantNewest(t, right.Add(12*time.Hour))
+				if !strings.Contains(c.said.String(), "is not believed") {
+					t.Error("nothing was said of it")
+				}
+				restart(t, c, -wrong)
+				c.wantNewest(t, right.Add(12*time.Hour))
+				c.live(t, 12*time.Hour)
+				c.wantNewest(t, right.Add(24*time.Hour))
+				if got := c.Bounds().Head - c.Bounds().Trimmed; got < kept {
+					t.Errorf("%d events are kept of %d", got, kept)
+				}
+				if got := c.Clock(); got.Ahead != 0 || got.Retention != got.Now {
+					t.Errorf("after the correction: %+v", got)
+				}
+				c.said.Reset()
+			}
+		})
+	}
+}
+
+// TestOffForLong: after a gateway was off for longer than events are kept, it goes
+// on by itself: the clock is believed, and what is too old is removed.
+func TestOffForLong(t *testing.T) {
+	for _, off := range []time.Duration{60 * day, 400 * day} {
+		t.Run(off.String(), func(t *testing.T) {
+			c := newClocked(t)
+			c.live(t, 2*day)
+			old := c.Bounds().Head
+			c.off(t, off)
+			if trimmed := c.Bounds().Trimmed; trimmed != 0 {
+				t.Fatalf("trimmed up to %d at the start", trimmed)
+			}
+			c.live(t, off/beliefParts+time.Hour)
+			c.wantNewest(t, c.clock.now())
+			if c.Clock().Ahead != 0 {
+				t.Error("the clock is not believed")
+			}
+			if trimmed := c.Bounds().Trimmed; trimmed >= old {
+				t.Errorf("trimmed up to %d as soon as the clock was believed", trimmed)
+			}
+			c.live(t, off/retentionSpeed)
+			if trimmed := c.Bounds().Trimmed; trimmed < old {
+				t.Errorf("trimmed up to %d, want at least %d", trimmed, old)
+			}
+		})
+	}
+}
+
+// TestOffForDays: after a usual time off events get the right time at once, and
+// retention catches up with no more than ten times the speed of time.
+func TestOffForDays(t *testing.T) {
+	c := newClocked(t)
+	c.live(t, 29*day)
+	c.off(t, 5*day)
+	c.wantNewest(t, c.clock.now())
+	if trimmed := c.Bounds().Trimmed; trimmed != 0 {
+		t.Errorf("trimmed up to %d at the start", trimmed)
+	}
+	c.live(t, 6*time.Hour)
+	if trimmed := c.Bounds().Trimmed; trimmed < 30 || trimmed > 60 {
+		t.Errorf("trimmed up to %d six hours later, want about 36", trimmed)
+	}
+	c.live(t, 12*time.Hour)
+	if got := c.Clock(); got.Retention != got.Now {
+		t.Errorf("retention has not caught up: %+v", got)
+	}
+	// Event n was received in hour n: the newest that is more than 30 days old is 113.
+	if trimmed := c.Bounds().Trimmed; trimmed != 113 {
+		t.Errorf("trimmed up to %d, want 113", trimmed)
+	}
+}
+
+// TestQuietLog: a log that gets no event for long is in use all the same.
+func TestQuietLog(t *testing.T) {
+	c := newClocked(t)
+	mustAppend(t, c.Log, "", "body")
+	for range 25 {
+		c.clock.advance(day)
+		c.enforce(t)
+	}
+	c.off(t, day)
+	c.wantNewest(t, c.clock.now())
+	c.clock.advance(5 * day)
+	c.enforce(t)
+	if trimmed := c.Bounds().Trimmed; trimmed != 1 {
+		t.Errorf("trimmed up to %d, want 1", trimmed)
+	}
+}
+
+// TestClockSetBack: what a wrong clock was believed for is bounded by a week.
+func TestClockSetBack(t *testing.T) {
+	c := newClocked(t)
+	c.live(t, day)
+	c.clock.jump(maxJump)
+	c.wantNewest(t, c.clock.now())
+	given := c.clock.now()
+	c.clock.jump(-maxJump)
+	c.wantNewest(t, given)
+	if got := c.Clock(); got.Ahead != -maxJump {
+		t.Errorf("the clock is ahead by %v, want %v", got.Ahead, -maxJump)
+	}
+	c.clock.advance(maxJump + time.Second)
+	c.wantNewest(t, given.Add(time.Second))
+}
+
+// TestFirstClock: a new log takes what the clock says, and a machine that began with
+// 1970 gets over it.
+func TestFirstClock(t *testing.T) {
+	c := newClocked(t)
+	c.clock.jump(10 * year)
+	c.wantNewest(t, c.clock.now())
+
+	c = newClocked(t)
+	actual := c.clock.now().Add(30 * day)
+	c.clock.jump(-50 * year)
+	c.wantNewest(t, c.clock.now())
+	c.clock.jump(actual.Sub(c.clock.now()))
+	c.enforce(t)
+	c.clock.advance(8 * time.Hour)
+	c.wantNewest(t, c.clock.now())
+}
+
+// TestClockValueMalformed: the log opens whatever the disk holds in its place.
+func TestClockValueMalformed(t *testing.T) {
+	c := newClocked(t)
+	c.live(t, day)
+	err := c.write(t.Context(), func(_ *committer, b *pebble.Batch) error { return b.Set(metaKey(metaClock), []byte("x"), nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.off(t, day)
+	c.wantNewest(t, c.clock.now())
+	if got := c.Clock(); got.Retention.After(got.Now) || got.Now.Sub(got.Retention) > 25*time.Hour {
+		t.Errorf("the clock is %+v", got)
+	}
+}
