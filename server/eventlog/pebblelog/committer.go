@@ -66,11 +66,16 @@ type committer struct {
 	// epoch is what is written with the first event of this opening, and nil
 	// afterwards.
 	epoch *eventlog.EpochStart
-	// deleted is the position up to which the database has no events.
-	deleted eventlog.Position
+	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
+	// position up to which this opening has removed events.
+	trimmed, deleted eventlog.Position
+	// freed is the total of the bytes of the events that were removed.
+	freed uint64
 	// unchecked is how many bytes were applied since the background work was last
 	// looked at.
 	unchecked int
+	// unspaced is the same for the room on the disk.
+	unspaced  int
 	backoff   time.Duration
 	recovered time.Time
 }
@@ -112,6 +117,10 @@ func (c *committer) applyPending() {
 		if err := c.store.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
 			c.store.fence.fail(fmt.Errorf("apply a batch: %w", err))
 		}
+	}
+	if c.unspaced += g.batch.Len(); c.unspaced >= spaceCheckBytes {
+		c.unspaced = 0
+		c.log.space.check()
 	}
 	c.dedup.applied()
 	c.log.groups <- g
@@ -184,6 +193,8 @@ func (c *committer) throttle() {
 		case <-time.After(loadCheckInterval):
 		case <-c.store.fence.raised:
 			return
+		case <-c.log.closing:
+			return
 		}
 	}
 }
@@ -230,6 +241,7 @@ func (c *committer) recover() bool {
 	l.groups <- &group{settled: settled}
 	<-settled
 	c.store.fence.settle()
+	c.store.fence.made.discardIncomplete(l.disk)
 
 	if time.Since(c.recovered) > maxBackoff {
 		c.backoff = minBackoff
@@ -256,7 +268,7 @@ func (c *committer) recover() bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
-	store, err := openStore(l.config.Path, l.disk, l.logger)
+	store, err := openStore(l.config, l.id, l.disk, l.logger)
 	if err != nil {
 		return err
 	}
@@ -266,11 +278,11 @@ func (c *committer) reopen() error {
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
 			store.id, store.head.position, l.id, head.position, trimmed.position)
 	}
-	if err != nil {
-		return errors.Join(err, store.close())
+	if err == nil {
+		err = c.use(store, dedup)
 	}
-	if err := c.use(store, dedup); err != nil {
-		return errors.Join(err, store.close())
+	if err != nil {
+		return errors.Join(err, store.abandon())
 	}
 	l.storeMu.Lock()
 	old := l.store
@@ -296,7 +308,9 @@ func (c *committer) use(store *store, dedup *dedup) error {
 	if err != nil {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}
-	c.store, c.dedup, c.head, c.deleted, c.epoch = store, dedup, store.head, store.trimmed.position, &epoch
+	c.store, c.dedup, c.head, c.epoch = store, dedup, store.head, &epoch
+	c.trimmed, c.freed = store.trimmed.position, store.trimmed.totalBytes
+	c.deleted = 0 // what was trimmed may still be there
 	c.log.history.Store(history)
 	return nil
 }

@@ -19,6 +19,10 @@ type Config struct {
 	// DedupWindow is how long the event id of a stored event is remembered at
 	// least; at most twice as long. It does not depend on Retention. At least 168h.
 	DedupWindow time.Duration
+	// DiskReserve is how many bytes of the disk are kept free: with less, events are
+	// refused, so that what removes old ones still fits. 0 is a twentieth of the disk,
+	// at least 64 MiB and at most 1 GiB, but never more than a quarter of the disk.
+	DiskReserve uint64
 }
 
 // Retention is how long events are kept. The limit that is reached first holds.

@@ -41,10 +41,12 @@ type fence struct {
 	// serving is set while reads are served.
 	serving  atomic.Bool
 	released chan struct{}
+
+	made made
 }
 
 func newFence(disk vfs.FS) *fence {
-	return &fence{FS: disk, raised: make(chan struct{}), released: make(chan struct{})}
+	return &fence{FS: disk, raised: make(chan struct{}), released: make(chan struct{}), made: newMade()}
 }
 
 // fail raises the fence.
@@ -69,7 +71,9 @@ func (f *fence) settle() {
 	defer f.operations.Unlock()
 }
 
-// release lets the opening end. The fence must be raised.
+// release lets the opening end: nobody reads any more. If a table cannot be written
+// from then on, the fence is raised and Pebble does not notice, rather than try
+// again and again while it is being closed.
 func (f *fence) release() {
 	f.serving.Store(false)
 	close(f.released)
@@ -104,7 +108,7 @@ func (f *fence) open(name string, open func() (vfs.File, error)) (vfs.File, erro
 	}
 	table := isTable(name)
 	if done {
-		return &fencedFile{File: file, fence: f, table: table}, nil
+		return &fencedFile{File: file, fence: f, table: table, made: f.made.file(name)}, nil
 	}
 	if table && f.serving.Load() {
 		<-f.released
@@ -121,7 +125,10 @@ func isTable(name string) bool {
 }
 
 func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(name, func() (vfs.File, error) { return f.FS.Create(name, category) })
+	return f.open(name, func() (vfs.File, error) {
+		f.made.create(name)
+		return f.FS.Create(name, category)
+	})
 }
 
 func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -129,7 +136,10 @@ func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts 
 }
 
 func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, category) })
+	return f.open(newname, func() (vfs.File, error) {
+		f.made.forget(oldname)
+		return f.FS.ReuseForWrite(oldname, newname, category)
+	})
 }
 
 // OpenDir opens a folder: it is synced like a file that is written.
@@ -160,7 +170,9 @@ func (f *fence) RemoveAll(name string) error { return f.remove(name, f.FS.Remove
 func (f *fence) remove(name string, remove func(string) error) error {
 	var failure error
 	_, err := f.do(false, func() error {
-		failure = remove(name)
+		if failure = remove(name); failure == nil {
+			f.made.forget(name)
+		}
 		return nil
 	})
 	return errors.Join(failure, err)
@@ -176,10 +188,18 @@ type fencedFile struct {
 	vfs.File
 	fence *fence
 	table bool
+	// made is nil if this opening did not create the file.
+	made *madeFile
+
+	// Up to where the file was written, where room was allocated for it, and where
+	// Pebble wants it allocated. Pebble writes a file from one goroutine at a time.
+	written, allocated, wanted int64
 }
 
 func (f *fencedFile) Write(p []byte) (int, error) {
+	f.allocate(int64(len(p)))
 	_, err := f.fence.do(f.table, func() error {
+		f.fence.made.write(f.made)
 		_, err := f.File.Write(p)
 		return err
 	})
@@ -188,19 +208,25 @@ func (f *fencedFile) Write(p []byte) (int, error) {
 
 func (f *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
 	_, err := f.fence.do(f.table, func() error {
+		f.fence.made.write(f.made)
 		_, err := f.File.WriteAt(p, offset)
 		return err
 	})
 	return len(p), err
 }
 
-func (f *fencedFile) Sync() error {
-	_, err := f.fence.do(f.table, f.File.Sync)
-	return err
-}
+func (f *fencedFile) Sync() error { return f.sync(f.File.Sync) }
 
-func (f *fencedFile) SyncData() error {
-	_, err := f.fence.do(f.table, f.File.SyncData)
+func (f *fencedFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *fencedFile) sync(sync func() error) error {
+	_, err := f.fence.do(f.table, func() error {
+		err := sync()
+		if err == nil {
+			f.fence.made.synced(f.made)
+		}
+		return err
+	})
 	return err
 }
 
@@ -213,15 +239,33 @@ func (f *fencedFile) SyncTo(length int64) (bool, error) {
 	return full, err
 }
 
-// Preallocate is an optimisation. That it fails does not raise the fence: the write
-// that follows shows whether the disk works.
+// Room for a file is allocated as much at a time as it has already, within these
+// bounds. Pebble would take that of a whole memory table at the first write, also for
+// a log that never needs it.
+const (
+	minAllocateBytes = 256 << 10
+	maxAllocateBytes = 4 << 20
+)
+
+// Preallocate takes note of what Pebble wants. Writes take it in steps.
 func (f *fencedFile) Preallocate(offset, length int64) error {
-	var failure error
-	_, err := f.fence.do(f.table, func() error {
-		failure = f.File.Preallocate(offset, length)
+	f.wanted = offset + length
+	return nil
+}
+
+// allocate allocates room for the next write. It is an optimisation: that it fails
+// does not raise the fence, the write that follows shows whether the disk works.
+func (f *fencedFile) allocate(length int64) {
+	f.written += length
+	if f.written <= f.allocated || f.allocated >= f.wanted {
+		return
+	}
+	end := min(f.written+min(max(f.written, minAllocateBytes), maxAllocateBytes), f.wanted)
+	_, _ = f.fence.do(f.table, func() error {
+		_ = f.File.Preallocate(f.allocated, end-f.allocated)
 		return nil
 	})
-	return errors.Join(failure, err)
+	f.allocated = end
 }
 
 func (f *fencedFile) Stat() (vfs.FileInfo, error) {

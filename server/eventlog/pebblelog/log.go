@@ -45,6 +45,11 @@ type Log struct {
 
 	terms terms // of scopes: see state.go
 
+	space *space
+	// freed is how many bytes of events were removed that a flush has not made room
+	// of yet.
+	freed atomic.Uint64
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
@@ -94,6 +99,7 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	for _, option := range options {
 		option(l)
 	}
+	l.space = &space{path: config.Path, disk: l.disk, reserve: config.DiskReserve, queue: l.queue, logger: logger}
 	if err := l.acquire(); err != nil {
 		return nil, err
 	}
@@ -102,6 +108,8 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		return nil, errors.Join(err, l.lock.Close())
 	}
 	l.id = l.store.id
+	l.space.check()
+	l.tasks.Go(func() { l.space.watch(l.closing) })
 	l.tasks.Go(committer.run)
 	l.tasks.Go(l.acknowledge)
 	l.tasks.Go(l.retain)
@@ -130,7 +138,7 @@ func (l *Log) acquire() error {
 
 // open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
-	store, err := openStore(l.config.Path, l.disk, l.logger)
+	store, err := openStore(l.config, eventlog.NewID(), l.disk, l.logger)
 	if err != nil {
 		return nil, fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
 	}
