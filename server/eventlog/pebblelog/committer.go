@@ -212,7 +212,7 @@ func (l *Log) acknowledge() {
 			err = cause
 		}
 		if err != nil {
-			err = fmt.Errorf("the event log cannot write: %w", err)
+			err = cannotWrite(err)
 		} else {
 			l.window.Append(g.records)
 			l.published.publish(g.head)
@@ -235,7 +235,7 @@ func (l *Log) acknowledge() {
 func (c *committer) recover() bool {
 	l, cause := c.log, c.store.fence.err()
 	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
-	l.queue.refuse(fmt.Errorf("the event log cannot write: %w", cause))
+	l.queue.refuse(cannotWrite(cause))
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
 	l.groups <- &group{settled: settled}
@@ -268,6 +268,11 @@ func (c *committer) recover() bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
+	if l.lock == nil { // not even the folder could be made
+		if err := l.acquire(); err != nil {
+			return err
+		}
+	}
 	store, err := openStore(l.config, l.id, l.disk, l.logger)
 	if err != nil {
 		return err

@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -79,8 +78,9 @@ func WithFS(disk vfs.FS) Option { return func(l *Log) { l.disk = disk } }
 func WithClock(now func() time.Time) Option { return func(l *Log) { l.now = now } }
 
 // Open opens the log in a folder, or creates it. It fails if another process has
-// it open, and if it was written by a newer gateway. How long it takes does not
-// depend on the number of events.
+// it open, and if it was written by a newer gateway. If the disk cannot be written it
+// does not fail: the log then serves what is there, and refuses appends until the
+// disk works. How long it takes does not depend on the number of events.
 func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -100,12 +100,9 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		option(l)
 	}
 	l.space = &space{path: config.Path, disk: l.disk, reserve: config.DiskReserve, queue: l.queue, logger: logger}
-	if err := l.acquire(); err != nil {
-		return nil, err
-	}
 	committer, err := l.open()
 	if err != nil {
-		return nil, errors.Join(err, l.lock.Close())
+		return nil, errors.Join(err, l.release())
 	}
 	l.id = l.store.id
 	l.space.check()
@@ -116,31 +113,11 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	return l, nil
 }
 
-// acquire makes the folder and locks it against other processes.
-func (l *Log) acquire() error {
-	path := l.config.Path
-	if info, err := l.disk.Stat(path); err == nil && !info.IsDir() {
-		return fmt.Errorf("open the event log: %s is not a folder: give the path of a folder", path)
-	}
-	if err := l.disk.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("create the folder of the event log: %w", err)
-	}
-	lock, err := l.disk.Lock(l.disk.PathJoin(path, "LOCK"))
-	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("another process has the event log in %s open: stop it, or give another path: %w", path, err)
-	case err != nil:
-		return fmt.Errorf("lock the event log in %s: %w", path, err)
-	}
-	l.lock = lock
-	return nil
-}
-
 // open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
-	store, err := openStore(l.config, eventlog.NewID(), l.disk, l.logger)
+	store, err := l.openFirst()
 	if err != nil {
-		return nil, fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
+		return nil, err
 	}
 	dedup, err := openDedup(store.db, l.config.DedupWindow)
 	if err != nil {
@@ -153,7 +130,20 @@ func (l *Log) open() (*committer, error) {
 	l.store = store
 	l.published.publish(store.head)
 	l.published.trim(store.trimmed)
+	if cause := store.fence.err(); cause != nil {
+		l.queue.refuse(cannotWrite(cause)) // until the committer has opened it anew
+	}
 	return c, nil
+}
+
+func cannotWrite(cause error) error { return fmt.Errorf("the event log cannot write: %w", cause) }
+
+// release gives the folder up to other processes.
+func (l *Log) release() error {
+	if l.lock == nil {
+		return nil
+	}
+	return l.lock.Close()
 }
 
 // ID implements eventlog.Log.
@@ -194,7 +184,7 @@ func (l *Log) Close() error {
 		store := l.store
 		l.store = nil
 		l.storeMu.Unlock()
-		l.closeErr = errors.Join(store.close(), l.lock.Close())
+		l.closeErr = errors.Join(store.close(), l.release())
 	})
 	return l.closeErr
 }

@@ -51,6 +51,9 @@ type store struct {
 // openStore opens the database in a folder, or creates it for a log with an id.
 func openStore(config Config, id eventlog.ID, disk vfs.FS, logger *slog.Logger) (*store, error) {
 	s := &store{fence: newFence(disk), memTable: memTableOf(config, disk)}
+	if err := checkFolder(config.Path, disk); err != nil {
+		return nil, err
+	}
 	var err error
 	if s.db, err = pebble.Open(config.Path, s.options(logger)); err == nil {
 		// NOTE: The formats of Pebble are raised only when the keyspace is known.
@@ -61,7 +64,11 @@ func openStore(config Config, id eventlog.ID, disk vfs.FS, logger *slog.Logger) 
 	// NOTE: Behind a raised fence Pebble fails because of what the fence hid from it.
 	// Why the fence was raised is the cause.
 	if cause := s.fence.err(); cause != nil {
-		err = cause
+		err = diskError{cause}
+	}
+	if errors.Is(err, pebble.ErrDBNotPristine) {
+		err = fmt.Errorf("the folder has the tables of an event log, but not the file marker.format-version... with their format: "+
+			"nothing was removed: restore the folder from a backup: %w", err)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.abandon())
