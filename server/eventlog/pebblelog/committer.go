@@ -188,6 +188,15 @@ func (c *committer) throttle() {
 		return
 	}
 	c.unchecked = 0
+	if !c.store.overloaded() {
+		return
+	}
+	began := time.Now()
+	c.log.throttling.Store(began.UnixNano())
+	defer func() {
+		c.log.throttling.Store(0)
+		c.log.throttled.Add(int64(time.Since(began)))
+	}()
 	for c.store.overloaded() {
 		select {
 		case <-time.After(loadCheckInterval):
@@ -293,6 +302,7 @@ func (c *committer) reopen() error {
 	old := l.store
 	l.store = store
 	l.storeMu.Unlock()
+	l.stall.store.Store(store)
 	_ = old.close() // its fence is raised: nothing it says matters
 
 	l.published.publish(store.head)

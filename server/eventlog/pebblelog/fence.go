@@ -42,7 +42,8 @@ type fence struct {
 	serving  atomic.Bool
 	released chan struct{}
 
-	made made
+	made     made
+	underWay underWay
 }
 
 func newFence(disk vfs.FS) *fence {
@@ -79,19 +80,21 @@ func (f *fence) release() {
 	close(f.released)
 }
 
-// do performs an operation on the disk. It reports whether the operation was
-// performed, and returns the error that Pebble is to see.
-func (f *fence) do(table bool, op func() error) (bool, error) {
+// do performs an operation on the disk, on a file with a name. It reports whether the
+// operation was performed, and returns the error that Pebble is to see.
+func (f *fence) do(what, name string, op func() error) (bool, error) {
 	f.operations.RLock()
 	defer f.operations.RUnlock()
 	if f.err() == nil {
+		end := f.underWay.begin(what, name)
 		err := op()
+		end()
 		if err == nil {
 			return true, nil
 		}
 		f.fail(err)
 	}
-	if table && f.serving.Load() {
+	if isTable(name) && f.serving.Load() {
 		return false, f.err()
 	}
 	return false, nil
@@ -99,18 +102,17 @@ func (f *fence) do(table bool, op func() error) (bool, error) {
 
 func (f *fence) open(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
-	done, err := f.do(false, func() (err error) {
+	done, err := f.do("open", "", func() (err error) { // not of a table: see below
 		file, err = open()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	table := isTable(name)
 	if done {
-		return &fencedFile{File: file, fence: f, table: table, made: f.made.file(name)}, nil
+		return &fencedFile{File: file, fence: f, name: name, made: f.made.file(name)}, nil
 	}
-	if table && f.serving.Load() {
+	if isTable(name) && f.serving.Load() {
 		<-f.released
 	}
 	return nullFile{}, nil
@@ -148,16 +150,16 @@ func (f *fence) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fencedFile{File: file, fence: f}, nil
+	return &fencedFile{File: file, fence: f, name: name}, nil
 }
 
 func (f *fence) Link(oldname, newname string) error {
-	_, err := f.do(false, func() error { return f.FS.Link(oldname, newname) })
+	_, err := f.do("link", "", func() error { return f.FS.Link(oldname, newname) })
 	return err
 }
 
 func (f *fence) Rename(oldname, newname string) error {
-	_, err := f.do(false, func() error { return f.FS.Rename(oldname, newname) })
+	_, err := f.do("rename", "", func() error { return f.FS.Rename(oldname, newname) })
 	return err
 }
 
@@ -169,7 +171,7 @@ func (f *fence) RemoveAll(name string) error { return f.remove(name, f.FS.Remove
 
 func (f *fence) remove(name string, remove func(string) error) error {
 	var failure error
-	_, err := f.do(false, func() error {
+	_, err := f.do("remove", "", func() error {
 		if failure = remove(name); failure == nil {
 			f.made.forget(name)
 		}
@@ -187,7 +189,7 @@ func (f *fence) Unwrap() vfs.FS { return f.FS }
 type fencedFile struct {
 	vfs.File
 	fence *fence
-	table bool
+	name  string
 	// made is nil if this opening did not create the file.
 	made *madeFile
 
@@ -198,7 +200,7 @@ type fencedFile struct {
 
 func (f *fencedFile) Write(p []byte) (int, error) {
 	f.allocate(int64(len(p)))
-	_, err := f.fence.do(f.table, func() error {
+	_, err := f.fence.do("write", f.name, func() error {
 		f.fence.made.write(f.made)
 		_, err := f.File.Write(p)
 		return err
@@ -207,7 +209,7 @@ func (f *fencedFile) Write(p []byte) (int, error) {
 }
 
 func (f *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
-	_, err := f.fence.do(f.table, func() error {
+	_, err := f.fence.do("write", f.name, func() error {
 		f.fence.made.write(f.made)
 		_, err := f.File.WriteAt(p, offset)
 		return err
@@ -220,7 +222,7 @@ func (f *fencedFile) Sync() error { return f.sync(f.File.Sync) }
 func (f *fencedFile) SyncData() error { return f.sync(f.File.SyncData) }
 
 func (f *fencedFile) sync(sync func() error) error {
-	_, err := f.fence.do(f.table, func() error {
+	_, err := f.fence.do("sync", f.name, func() error {
 		err := sync()
 		if err == nil {
 			f.fence.made.synced(f.made)
@@ -232,7 +234,7 @@ func (f *fencedFile) sync(sync func() error) error {
 
 func (f *fencedFile) SyncTo(length int64) (bool, error) {
 	full := false
-	_, err := f.fence.do(f.table, func() (err error) {
+	_, err := f.fence.do("sync", f.name, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})
@@ -261,7 +263,7 @@ func (f *fencedFile) allocate(length int64) {
 		return
 	}
 	end := min(f.written+min(max(f.written, minAllocateBytes), maxAllocateBytes), f.wanted)
-	_, _ = f.fence.do(f.table, func() error {
+	_, _ = f.fence.do("allocate", f.name, func() error {
 		_ = f.File.Preallocate(f.allocated, end-f.allocated)
 		return nil
 	})
@@ -270,7 +272,7 @@ func (f *fencedFile) allocate(length int64) {
 
 func (f *fencedFile) Stat() (vfs.FileInfo, error) {
 	var info vfs.FileInfo
-	done, err := f.fence.do(f.table, func() (err error) {
+	done, err := f.fence.do("stat", f.name, func() (err error) {
 		info, err = f.File.Stat()
 		return err
 	})

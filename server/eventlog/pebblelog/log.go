@@ -25,6 +25,9 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
+// closeTimeout bounds Close on a disk that does not answer.
+const closeTimeout = 10 * time.Second
+
 // windowBytes is the size of the window of the newest events.
 const windowBytes = 32 << 20
 
@@ -62,8 +65,15 @@ type Log struct {
 	chunks   sync.Pool   // of *chunk
 	closing  chan struct{}
 	close    sync.Once
+	closed   chan struct{} // when closeErr is there
 	closeErr error
 	tasks    sync.WaitGroup
+
+	stall        stall
+	closeTimeout time.Duration
+	// throttling is since when the committer waits for background work, Unix
+	// nanoseconds, 0 if it does not; throttled how long it has waited before.
+	throttling, throttled atomic.Int64
 }
 
 var _ eventlog.Log = (*Log)(nil)
@@ -76,6 +86,11 @@ func WithFS(disk vfs.FS) Option { return func(l *Log) { l.disk = disk } }
 
 // WithClock replaces the clock that events and retention go by.
 func WithClock(now func() time.Time) Option { return func(l *Log) { l.now = now } }
+
+// withPatience replaces how long the log waits for the disk.
+func withPatience(stallAfter, closeTimeout time.Duration) Option {
+	return func(l *Log) { l.stall.after, l.closeTimeout = stallAfter, closeTimeout }
+}
 
 // Open opens the log in a folder, or creates it. It fails if another process has
 // it open, and if it was written by a newer gateway. If the disk cannot be written it
@@ -95,6 +110,10 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		groups:  make(chan *group),
 		free:    make(chan *group, 2),
 		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+
+		stall:        stall{after: stallAfter, logger: logger},
+		closeTimeout: closeTimeout,
 	}
 	for _, option := range options {
 		option(l)
@@ -106,6 +125,7 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	}
 	l.id = l.store.id
 	l.space.check()
+	go l.stall.watch(l.closed) // also while it is being closed
 	l.tasks.Go(func() { l.space.watch(l.closing) })
 	l.tasks.Go(committer.run)
 	l.tasks.Go(l.acknowledge)
@@ -128,6 +148,7 @@ func (l *Log) open() (*committer, error) {
 		return nil, errors.Join(err, store.close())
 	}
 	l.store = store
+	l.stall.store.Store(store)
 	l.published.publish(store.head)
 	l.published.trim(store.trimmed)
 	if cause := store.fence.err(); cause != nil {
@@ -162,7 +183,12 @@ func (l *Log) Bounds() eventlog.Bounds {
 func (l *Log) Changed() <-chan struct{} { return l.published.changed() }
 
 // Err implements eventlog.Log.
-func (l *Log) Err() error { return l.queue.err() }
+func (l *Log) Err() error {
+	if err := l.queue.err(); err != nil {
+		return err
+	}
+	return l.stall.err()
+}
 
 // Append implements eventlog.Log.
 func (l *Log) Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receipt, error) {
@@ -174,19 +200,36 @@ func (l *Log) Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receip
 	return l.queue.do(ctx, r)
 }
 
-// Close implements eventlog.Log.
+// Close implements eventlog.Log. If the disk does not answer it returns an error
+// after some seconds; the folder stays locked until the disk does, or the process
+// ends.
 func (l *Log) Close() error {
 	l.close.Do(func() {
 		l.queue.refuse(eventlog.ErrClosed)
 		close(l.closing)
-		l.tasks.Wait()
-		l.storeMu.Lock()
-		store := l.store
-		l.store = nil
-		l.storeMu.Unlock()
-		l.closeErr = errors.Join(store.close(), l.release())
+		go l.end()
 	})
-	return l.closeErr
+	select {
+	case <-l.closed:
+		return l.closeErr
+	case <-time.After(l.closeTimeout):
+	}
+	err := l.stall.err()
+	if err == nil {
+		err = errors.New("the disk is busy")
+	}
+	return fmt.Errorf("close the event log within %v: %w", l.closeTimeout, err)
+}
+
+// end releases everything when the work under way is done.
+func (l *Log) end() {
+	defer close(l.closed)
+	l.tasks.Wait()
+	l.storeMu.Lock()
+	store := l.store
+	l.store = nil
+	l.storeMu.Unlock()
+	l.closeErr = errors.Join(store.close(), l.release())
 }
 
 func (l *Log) isClosed() bool {

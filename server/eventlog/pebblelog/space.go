@@ -54,9 +54,9 @@ func reserveOf(configured, total uint64) uint64 {
 
 // check looks at the disk, and refuses what does not fit any more.
 func (s *space) check() {
+	usage, err := s.disk.GetDiskUsage(s.path) // a disk that hangs holds up nobody else
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	usage, err := s.disk.GetDiskUsage(s.path)
 	s.usage, s.known = usage, err == nil && usage.TotalBytes > 0
 	reserve := reserveOf(s.reserve, usage.TotalBytes)
 	for k, needed := range [kindUpkeep]uint64{kindEvent: reserve, kindState: reserve / 2} {

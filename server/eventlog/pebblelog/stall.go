@@ -1,0 +1,104 @@
+package pebblelog
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A disk that hangs gives no error: who waits for it waits. Operations of an opening
+// are therefore known while they are under way, and one that takes longer than
+// stallAfter is told of.
+const stallAfter = 5 * time.Second
+
+// underWay has the operations on the disk that have not ended.
+type underWay struct {
+	mu   sync.Mutex
+	next uint64
+	all  map[uint64]operation
+}
+
+type operation struct {
+	what, name string
+	began      time.Time
+}
+
+// begin notes an operation, and returns what to call when it has ended.
+func (u *underWay) begin(what, name string) (end func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.all == nil {
+		u.all = make(map[uint64]operation)
+	}
+	u.next++
+	id := u.next
+	u.all[id] = operation{what, name, time.Now()}
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.all, id)
+	}
+}
+
+// oldest returns the operation that began first, if there is any.
+func (u *underWay) oldest() (oldest operation, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, o := range u.all {
+		if !ok || o.began.Before(oldest.began) {
+			oldest, ok = o, true
+		}
+	}
+	return oldest, ok
+}
+
+// A stall watches the operations of the store that is in use.
+type stall struct {
+	after  time.Duration
+	logger *slog.Logger
+	store  atomic.Pointer[store]
+	// now is why the disk is thought to hang; nil if it does not.
+	now atomic.Pointer[error]
+}
+
+func (s *stall) err() error {
+	if err := s.now.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *stall) check() {
+	o, ok := s.store.Load().fence.underWay.oldest()
+	took := time.Since(o.began)
+	was := s.now.Load()
+	if !ok || took < s.after {
+		if was != nil {
+			s.now.Store(nil)
+			s.logger.Info("the disk of the event log answers again")
+		}
+		return
+	}
+	err := fmt.Errorf("the disk of the event log has not answered for %v: %s %s", took.Round(s.after/5), o.what, filepath.Base(o.name))
+	s.now.Store(&err)
+	if was == nil {
+		s.logger.Error("the disk of the event log does not answer: what is to be stored waits", "operation", o.what, "file", filepath.Base(o.name), "for", took)
+	}
+}
+
+// watch looks for operations that hang.
+func (s *stall) watch(closed <-chan struct{}) {
+	ticker := time.NewTicker(s.after / 5)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.check()
+		case <-closed:
+			return
+		}
+	}
+}
