@@ -97,6 +97,7 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 		newLogMetrics(log),
+		log.Metrics(),
 	)
 	providers, err := all.New(s.config.Providers)
 	if err != nil {

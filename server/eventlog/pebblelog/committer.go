@@ -243,6 +243,7 @@ func (l *Log) acknowledge() {
 // log is closed meanwhile.
 func (c *committer) recover() bool {
 	l, cause := c.log, c.store.fence.err()
+	l.failures.Add(1)
 	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
 	l.queue.refuse(cannotWrite(cause))
 	c.applyPending() // it fails behind the fence, and is answered
@@ -266,6 +267,7 @@ func (c *committer) recover() bool {
 			l.logger.Warn("the event log still cannot write", "error", err, "next_try", c.backoff)
 			continue
 		}
+		l.space.check()
 		l.logger.Info("the event log writes again", "head", uint64(c.head.position))
 		c.recovered = time.Now()
 		l.queue.refuse(nil)

@@ -74,6 +74,8 @@ type Log struct {
 	// throttling is since when the committer waits for background work, Unix
 	// nanoseconds, 0 if it does not; throttled how long it has waited before.
 	throttling, throttled atomic.Int64
+	// failures counts how often the disk has failed.
+	failures atomic.Int64
 }
 
 var _ eventlog.Log = (*Log)(nil)

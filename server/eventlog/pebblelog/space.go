@@ -87,6 +87,14 @@ func (s *space) log(k kind, free, reserve uint64) {
 	s.logger.Info("the disk of the event log has room again: it takes "+what, "free_bytes", free, "reserve_bytes", reserve)
 }
 
+// get returns what the disk was last seen to have, and the reserve of it, if that is
+// known.
+func (s *space) get() (usage vfs.DiskUsage, reserve uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usage, reserveOf(s.reserve, s.usage.TotalBytes), s.known
+}
+
 // short reports whether something is refused for lack of room.
 func (s *space) short() bool {
 	s.mu.Lock()
