@@ -64,8 +64,11 @@ func fillDisk(t *testing.T, path string) (free func()) {
 // eventually waits for what comes by itself.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
+	end := time.After(time.Minute)
+	for !condition() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-end:
 			t.Fatalf("%s: not within a minute", what)
 		}
 	}

@@ -158,6 +158,13 @@ func (q *queue) makeRoom() {
 	}
 }
 
+// accepts reports whether requests of a kind are taken.
+func (q *queue) accepts(k kind) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refused(k) == nil
+}
+
 // err returns why events are refused.
 func (q *queue) err() error {
 	q.mu.Lock()

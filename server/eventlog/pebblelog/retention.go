@@ -80,7 +80,7 @@ func (l *Log) retain() {
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
 	for {
-		if err := l.enforceRetention(ctx); err != nil && l.Err() == nil {
+		if err := l.enforceRetention(ctx); err != nil && l.queue.accepts(kindUpkeep) {
 			l.logger.Warn("the retention of the event log was not enforced", "error", err)
 		}
 		select {

@@ -81,10 +81,10 @@ func (s *space) check() {
 func (s *space) log(k kind, free, reserve uint64) {
 	what := [kindUpkeep]string{kindEvent: "events", kindState: "the state of subscriptions"}[k]
 	if s.lacking[k] {
-		s.logger.Error("the disk of the event log is nearly full: it refuses "+what+" until there is room", "free_bytes", free, "reserve_bytes", reserve)
+		s.logger.Error("the disk of the event log is nearly full: something is refused until there is room", "refused", what, "free_bytes", free, "reserve_bytes", reserve)
 		return
 	}
-	s.logger.Info("the disk of the event log has room again: it takes "+what, "free_bytes", free, "reserve_bytes", reserve)
+	s.logger.Info("the disk of the event log has room again", "taken", what, "free_bytes", free, "reserve_bytes", reserve)
 }
 
 // get returns what the disk was last seen to have, and the reserve of it, if that is

@@ -12,7 +12,10 @@ import (
 // A disk that hangs gives no error: who waits for it waits. Operations of an opening
 // are therefore known while they are under way, and one that takes longer than
 // stallAfter is told of.
-const stallAfter = 5 * time.Second
+const (
+	stallAfter    = 5 * time.Second
+	tablePatience = 12
+)
 
 // underWay has the operations on the disk that have not ended.
 type underWay struct {
@@ -43,16 +46,22 @@ func (u *underWay) begin(what, name string) (end func()) {
 	}
 }
 
-// oldest returns the operation that began first, if there is any.
-func (u *underWay) oldest() (oldest operation, ok bool) {
+// overdue returns an operation that has taken longer than it should, if there is any:
+// longer than after, or if it is on a table, for which nobody waits, than
+// tablePatience times that.
+func (u *underWay) overdue(after time.Duration) (operation, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, o := range u.all {
-		if !ok || o.began.Before(oldest.began) {
-			oldest, ok = o, true
+		allowed := after
+		if isTable(o.name) {
+			allowed *= tablePatience
+		}
+		if time.Since(o.began) >= allowed {
+			return o, true
 		}
 	}
-	return oldest, ok
+	return operation{}, false
 }
 
 // A stall watches the operations of the store that is in use.
@@ -72,16 +81,16 @@ func (s *stall) err() error {
 }
 
 func (s *stall) check() {
-	o, ok := s.store.Load().fence.underWay.oldest()
-	took := time.Since(o.began)
+	o, ok := s.store.Load().fence.underWay.overdue(s.after)
 	was := s.now.Load()
-	if !ok || took < s.after {
+	if !ok {
 		if was != nil {
 			s.now.Store(nil)
 			s.logger.Info("the disk of the event log answers again")
 		}
 		return
 	}
+	took := time.Since(o.began)
 	err := fmt.Errorf("the disk of the event log has not answered for %v: %s %s", took.Round(s.after/5), o.what, filepath.Base(o.name))
 	s.now.Store(&err)
 	if was == nil {

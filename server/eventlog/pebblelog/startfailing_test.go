@@ -47,7 +47,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 		"a log after a crash": func(t *testing.T, disk *quotaFS) *load { return fillDisk(t, disk, true) },
 	} {
 		for _, free := range []int64{0, 1, 1000, 20_000, 300_000} {
-			t.Run(name+" "+mebibytes(uint64(free)), func(t *testing.T) { //nolint:gosec // not negative
+			t.Run(name+" "+mebibytes(uint64(free)), func(t *testing.T) {
 				t.Parallel()
 				disk := newQuotaFS(4 << 30)
 				load := prepare(t, disk)
