@@ -113,7 +113,7 @@ func (s *Server) closeWithin(ctx context.Context) error {
 	case err := <-closed:
 		return err
 	case <-time.After(max(time.Until(deadline), closeTimeout)):
-		return errors.Join(errors.New("the event log could not be closed within shutdown.timeout: the disk does not answer"), s.log.Err())
+		return errors.New("close the event log within shutdown.timeout: the disk does not answer: what waits for it was not answered 200")
 	}
 }
 
