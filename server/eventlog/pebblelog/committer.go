@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,6 +21,8 @@ const (
 
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = time.Second
+	// maxQuiet is how long no attempt is made on a disk that is still full.
+	maxQuiet = 30 * time.Second
 )
 
 // A group is a group of requests with one batch and one fsync, on its way to the
@@ -256,6 +259,7 @@ func (c *committer) recover() bool {
 	if time.Since(c.recovered) > maxBackoff {
 		c.backoff = minBackoff
 	}
+	var failed attempt
 	for {
 		select {
 		case <-l.closing:
@@ -263,7 +267,12 @@ func (c *committer) recover() bool {
 		case <-time.After(c.backoff):
 		}
 		c.backoff = min(2*c.backoff, maxBackoff)
+		if failed.inVain(l.space) {
+			continue
+		}
 		if err := c.reopen(); err != nil {
+			free, _ := l.space.free()
+			failed = attempt{at: time.Now(), err: err, free: free}
 			l.logger.Warn("the event log still cannot write", "error", err, "next_try", c.backoff)
 			continue
 		}
@@ -273,6 +282,23 @@ func (c *committer) recover() bool {
 		l.queue.refuse(nil)
 		return true
 	}
+}
+
+// An attempt to open the database has failed.
+type attempt struct {
+	at   time.Time
+	err  error
+	free uint64
+}
+
+// inVain reports whether another attempt would only write the same again: the disk
+// was full, and has no more room since.
+func (a attempt) inVain(s *space) bool {
+	if !errors.Is(a.err, syscall.ENOSPC) || time.Since(a.at) > maxQuiet {
+		return false
+	}
+	free, known := s.free()
+	return known && free <= a.free
 }
 
 // reopen replaces the store by a new opening. Reads go on with the old one until

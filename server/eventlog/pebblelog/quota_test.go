@@ -19,6 +19,15 @@ type quotaFS struct {
 
 func newQuotaFS(total int64) *quotaFS { return &quotaFS{FS: vfs.NewMem(), total: total} }
 
+// setFree leaves a number of bytes free, or all if it is negative.
+func (q *quotaFS) setFree(free int64) {
+	if free < 0 {
+		q.resize(1 << 40)
+		return
+	}
+	q.fill(free)
+}
+
 func (q *quotaFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -87,6 +87,12 @@ func (s *space) log(k kind, free, reserve uint64) {
 	s.logger.Info("the disk of the event log has room again", "taken", what, "free_bytes", free, "reserve_bytes", reserve)
 }
 
+// free returns how many bytes of the disk are free now, if that is known.
+func (s *space) free() (uint64, bool) {
+	usage, err := s.disk.GetDiskUsage(s.path)
+	return usage.AvailBytes, err == nil
+}
+
 // get returns what the disk was last seen to have, and the reserve of it, if that is
 // known.
 func (s *space) get() (usage vfs.DiskUsage, reserve uint64, ok bool) {
