@@ -117,7 +117,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 			if code, body := get(t, g, "/v1/subscriptions"); code != http.StatusOK {
 				t.Errorf("/v1/subscriptions: %d %s", code, body)
 			}
-			if events := g.Server().Log().Bounds().Len(); events < uint64(stored)+1 { //nolint:gosec // not negative
+			if events := g.Server().Log().Bounds().Len(); events < uint64(stored)+1 {
 				t.Errorf("%d events are there", events)
 			}
 		})

@@ -50,4 +50,3 @@ func TestDiskFillsAgainAndAgain(t *testing.T) {
 	group.Wait()
 	load.verify(t, log, load.acked)
 }
-
