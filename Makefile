@@ -24,15 +24,20 @@ build: ## Build bin/webhook-gateway.
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/webhook-gateway ./cmd/webhook-gateway
 
 .PHONY: generate
-generate: ## Generate gen/ and server/rest/openapi/ from proto/.
+generate: ## Generate gen/ from proto/.
 	$(BUF) generate
+	$(GO) run ./cmd/webhook-gateway-openapi gen/openapi
 
 .PHONY: generate-check
 generate-check: ## Fail if what is generated is not what proto/ generates.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	$(BUF) generate --output "$$dir" && \
-	diff -r gen "$$dir/gen" && diff -r server/rest/openapi "$$dir/server/rest/openapi" && echo "generated code is up to date" || \
+	$(BUF) generate --output "$$dir" && $(GO) run ./cmd/webhook-gateway-openapi "$$dir/gen/openapi" && \
+	diff -r gen "$$dir/gen" && echo "generated code is up to date" || \
 	{ echo "generated code differs from what proto/ generates: run make generate and commit"; exit 1; }
+
+.PHONY: openapi-check
+openapi-check: ## Lint the OpenAPI documents, and try clients generated from them (needs Node.js).
+	.ci/openapi/check
 
 .PHONY: lint
 lint: ## Lint the Go code and the protos.

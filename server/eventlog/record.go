@@ -285,16 +285,7 @@ func (r Record) AppendEvent(b []byte, history *History, view webhookgatewayv1.Ev
 	b = protowire.AppendTag(b, fieldCursor, protowire.BytesType)
 	b = append(b, tokenLen)
 	b = appendToken(b, kindCursor, history.log, epoch, r.Position)
-
-	nanos := binary.LittleEndian.Uint64(r.value[8:])
-	seconds, fraction := nanos/1e9, nanos%1e9
-	b = protowire.AppendTag(b, fieldReceiveTime, protowire.BytesType)
-	b = append(b, byte(2+protowire.SizeVarint(seconds)+protowire.SizeVarint(fraction))) //nolint:gosec // at most 22
-	b = protowire.AppendTag(b, 1, protowire.VarintType)
-	b = protowire.AppendVarint(b, seconds)
-	b = protowire.AppendTag(b, 2, protowire.VarintType)
-	b = protowire.AppendVarint(b, fraction)
-
+	b = AppendTimestamp(b, fieldReceiveTime, r.ReceiveTime())
 	if r.Conflict() {
 		b = protowire.AppendTag(b, fieldConflict, protowire.VarintType)
 		b = protowire.AppendVarint(b, 1)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,19 +18,14 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
 )
 
 // newTCPGateway is a gateway behind a TCP listener on the loopback interface.
 func newTCPGateway(b *testing.B) *gateway {
 	b.Helper()
 	stored := newGateway(b, testConfig())
-	listener, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	return serveOn(b, stored.log, testConfig(), listener, func(ctx context.Context, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
-	})
+	return serveBy(streamtest.ServeTCP, b, stored.log, testConfig())
 }
 
 // countingCodec only counts the bytes of what it receives.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,8 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
 	vezgov1 "github.com/webhook-gateway/webhook-gateway/gen/vezgo/v1"
@@ -24,6 +21,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
 )
 
 const (
@@ -82,14 +80,12 @@ func newGateway(tb testing.TB, config stream.Config) *gateway {
 // serve serves a log.
 func serve(tb testing.TB, log eventlog.Log, config stream.Config) *gateway {
 	tb.Helper()
-	listener := bufconn.Listen(64 << 10)
-	return serveOn(tb, log, config, listener, func(ctx context.Context, _ string) (net.Conn, error) {
-		return listener.DialContext(ctx)
-	})
+	return serveBy(streamtest.Serve, tb, log, config)
 }
 
-func serveOn(
-	tb testing.TB, log eventlog.Log, config stream.Config, listener net.Listener, dial func(context.Context, string) (net.Conn, error),
+// serveBy serves a log in one of the ways of streamtest.
+func serveBy(
+	by func(testing.TB, func(grpc.ServiceRegistrar)) *grpc.ClientConn, tb testing.TB, log eventlog.Log, config stream.Config,
 ) *gateway {
 	tb.Helper()
 	registry := prometheus.NewRegistry()
@@ -97,25 +93,8 @@ func serveOn(
 	if err != nil {
 		tb.Fatal(err)
 	}
-	service := eventservice.New(log, streams, slog.New(slog.DiscardHandler))
-	server := grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true))
-	webhookgatewayv1.RegisterEventServiceServer(server, service)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:///gateway", grpc.WithContextDialer(dial),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			tb.Error(err)
-		}
-		server.Stop()
-		if err := <-served; err != nil {
-			tb.Error(err)
-		}
+	conn := by(tb, func(server grpc.ServiceRegistrar) {
+		webhookgatewayv1.RegisterEventServiceServer(server, eventservice.New(log, streams, slog.New(slog.DiscardHandler)))
 	})
 	return &gateway{log: log, streams: streams, conn: conn, client: webhookgatewayv1.NewEventServiceClient(conn), metrics: registry}
 }

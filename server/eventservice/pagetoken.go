@@ -42,7 +42,7 @@ func pageTokenHash(history *eventlog.History, position eventlog.Position, req *w
 		NewestFirst: req.GetNewestFirst(),
 		View:        req.GetView(),
 	}
-	// The cursor has log, epoch and position: a token of a lost part is of no request.
+	// The cursor has log, epoch and position: a token of a part that was lost fits no request.
 	b := history.AppendCursor(nil, position)
 	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(b, same)
 	if err != nil {

@@ -21,13 +21,13 @@ type plan struct {
 	view      webhookgatewayv1.EventView
 	heartbeat time.Duration
 	maxBatch  int
-	// skipMissing tells to go on after events that are no longer retained or damaged,
-	// after a gap, in place of ending the stream.
+	// skipMissing: events that are no longer retained, or are damaged, are passed over
+	// with a gap. Otherwise they end the stream.
 	skipMissing bool
 
 	bounds eventlog.Bounds // when the stream opened
 	start  eventlog.Position
-	// gap is that what comes after start, up to the earliest event, is missing.
+	// gap: the events after start and before the earliest event are missing.
 	gap bool
 	// notBefore skips events received before it. Zero: none.
 	notBefore time.Time

@@ -7,7 +7,6 @@ package rest
 import (
 	"bytes"
 	"context"
-	_ "embed" // for the OpenAPI document
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/webhook-gateway/webhook-gateway/gen/openapi"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
@@ -32,9 +32,6 @@ const (
 	// ids.
 	maxRequestBytes = 32 << 20
 )
-
-//go:embed openapi/webhookgateway.swagger.json
-var openAPI []byte
 
 // New returns the handler of the REST API, which calls EventService through a
 // connection. The connection should take messages of any size. ctx ends nothing:
@@ -57,10 +54,12 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 		return nil, fmt.Errorf("register SubscriptionService: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", contentTypeJSON)
-		_, _ = w.Write(openAPI) // the client may be gone
-	})
+	for path, document := range map[string][]byte{"/openapi.json": openapi.Internal, "/openapi-webhooks.json": openapi.Webhooks} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentTypeJSON)
+			_, _ = w.Write(document) // the client may be gone
+		})
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if err := checkContentType(r); err != nil {
 			writeError(w, http.StatusUnsupportedMediaType, err)

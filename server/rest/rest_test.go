@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -19,8 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -30,6 +27,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
 )
@@ -60,17 +58,18 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true))
-	webhookgatewayv1.RegisterEventServiceServer(server, eventservice.New(log, streams, logger))
-	webhookgatewayv1.RegisterSubscriptionServiceServer(server, subscriptionservice.New(log, manager, streams, logger))
-	listener := bufconn.Listen(64 << 10)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:///gateway", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := manager.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	conn := streamtest.Serve(t, func(server grpc.ServiceRegistrar) {
+		webhookgatewayv1.RegisterEventServiceServer(server, eventservice.New(log, streams, logger))
+		webhookgatewayv1.RegisterSubscriptionServiceServer(server, subscriptionservice.New(log, manager, streams, logger))
+	})
 	handler, err := rest.New(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
@@ -79,19 +78,6 @@ func newGateway(t *testing.T) *gateway {
 	t.Cleanup(func() {
 		web.CloseClientConnections()
 		web.Close()
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-		if err := manager.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := log.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 	g := &gateway{url: web.URL, log: log, streams: streams}
 	for range 4 {
@@ -143,6 +129,7 @@ func (g *gateway) request(t *testing.T, method, path, contentType, body string) 
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
+	checkDocumented(t, resp)
 	return &response{StatusCode: resp.StatusCode, Header: resp.Header, Body: resp.Body}
 }
 
@@ -376,27 +363,5 @@ func TestHistory(t *testing.T) {
 	decode(g.request(t, http.MethodGet, "/v1/log", "", ""), info)
 	if info.GetHeadCursor() != g.cursor(4) || info.GetEventCount() != 3 {
 		t.Errorf("log = %v", info)
-	}
-}
-
-func TestOpenAPI(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t)
-	resp := g.request(t, http.MethodGet, "/openapi.json", "", "")
-	var document struct{ Paths map[string]any }
-	if err := json.Unmarshal(readAll(t, resp), &document); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{
-		"/v1/events", "/v1/events:subscribe", "/v1/events:list", "/v1/events/{id}", "/v1/log",
-		"/v1/subscriptions", "/v1/subscriptions/{name}", "/v1/subscriptions/{subscription.name}", "/v1/subscriptions/{name}:seek",
-		"/v1/subscriptions/{subscription}:consume", "/v1/subscriptions/{subscription}:acknowledge", "/v1/subscriptions/{subscription}:reject",
-		"/v1/subscriptions/{subscription}:extendDeadline", "/v1/subscriptions/{subscription}:commitCursor",
-		"/v1/subscriptions/{subscription}/parkedEvents", "/v1/subscriptions/{subscription}/parkedEvents:replay",
-		"/v1/subscriptions/{subscription}/parkedEvents:discard",
-	} {
-		if document.Paths[path] == nil {
-			t.Errorf("the document lacks %s", path)
-		}
 	}
 }

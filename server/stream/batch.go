@@ -31,8 +31,9 @@ const (
 	framePrefix = 1 + 5
 	// batchTarget is when a batch is full.
 	batchTarget = 96 << 10
-	// largeEvent is the size of an event that is sent alone: any smaller one still
-	// fits into the buffer of a batch that is not full.
+	// largeEvent is the largest event that still fits into the buffer of a batch that
+	// is not full. A larger one is the first of its batch, and smaller ones follow it
+	// until that batch is full: at once, if the event is larger than batchTarget.
 	largeEvent = largeBuffer - batchTarget - 1<<10
 )
 

@@ -3,7 +3,6 @@ package subscription
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,15 +21,8 @@ func BenchmarkWorkers(b *testing.B) {
 	for _, ordering := range []webhookgatewayv1.Ordering{webhookgatewayv1.Ordering_ORDERING_NONE, webhookgatewayv1.Ordering_ORDERING_BY_SUBJECT} {
 		for _, batch := range []int{10, 100, 1000} {
 			b.Run(fmt.Sprintf("%v/batch=%d", ordering, batch), func(b *testing.B) {
-				config := pebblelog.DefaultConfig()
-				config.Path = b.TempDir()
-				log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler))
-				if err != nil {
-					b.Fatal(err)
-				}
-				g := &gateway{log: log, manager: newManager(b, log)}
-				defer g.stop(b)
-				fill(b, log, b.N)
+				g := startOnFiles(b)
+				fill(b, g.log, b.N)
 				g.create(b, "s", &webhookgatewayv1.SubscriptionSettings{Ordering: ordering})
 				ctx, cancel := context.WithCancel(b.Context())
 				defer cancel()

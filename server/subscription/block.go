@@ -29,7 +29,7 @@ func (m *machine) markedSettled(p eventlog.Position) bool {
 	return block != nil && block[p%blockBits/8]&(1<<(p%8)) != 0
 }
 
-// dropBlocks forgets the blocks that the cursor leaves behind.
+// dropBlocks forgets the blocks that the cursor has passed.
 func (m *machine) dropBlocks(from, to eventlog.Position) {
 	first, last := uint64(from)/blockBits, (uint64(to)+1)/blockBits
 	if last-first > uint64(len(m.settled)) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -130,16 +128,7 @@ func startGatewayWith(t *testing.T, store *failingStore) *gateway {
 	disk := pebblelogtest.NewDisk()
 	log := disk.Open(t)
 	store.StateStore = log
-	manager, err := New(t.Context(), Params{
-		Log: log, States: store, MaxAge: time.Hour,
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{disk: disk, log: log, manager: manager}
-	t.Cleanup(func() { g.stop(t) })
-	return g
+	return startOn(t, disk, log, log, store)
 }
 
 // A subscription that cannot be loaded is listed with the reason, refused, and can
@@ -257,21 +246,14 @@ func TestStartWithoutStore(t *testing.T) {
 		log := disk.Open(t)
 		store := &unreadableStore{StateStore: log}
 		store.noList.Store(true)
-		manager, err := New(t.Context(), Params{
-			Log: log, States: store, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		})
-		if err != nil {
-			t.Fatalf("New() = %v", err)
-		}
-		g := &gateway{disk: disk, log: log, manager: manager}
-		t.Cleanup(func() { g.stop(t) })
+		g := startOn(t, disk, log, log, store)
 		wantUnavailable := func() {
 			t.Helper()
 			for call, err := range map[string]error{
-				"Get":    second(manager.Get(t.Context(), "s")),
-				"Attach": second(manager.Attach("s", StreamOptions{})),
-				"Create": second(manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, fromTheBeginning)),
-				"Delete": manager.Delete(t.Context(), "s"),
+				"Get":    second(g.manager.Get(t.Context(), "s")),
+				"Attach": second(g.manager.Attach("s", StreamOptions{})),
+				"Create": second(g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, fromTheBeginning)),
+				"Delete": g.manager.Delete(t.Context(), "s"),
 			} {
 				if !errors.Is(err, errDisk) {
 					t.Errorf("%s = %v, want the error of the store", call, err)

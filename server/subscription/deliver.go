@@ -39,7 +39,8 @@ func (m *machine) common() int {
 }
 
 // full reports whether so many events wait that nothing is delivered for the first
-// time. If all of them wait for such an event of their group, it is.
+// time. It is not full if none of them can come again before an event of its group
+// that was never delivered: then that one has to be delivered.
 func (m *machine) full() bool {
 	return m.waitingEvents() >= m.settings.maxWaiting &&
 		m.timers.len()+m.again.len()+m.suspects.len()+m.apartHeld > 0
@@ -47,7 +48,7 @@ func (m *machine) full() bool {
 
 // mayProbe reports whether a worker is to be given suspects now.
 func (m *machine) mayProbe(w *worker) bool {
-	return w != nil && w == m.drained && w.held.len() == 0 && m.suspects.len() > 0
+	return w != nil && w == m.drained && w.held.len() == 0 && !m.rests(w) && m.suspects.len() > 0
 }
 
 // planProbe chooses the worker that is given nothing until it holds nothing, and
@@ -58,11 +59,11 @@ func (m *machine) planProbe() {
 		return
 	}
 	d, w := m.drained, m.takers.first()
-	if d != nil && d.held.len() == 0 && d.wanted > 0 || w == nil || w == d || !m.served(w) {
+	if d != nil && d.held.len() == 0 && d.wanted > 0 && !m.rests(d) || w == nil || w == d || !m.served(w) {
 		return
 	}
 	if d != nil && d.held.len() > 0 && w.held.len() > 0 {
-		return // it will do
+		return // the other would have to be drained, too
 	}
 	if len(m.workers) == 1 && w.owed > 0 && m.common() > 0 {
 		return // its turn to be served
@@ -89,8 +90,8 @@ func (m *machine) setDrained(w *worker) {
 }
 
 // deliver leases events to a worker, as many as it wants, in order of their
-// positions: up to share of those that any worker may have, and those that become
-// free by that for this one.
+// positions. At most share of them are events that any worker may have; the others
+// are reserved for this one, some by what it is given here.
 func (m *machine) deliver(w *worker, share int, now time.Time) []Delivery {
 	n := min(w.wanted, m.roomOf(w))
 	w.wanted = 0
@@ -103,8 +104,8 @@ func (m *machine) deliver(w *worker, share int, now time.Time) []Delivery {
 	deadline := now.Add(m.settings.ackDeadline)
 	due := m.clock(deadline)
 	deliveries := make([]Delivery, 0, min(n, m.arena.live-m.held))
-	// NOTE Once for all: what is handed out does not wait any more, and then one that
-	// was held back, before it in the log, would come after it.
+	// NOTE Asked once for the batch. What is handed out does not wait any more, so the
+	// answer may change, and an earlier event that was held back would come after it.
 	full := m.full()
 	for len(deliveries) < n {
 		s, common := m.choose(w, share, full)

@@ -19,7 +19,7 @@
 // held several they are suspects: see deliver.go for how the one among them that
 // ends its workers is found. What was handed to a stream and not sent, what a
 // worker releases, and what a gateway that ends takes back, is delivered again as if
-// it never was. After a crash of the gateway the deliveries that were under way do
+// it had not been handed out. After a crash of the gateway the deliveries that were under way do
 // not count, nor do failures of the last second that no caller waited for.
 //
 // Where things are:

@@ -3,11 +3,8 @@ package subscription
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -42,29 +39,21 @@ func TestStoreFails(t *testing.T) {
 	disk := pebblelogtest.NewDisk()
 	log := disk.Open(t)
 	store := &failingStore{StateStore: log}
-	manager, err := New(t.Context(), Params{
-		Log: log, States: store,
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{disk: disk, log: log, manager: manager}
-	t.Cleanup(func() { g.stop(t) })
+	g := startOn(t, disk, log, log, store)
 	g.append(t, "a", "1")
 	g.create(t, "s", nil)
 	d := next(t, g.attach(t), 1)
 
 	store.fails.Store(true)
 	for range 2 {
-		if _, err := manager.Acknowledge(t.Context(), "s", tokens(d...)); !errors.Is(err, errDisk) {
+		if _, err := g.manager.Acknowledge(t.Context(), "s", tokens(d...)); !errors.Is(err, errDisk) {
 			t.Errorf("Acknowledge() = %v, want the error of the store", err)
 		}
 	}
-	if _, err := manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "other"}, fromTheBeginning); !errors.Is(err, errDisk) {
+	if _, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "other"}, fromTheBeginning); !errors.Is(err, errDisk) {
 		t.Errorf("Create() = %v, want the error of the store", err)
 	}
-	if _, err := manager.Get(t.Context(), "other"); !errors.Is(err, ErrNotFound) {
+	if _, err := g.manager.Get(t.Context(), "other"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Get() = %v, want ErrNotFound", err)
 	}
 	store.fails.Store(false)

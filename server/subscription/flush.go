@@ -28,8 +28,8 @@ func (s *subscription) durable(ctx context.Context) error {
 	}
 }
 
-// flushSoon has written what changed, and waits for nothing. The mutex must be
-// held.
+// flushSoon begins to write what changed, and does not wait for it. The mutex must
+// be held.
 func (s *subscription) flushSoon() {
 	if s.dirty() {
 		s.nextFlush()
@@ -58,8 +58,8 @@ func (s *subscription) startFlush() {
 	taken, redefined := s.machine.takeChanges(), s.redefined
 	s.redefined = nil
 	if redefined != nil {
-		// NOTE With the cursor, in one write: what an older definition passes over is not
-		// passed over by a newer one.
+		// NOTE With the cursor, in one write: the cursor has passed what the filters of its
+		// time do not match, and newer filters may match it.
 		taken.pairs = append(taken.pairs, *redefined)
 	}
 	if taken.empty() {

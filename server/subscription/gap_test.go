@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -162,14 +159,7 @@ func TestDamaged(t *testing.T) {
 	disk := pebblelogtest.NewDisk()
 	inner := disk.Open(t)
 	log := &damagedLog{Log: inner, after: 2, upTo: 4}
-	manager, err := New(t.Context(), Params{
-		Log: log, States: inner, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{disk: disk, log: inner, manager: manager}
-	t.Cleanup(func() { g.stop(t) })
+	g := startOn(t, disk, inner, log, inner)
 	g.append(t, "a", "1", "2", "3", "4", "5")
 	g.create(t, "s", nil)
 	stream := g.attach(t)

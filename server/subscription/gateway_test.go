@@ -29,21 +29,35 @@ type gateway struct {
 func startGateway(t testing.TB, disk *pebblelogtest.Disk) *gateway {
 	t.Helper()
 	log := disk.Open(t)
-	g := &gateway{disk: disk, log: log, manager: newManager(t, log)}
-	t.Cleanup(func() { g.stop(t) })
-	return g
+	return startOn(t, disk, log, log, log)
 }
 
-func newManager(t testing.TB, log *pebblelog.Log) *Manager {
+// startOn starts a gateway on an open log. Its manager reads the log through read
+// and keeps what is durable through states, so that a test may come between.
+func startOn(t testing.TB, disk *pebblelogtest.Disk, log *pebblelog.Log, read eventlog.Log, states eventlog.StateStore) *gateway {
 	t.Helper()
 	manager, err := New(t.Context(), Params{
-		Log: log, States: log, MaxAge: time.Hour,
+		Log: read, States: states, MaxAge: time.Hour,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return manager
+	g := &gateway{disk: disk, log: log, manager: manager}
+	t.Cleanup(func() { g.stop(t) })
+	return g
+}
+
+// startOnFiles starts a gateway whose log is in files, to measure it.
+func startOnFiles(b *testing.B) *gateway {
+	b.Helper()
+	config := pebblelog.DefaultConfig()
+	config.Path = b.TempDir()
+	log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return startOn(b, nil, log, log, log)
 }
 
 func (g *gateway) stop(t testing.TB) {

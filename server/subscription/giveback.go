@@ -52,9 +52,9 @@ func (m *machine) expireWorker(w *worker, now time.Time) {
 
 // giveBack takes back an event, which nobody holds now, whose worker had n events
 // that were sent. If the worker failed, and the event was sent, it counts as
-// failed or becomes suspect. Otherwise it is delivered again as if it never was.
+// failed or becomes suspect. Otherwise it is delivered again as if it had not been handed out.
 func (m *machine) giveBack(s slot, n int, failed bool, now time.Time) {
-	m.block(s) // it may be ready since one before it was settled
+	m.block(s) // it may have become ready when the one before it was settled
 	e := m.at(s)
 	switch {
 	case failed && e.is(sent) && n == 1 && !e.is(beside):
@@ -124,6 +124,12 @@ func (m *machine) lose(s slot, reason webhookgatewayv1.GapReason) {
 	p := m.at(s).position
 	m.widenGap(p-1, p, reason)
 	m.settle(s)
+}
+
+// isCopied reports whether there is a copy of the event of a delivery.
+func (m *machine) isCopied(l lease, now time.Time) bool {
+	s, result := m.holder(l, now)
+	return result == resultOK && m.at(s).is(copied)
 }
 
 // missing takes note that the event of a delivery cannot be read.

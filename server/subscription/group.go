@@ -14,8 +14,8 @@ func (m *machine) groupOf(e *entry) uint64 {
 	}
 }
 
-// enter puts a new entry, or one whose group changed, where it belongs. Later
-// events of its group that are held are revoked.
+// enter puts a new entry into its group. Later events of the group that are held are
+// revoked.
 func (m *machine) enter(s slot) {
 	m.joinGroup(s)
 	m.revokeAfter(s)
@@ -76,7 +76,7 @@ func (m *machine) promote(s slot) {
 		return
 	}
 	if e.position > m.read && m.groupOf(e) != 0 {
-		// Earlier events of its group may be offered yet.
+		// Earlier events of its group may still be offered.
 		if e.is(apart) && !e.is(ahead) {
 			e.set(ahead, true)
 			m.aheads.push(s)

@@ -7,9 +7,9 @@ import (
 )
 
 // A slotHeap is a binary heap of entries that knows where each is. It orders them
-// by position or, what is due at the same time by position too, as the events of a
-// batch are, by when they are due: the first of a group that expires revokes the
-// others.
+// by position or, with byDue, by when they are due. What is due at the same time, as
+// the events of a batch are, is then in order of position: the first of a group that
+// expires revokes the others.
 type slotHeap struct {
 	arena *arena
 	byDue bool

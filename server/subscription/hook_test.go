@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"iter"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -75,13 +72,7 @@ func hooked(t *testing.T) (*gateway, *hookStore) {
 	disk := pebblelogtest.NewDisk()
 	log := disk.Open(t)
 	store := &hookStore{StateStore: log}
-	manager, err := New(t.Context(), Params{Log: log, States: store, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{disk: disk, log: log, manager: manager}
-	t.Cleanup(func() { g.stop(t) })
-	return g, store
+	return startOn(t, disk, log, log, store), store
 }
 
 func (g *gateway) retry(t testing.TB, delay time.Duration, d ...Delivery) {

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// houseInterval is how often subscriptions are looked after that nobody is
-	// attached to, and parked events that are too old.
+	// houseInterval is how often keepHouse looks after the subscriptions that nobody
+	// is attached to, and removes parked events that are too old.
 	houseInterval = 2 * time.Second
 	// houseFlush is after how many rounds what is dirty is written.
 	houseFlush = 5

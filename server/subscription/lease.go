@@ -80,7 +80,7 @@ func (m *machine) mayRetry(leases []lease, now time.Time) bool {
 			more[s] = struct{}{}
 		}
 	}
-	return len(more) == 0 || m.waitingEvents()+len(more) <= m.settings.maxWaiting
+	return len(more) == 0 || len(more) <= m.mayWait()
 }
 
 // retry gives an event back as failed. A negative delay is the backoff of the
@@ -144,7 +144,7 @@ func (m *machine) commitCursor(upTo eventlog.Position, l lease, now time.Time) (
 		return result, nil
 	}
 	next := m.at(s).after // the ordering is strict: all events are of one group
-	if upTo < l.position || upTo > m.read || next != 0 && m.at(next).position <= upTo {
+	if upTo < l.position || upTo > m.seen || next != 0 && m.at(next).position <= upTo {
 		return 0, ErrCursorNotDelivered
 	}
 	for s != 0 {

@@ -24,8 +24,9 @@ type machine struct {
 	start    time.Time
 
 	cursor eventlog.Position
-	// read is the position up to which the log was offered.
-	read eventlog.Position
+	// read is the position up to which the log was offered, and seen up to which it
+	// ever was, for other filters too.
+	read, seen eventlog.Position
 	// trimmed is the position up to which the log is known to be trimmed.
 	trimmed eventlog.Position
 	gaps    []untoldGap
@@ -33,10 +34,9 @@ type machine struct {
 	// when the subscription was moved last.
 	lease, sought uint64
 
-	arena       arena
+	arena arena
+	// The entries that are not apart, by position.
 	first, last slot
-	// offered is the entry at or before the newest event offered.
-	offered slot
 	// tails has the last entry of each group.
 	tails map[uint64]slot
 
@@ -81,6 +81,7 @@ func newMachine(settings settings, after eventlog.Position, term uint64, now tim
 		start:      now,
 		cursor:     after,
 		read:       after,
+		seen:       after,
 		lease:      term << termShift,
 		workers:    make(map[uint32]*worker),
 		reservists: make(map[*worker]struct{}),
@@ -103,7 +104,7 @@ func (m *machine) clear() {
 		m.deadlines.keep(w, false)
 	}
 	m.arena = newArena()
-	m.first, m.last, m.offered = 0, 0, 0
+	m.first, m.last = 0, 0
 	m.tails = make(map[uint64]slot)
 	m.apart, m.lowestApart, m.stale = make(map[eventlog.Position]slot), 0, false
 	for _, h := range []*slotHeap{&m.fresh, &m.again, &m.suspects, &m.aheads} {
@@ -139,12 +140,8 @@ func (m *machine) offer(offers []offer, upTo eventlog.Position) {
 			continue
 		}
 		m.readTo(o.position)
-		if m.offered != 0 && m.at(m.offered).position == o.position {
-			continue
-		}
 		s := m.newEntry(o)
-		m.link(s, m.offered)
-		m.offered = s
+		m.link(s)
 		m.enter(s)
 	}
 	m.readTo(max(m.read, upTo))
@@ -155,15 +152,8 @@ func (m *machine) offer(offers []offer, upTo eventlog.Position) {
 	m.advance()
 }
 
-// readTo takes note that everything before a position was offered. What is known
-// up to there from before waited for that.
-func (m *machine) readTo(p eventlog.Position) {
-	m.read = p
-	for n := m.following(m.offered); n != 0 && m.at(n).position <= p; n = m.following(n) {
-		m.offered = n
-		m.promote(n)
-	}
-}
+// readTo takes note that everything up to a position was offered.
+func (m *machine) readTo(p eventlog.Position) { m.read, m.seen = p, max(m.seen, p) }
 
 // readyEvents is how many events were found and not delivered yet.
 func (m *machine) readyEvents() int {
@@ -183,36 +173,19 @@ func (m *machine) newEntry(o offer) slot {
 	return s
 }
 
-// following returns the entry after another; 0 is before the first.
-func (m *machine) following(s slot) slot {
-	if s == 0 {
-		return m.first
-	}
-	return m.at(s).next
-}
-
-// link puts an entry into the list after another.
-func (m *machine) link(s, prev slot) {
-	next := m.following(prev)
-	e := m.at(s)
-	e.prev, e.next = prev, next
-	if prev == 0 {
+// link appends an entry to the list: events are offered in order.
+func (m *machine) link(s slot) {
+	m.at(s).prev, m.at(s).next = m.last, 0
+	if m.last == 0 {
 		m.first = s
 	} else {
-		m.at(prev).next = s
+		m.at(m.last).next = s
 	}
-	if next == 0 {
-		m.last = s
-	} else {
-		m.at(next).prev = s
-	}
+	m.last = s
 }
 
 func (m *machine) unlink(s slot) {
 	e := m.at(s)
-	if m.offered == s {
-		m.offered = e.prev
-	}
 	if e.prev == 0 {
 		m.first = e.next
 	} else {
@@ -254,7 +227,7 @@ func (m *machine) settle(s slot) {
 	m.advance()
 }
 
-// pass has the cursor pass an entry that is in the list yet.
+// pass lets the cursor pass an entry that is still in the list.
 func (m *machine) pass(s slot) {
 	if p := m.at(s).position; s != m.first || p > m.read {
 		m.markSettled(p)

@@ -143,7 +143,7 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
 	s.machine.touch(pairPlace, 0)
-	// NOTE Whatever an earlier one of the name left behind ends with this.
+	// NOTE This also deletes what an earlier subscription of the name left in the store.
 	everything := eventlog.StateMutation{Delete: true, End: []byte{0xff}}
 	mutations := append([]eventlog.StateMutation{everything, definition}, s.machine.takeChanges().pairs...)
 	if err := m.States.CommitScope(ctx, name, term, mutations); err != nil {

@@ -291,3 +291,69 @@ func TestADeleteThatFails(t *testing.T) {
 		}
 	})
 }
+
+// A worker that gives back what it holds, because it ends, is given no suspects.
+func TestSuspectsAreNotGivenToAWorkerThatReleases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startGateway(t, pebblelogtest.NewDisk())
+		g.append(t, "a", "1", "2", "3")
+		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 1})
+		dies, ends := g.attach(t), g.attach(t)
+		next(t, dies, 2)
+		d := next(t, ends, 1)
+		dies.Close()
+		<-time.After(5 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for ctx.Err() == nil {
+				if batch, err := ends.Next(ctx, 10); err == nil {
+					if sent := ends.Sending(batch.Deliveries); len(sent) > 0 {
+						t.Errorf("was given %v", positions(sent))
+					}
+				}
+			}
+		}()
+		synctest.Wait()
+		wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
+			return g.manager.Release(t.Context(), "s", tokens(d...))
+		})
+		<-done
+		ends.Close()
+		<-time.After(time.Second)
+		if x := g.status(t); x.GetParkedEvents() != 0 {
+			t.Errorf("an event was charged with a worker that ended in order: %v", x)
+		}
+	})
+}
+
+// A strictly ordered reader commits what it holds also while the log is read again for
+// other filters.
+func TestCommitCursorRightAfterOtherFilters(t *testing.T) {
+	settings, now := defaultSettings(), time.Now()
+	settings.ordering = webhookgatewayv1.Ordering_ORDERING_STRICT
+	m := newMachine(settings, 0, 1, now)
+	m.offer([]offer{{position: 1}, {position: 2}}, 4)
+	m.connect(1, 0)
+	m.want(1, 10)
+	w, share := m.next()
+	d := m.deliver(w, share, now)
+	wantDeliveries(t, d, "1/1", "2/1")
+	m.refilter()
+	for _, upTo := range []eventlog.Position{5, 4} { // 4 may be of a heartbeat
+		result, err := m.commitCursor(upTo, d[1].lease, now)
+		if upTo == 5 && !errors.Is(err, ErrCursorNotDelivered) || upTo == 4 && (err != nil || result != resultOK) {
+			t.Errorf("commitCursor(%d) = %v, %v", upTo, result, err)
+		}
+	}
+	// An event that only the other filters match was not delivered, and is not settled.
+	m.offer([]offer{{position: 2}, {position: 3}}, 4)
+	m.want(1, 10)
+	w, share = m.next()
+	if w == nil {
+		t.Fatal("event 3 is not delivered")
+	}
+	wantDeliveries(t, m.deliver(w, share, now), "3/1")
+}

@@ -17,6 +17,12 @@ func (h *harness) wanted(p int) bool {
 	return !e.settled && (h.matches(p) || e.apart)
 }
 
+// known reports whether the machine knows an event that is still to be settled: after
+// other filters it may not have been offered again yet.
+func (h *harness) known(p int) bool {
+	return h.events[p].apart || eventlog.Position(p) <= h.machine.read
+}
+
 func (h *harness) group(p int) uint64 {
 	switch h.settings.ordering {
 	case webhookgatewayv1.Ordering_ORDERING_STRICT:

@@ -19,7 +19,7 @@ func (m *machine) seek(after eventlog.Position) {
 	}
 	m.clear()
 	clear(m.settled)
-	m.cursor, m.read, m.trimmed, m.gaps = after, after, 0, nil
+	m.cursor, m.read, m.seen, m.trimmed, m.gaps = after, after, after, 0, nil
 	m.sought = m.lease
 	m.touch(pairPlace, 0)
 }
@@ -58,7 +58,7 @@ func (m *machine) entriesByPosition(wanted bool) []slot {
 // again from the cursor on. The others are apart from now on: they are delivered
 // until they are settled, whatever the filters are.
 func (m *machine) refilter() {
-	// Of what is trimmed nothing was left but what is held.
+	// What is trimmed cannot be read again: of it only what is held was left.
 	m.read = max(m.cursor, min(m.read, m.trimmed))
 	for s := m.first; s != 0; {
 		next := m.at(s).next
@@ -69,14 +69,13 @@ func (m *machine) refilter() {
 		}
 		s = next
 	}
-	m.offered = 0
 	for _, s := range m.apart {
 		m.blockAhead(s)
 	}
 }
 
-// blockAhead blocks what is ahead of the position read to: earlier events of its
-// group may be offered yet.
+// blockAhead blocks an entry that is after the position read to: earlier events of
+// its group may still be offered.
 func (m *machine) blockAhead(s slot) {
 	if e := m.at(s); e.position > m.read && m.groupOf(e) != 0 {
 		m.block(s)

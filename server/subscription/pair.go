@@ -147,7 +147,7 @@ func (m *machine) decodePlace(c change, value []byte) error {
 		return c.malformed()
 	}
 	m.cursor = eventlog.Position(binary.BigEndian.Uint64(value))
-	m.read = m.cursor
+	m.read, m.seen = m.cursor, m.cursor
 	m.sought = binary.BigEndian.Uint64(value[8:])
 	for b := value[16:]; len(b) > 0; b = b[gapBytes:] {
 		m.gaps = append(m.gaps, untoldGap{Gap: Gap{

@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -101,6 +100,20 @@ func (s *subscription) settleParked(ctx context.Context) error {
 // left of. It returns ErrTooManyWaiting if the positions are more than may wait,
 // or if none of all may.
 func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
+	return m.tend(ctx, name, func(s *subscription) (int, []eventlog.Position, error) {
+		if positions == nil {
+			n, err := s.replayAll(ctx)
+			return n, nil, err
+		}
+		return s.replayEach(ctx, distinct(positions))
+	})
+}
+
+// tend has f change parked events of a subscription: one caller at a time, with
+// everything in the store that was parked before.
+func (m *Manager) tend(
+	ctx context.Context, name string, f func(*subscription) (int, []eventlog.Position, error),
+) (int, []eventlog.Position, error) {
 	s, err := m.find(name)
 	if err != nil {
 		return 0, nil, err
@@ -110,12 +123,13 @@ func (m *Manager) Replay(ctx context.Context, name string, positions []eventlog.
 	if err := s.settleParked(ctx); err != nil {
 		return 0, nil, err
 	}
-	if positions == nil {
-		n, err := s.replayAll(ctx)
-		return n, nil, err
-	}
-	positions = distinct(positions)
-	if !s.mayReplay(len(positions)) {
+	return f(s)
+}
+
+// replayEach replays the parked events at some positions, or none if they are more
+// than may wait.
+func (s *subscription) replayEach(ctx context.Context, positions []eventlog.Position) (int, []eventlog.Position, error) {
+	if len(positions) > s.mayWait() {
 		return 0, nil, ErrTooManyWaiting
 	}
 	replayed := 0
@@ -152,7 +166,7 @@ func (s *subscription) replayAll(ctx context.Context) (int, error) {
 		if err != nil || len(events) == 0 {
 			return replayed, err
 		}
-		if !s.mayReplay(len(events)) {
+		if events = events[:min(len(events), s.mayWait())]; len(events) == 0 {
 			if replayed == 0 {
 				return 0, ErrTooManyWaiting
 			}
@@ -166,10 +180,10 @@ func (s *subscription) replayAll(ctx context.Context) (int, error) {
 	}
 }
 
-func (s *subscription) mayReplay(n int) bool {
+func (s *subscription) mayWait() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.machine.mayReplay(n)
+	return s.machine.mayWait()
 }
 
 // replay has parked events delivered again. It returns how many, and of which
@@ -181,7 +195,7 @@ func (s *subscription) replay(ctx context.Context, events []parkedEvent) (int, [
 	for _, e := range events {
 		r, isCopy, err := s.parked.event(ctx, e)
 		switch {
-		case errors.As(err, new(*eventlog.TrimmedError)), errors.As(err, new(*eventlog.DamagedError)):
+		case isGone(err):
 			gone = append(gone, e.position)
 		case err != nil:
 			return 0, nil, readError(e.position, err)
@@ -203,19 +217,16 @@ func (s *subscription) replay(ctx context.Context, events []parkedEvent) (int, [
 // Discard forgets parked events for good, all of them if positions is nil. It
 // returns how many, and which of the positions are not of parked events.
 func (m *Manager) Discard(ctx context.Context, name string, positions []eventlog.Position) (int, []eventlog.Position, error) {
-	s, err := m.find(name)
-	if err != nil {
-		return 0, nil, err
-	}
-	s.tending.Lock()
-	defer s.tending.Unlock()
-	if err := s.settleParked(ctx); err != nil {
-		return 0, nil, err
-	}
-	if positions == nil {
-		return s.discardAll(ctx)
-	}
-	positions = distinct(positions)
+	return m.tend(ctx, name, func(s *subscription) (int, []eventlog.Position, error) {
+		if positions == nil {
+			return s.discardAll(ctx)
+		}
+		return s.discardEach(ctx, distinct(positions))
+	})
+}
+
+// discardEach discards the parked events at some positions.
+func (s *subscription) discardEach(ctx context.Context, positions []eventlog.Position) (int, []eventlog.Position, error) {
 	discarded := 0
 	var unknown []eventlog.Position
 	for len(positions) > 0 {

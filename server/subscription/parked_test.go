@@ -3,7 +3,6 @@ package subscription
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
-	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
 )
 
@@ -180,15 +178,8 @@ func TestParkedRetention(t *testing.T) {
 // BenchmarkParked has a million events parked.
 func BenchmarkParked(b *testing.B) {
 	const events = 1_000_000
-	config := pebblelog.DefaultConfig()
-	config.Path = b.TempDir()
-	log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	g := &gateway{log: log, manager: newManager(b, log)}
-	defer g.stop(b)
-	fill(b, log, events+10_000)
+	g := startOnFiles(b)
+	fill(b, g.log, events+10_000)
 	g.create(b, "s", &webhookgatewayv1.SubscriptionSettings{MaxInFlight: 10_000, MaxInFlightPerStream: 10_000})
 	stream := g.attach(b)
 	before := heapBytes()

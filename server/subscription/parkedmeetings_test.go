@@ -208,3 +208,95 @@ func TestDeleteWhileReplaying(t *testing.T) {
 		}
 	}
 }
+
+// An event that retention removed after it was handed out takes nothing with it that
+// has a copy.
+func TestACopyBesideAnEventThatIsGone(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	g.append(t, "a", "1", "2", "3")
+	g.create(t, "s", nil)
+	st := g.attach(t)
+	d := next(t, st, 2)
+	wantResults(t, resultOK, func() ([]webhookgatewayv1.TokenResult, error) {
+		return g.manager.Park(t.Context(), "s", tokens(d[1]), "bad")
+	})
+	st.Release()
+	if n, _, err := g.manager.Replay(t.Context(), "s", nil); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	st = g.attach(t)
+	var batch Batch
+	for len(batch.Deliveries) == 0 {
+		var err error
+		if batch, err = st.Next(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantDeliveries(t, batch.Deliveries[:2], "1/1", "2/1")
+	if err := g.log.Trim(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, st, batch.Deliveries[:2]); got[2] != 2 {
+		t.Errorf("read %v: event 2 has a copy; gap %v", got, g.status(t).GetGap())
+	}
+}
+
+// A sweep while an event is parked again does not undo that, also if the write fails
+// and is repeated.
+func TestTheSweepLeavesWhatCouldNotBeParkedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store := hooked(t)
+		g.append(t, "a", "1")
+		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{ParkedRetention: durationpb.New(time.Hour)})
+		st := g.attach(t)
+		g.park(t, st, 1)
+		<-time.After(time.Hour - 10*time.Second)
+		if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
+			t.Fatal(err)
+		}
+		d := next(t, st, 1)
+		// The write of the parking is under way for half a minute, and fails.
+		var once atomic.Bool
+		hook := func([]eventlog.StateMutation) error {
+			if once.CompareAndSwap(false, true) {
+				<-time.After(30 * time.Second)
+				return errDisk
+			}
+			return nil
+		}
+		store.beforeCommit.Store(&hook)
+		<-time.After(5 * time.Second)
+		if _, err := g.manager.Park(t.Context(), "s", tokens(d...), "again"); !errors.Is(err, errDisk) {
+			t.Fatalf("Park() = %v", err)
+		}
+		<-time.After(20 * time.Second)
+		x := g.status(t)
+		if x.GetParkedEvents() != 1 {
+			t.Errorf("event 1 is not parked, and not to be delivered: %v", x)
+		}
+	})
+}
+
+// A stream that reads what it was given, while its subscription is deleted and the log
+// is trimmed, ends because there is no such subscription.
+func TestAReadWhileTheSubscriptionIsDeleted(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	g.append(t, "a", "1", "2")
+	g.create(t, "s", nil)
+	st := g.attach(t)
+	batch, err := st.Next(t.Context(), 1)
+	if err != nil || len(batch.Deliveries) != 1 {
+		t.Fatal(batch, err)
+	}
+	if err := g.manager.Delete(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.log.Trim(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range st.Read(t.Context(), batch.Deliveries) {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("Read() = %v, want ErrNotFound", err)
+		}
+	}
+}

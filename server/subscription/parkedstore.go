@@ -206,7 +206,7 @@ func (s parkedStore) expired(ctx context.Context, before time.Time, limit int) (
 	return positions, nil
 }
 
-// prepare returns the mutations that changes of parked events are, and the events
+// prepare returns the mutations by which parked events change, and the events
 // that are parked without a copy. It may be repeated: a write that failed may have
 // been done nevertheless.
 func (s parkedStore) prepare(ctx context.Context, changes parkedChanges) ([]eventlog.StateMutation, map[eventlog.Position]error, error) {

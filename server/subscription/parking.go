@@ -46,9 +46,13 @@ func (c parkedChanges) empty() bool { return !c.discardAll && len(c.each) == 0 }
 // precede puts earlier changes in front.
 func (c *parkedChanges) precede(earlier parkedChanges) {
 	for p, change := range earlier.each {
-		if _, later := c.each[p]; !later && (!c.discardAll || change.action == replayIt) {
-			c.each[p] = change
+		// NOTE A sweep was of what was parked before: of what has become of it since it
+		// undoes nothing.
+		later, changed := c.each[p]
+		if changed && later.action != sweepIt || c.discardAll && change.action != replayIt {
+			continue
 		}
+		c.each[p] = change
 	}
 	c.discardAll = c.discardAll || earlier.discardAll
 }
@@ -80,8 +84,8 @@ func (m *machine) discardAll() {
 	m.parking.precede(earlier)
 }
 
-// mayReplay reports whether some parked events may be delivered again.
-func (m *machine) mayReplay(n int) bool { return m.waitingEvents()+n <= m.settings.maxWaiting }
+// mayWait returns how many more events may wait.
+func (m *machine) mayWait() int { return max(0, m.settings.maxWaiting-m.waitingEvents()) }
 
 // replay has a parked event delivered again, with its attempts counted anew. Without
 // a copy it is read from the log.

@@ -44,9 +44,8 @@ func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Eve
 				deliveries = rest
 				continue
 			}
-			deliveries = st.missing(rest, err)
-			if len(deliveries) == len(rest) {
-				yield(Event{}, readError(rest[0].Position, err))
+			if deliveries, err = st.missing(rest, err); err != nil {
+				yield(Event{}, err)
 				return
 			}
 		}
@@ -108,8 +107,9 @@ func isGone(err error) bool {
 }
 
 // missing takes note of deliveries whose events an error says are gone, and
-// returns the others.
-func (st *Stream) missing(deliveries []Delivery, err error) []Delivery {
+// returns the others. Of the first there is no copy, of others there may be one. It
+// fails if the error says no such thing, or if the subscription has ended.
+func (st *Stream) missing(deliveries []Delivery, err error) ([]Delivery, error) {
 	var trimmed *eventlog.TrimmedError
 	var damaged *eventlog.DamagedError
 	var upTo eventlog.Position
@@ -120,13 +120,22 @@ func (st *Stream) missing(deliveries []Delivery, err error) []Delivery {
 	case errors.As(err, &damaged):
 		upTo, reason = damaged.UpTo, webhookgatewayv1.GapReason_GAP_REASON_DAMAGED
 	}
-	_ = st.subscription.change(func(now time.Time) {
-		for len(deliveries) > 0 && deliveries[0].Position <= upTo {
-			st.subscription.machine.missing(deliveries[0].lease, reason, now)
-			deliveries = deliveries[1:]
+	rest := deliveries
+	ended := st.subscription.change(func(now time.Time) {
+		m := st.subscription.machine
+		for first := true; len(rest) > 0 && rest[0].Position <= upTo; first = false {
+			l := rest[0].lease
+			if !first && m.isCopied(l, now) {
+				return
+			}
+			m.missing(l, reason, now)
+			rest = rest[1:]
 		}
 	})
-	return deliveries
+	if ended == nil && len(rest) == len(deliveries) {
+		return nil, readError(deliveries[0].Position, err)
+	}
+	return rest, ended
 }
 
 func readError(p eventlog.Position, err error) error {

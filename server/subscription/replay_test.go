@@ -147,3 +147,23 @@ func TestRetryOfATokenTwice(t *testing.T) {
 		t.Errorf("Retry() = %v, %v", results, err)
 	}
 }
+
+// Of all parked events as many are replayed as may wait.
+func TestReplayOfAllReplaysWhatMayWait(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	g.append(t, "a", "1", "2", "3", "4", "5")
+	g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MaxWaiting: 3})
+	st := g.attach(t)
+	g.park(t, st, 5)
+	st.Close()
+	if n, _, err := g.manager.Replay(t.Context(), "s", nil); n != 3 || err != nil {
+		t.Fatalf("Replay() = %d, %v, want 3", n, err)
+	}
+	if _, _, err := g.manager.Replay(t.Context(), "s", nil); !errors.Is(err, ErrTooManyWaiting) {
+		t.Errorf("Replay() = %v, want ErrTooManyWaiting", err)
+	}
+	g.wantAck(t, resultOK, next(t, g.attach(t), 3)...)
+	if n, _, err := g.manager.Replay(t.Context(), "s", nil); n != 2 || err != nil {
+		t.Errorf("Replay() = %d, %v, want 2", n, err)
+	}
+}

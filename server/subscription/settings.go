@@ -168,6 +168,6 @@ func (s settings) exhausted(attempts int) bool {
 	return s.maxAttempts != neverPark && attempts >= s.maxAttempts
 }
 
-// readAhead is how many events are known that were not delivered yet: enough to
-// look past those that wait for others of their group.
+// readAhead is the most events that are found and not delivered yet: enough to look
+// past those that wait for others of their group.
 func (s settings) readAhead() int { return min(max(s.maxInFlight, 1000), 100_000) }

@@ -172,8 +172,8 @@ func (st *Stream) Sending(deliveries []Delivery) []Delivery {
 	return kept
 }
 
-// Progress returns how far the subscription is. It may be behind Next by what
-// happened since.
+// Progress returns how far the subscription is at this moment, which may be further
+// than when Next returned.
 func (st *Stream) Progress() Progress {
 	s := st.subscription
 	head := s.manager.Log.Bounds().Head

@@ -23,7 +23,7 @@ type worker struct {
 
 	held     slotHeap // by deadline
 	earliest int64    // of the deadlines; it orders the workers
-	sent     int      // how many of those were sent
+	sent     int      // how many of those held were sent
 	reserved slotHeap // by position
 
 	// credit is the most it may hold, by its measured rate of settling. peak is how
@@ -42,7 +42,7 @@ type worker struct {
 	owed int
 
 	restsUntil int64 // 0 if it does not rest
-	reservist  bool  // it is one of them
+	reservist  bool  // it is one of the machine's reservists
 
 	// One more than where it is in the heaps of workers.
 	takersIndex, deadlinesIndex int
@@ -110,7 +110,7 @@ func (m *machine) mostCredit(w *worker) int {
 	return m.settings.maxInFlightPerStream
 }
 
-// room returns how many more events a worker may be given. No worker gets more
+// roomOf returns how many more events a worker may be given. No worker gets more
 // than its share of what all together may hold, so that slow ones leave room for
 // the others.
 func (m *machine) roomOf(w *worker) int {

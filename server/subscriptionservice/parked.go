@@ -58,7 +58,7 @@ func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListPark
 	if n := len(resp.GetParkedEvents()); n > 0 {
 		last := parked[n-1].Position
 		more := n < len(parked)
-		if !more && n < size { // the page may have ended for its bytes
+		if !more && n < size { // the page may be short because it has enough bytes
 			next, err := s.subscriptions.ListParked(ctx, req.GetSubscription(), last, 1, 0)
 			if err != nil {
 				return nil, err
@@ -72,8 +72,8 @@ func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListPark
 	return resp, nil
 }
 
-// parkedEvent describes a parked event. Of one that was gone before it was parked
-// only what its position says is known.
+// parkedEvent describes a parked event. If the log had lost the event before it was
+// parked, only its id and its cursor are known.
 func (s *Service) parkedEvent(p subscription.Parked, view webhookgatewayv1.EventView) (*webhookgatewayv1.ParkedEvent, error) {
 	parked := &webhookgatewayv1.ParkedEvent{
 		Event:    &webhookgatewayv1.Event{Id: s.api.EventID(p.Position), Cursor: s.api.Cursor(p.Position)},
@@ -115,8 +115,8 @@ type choice interface {
 	GetAll() bool
 }
 
-// chosen does something with the parked events that a request names. It returns
-// with how many it did it, and the ids that are of none.
+// chosen calls do with the parked events that a request names. It returns how many
+// do changed, and the ids that are not of parked events.
 func (s *Service) chosen(
 	ctx context.Context, req choice, do func(context.Context, string, []eventlog.Position) (int, []eventlog.Position, error),
 ) (int, []string, error) {

@@ -21,8 +21,8 @@ func (s *Service) CreateSubscription(ctx context.Context, req *webhookgatewayv1.
 }
 
 func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription) (*webhookgatewayv1.Subscription, error) {
-	// NOTE: a worker creates its subscription whenever it starts. That of long ago may
-	// have begun at a place which is gone by now: it matters only to a new one.
+	// NOTE: a worker creates its subscription whenever it starts. The place where it
+	// began long ago may be gone from the log by now: only a new one needs it.
 	return s.subscriptions.Create(ctx, in, func() (eventlog.Position, error) {
 		if in.GetStart() == nil {
 			return s.log.Bounds().Head, nil

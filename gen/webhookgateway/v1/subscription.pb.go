@@ -382,7 +382,8 @@ type SubscriptionStatus struct {
 	InFlightEvents int64 `protobuf:"varint,5,opt,name=in_flight_events,json=inFlightEvents,proto3" json:"in_flight_events,omitempty"`
 	// How many events wait for another attempt.
 	WaitingEvents int64 `protobuf:"varint,6,opt,name=waiting_events,json=waitingEvents,proto3" json:"waiting_events,omitempty"`
-	// How many events are parked.
+	// How many events are parked. It is counted when they are written, and may be
+	// late by a moment.
 	ParkedEvents int64 `protobuf:"varint,7,opt,name=parked_events,json=parkedEvents,proto3" json:"parked_events,omitempty"`
 	// How long ago the oldest of these was parked. Absent when there is none.
 	OldestParkedAge *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_parked_age,json=oldestParkedAge,proto3" json:"oldest_parked_age,omitempty"`

@@ -43,7 +43,9 @@ const (
 	TokenResult_TOKEN_RESULT_UNKNOWN TokenResult = 4
 	// The event is settled already, by this delivery or another: it was
 	// acknowledged, skipped, parked or discarded, durably. It is not delivered
-	// again, unless it was parked and somebody replays it.
+	// again, unless it was parked and somebody replays it. This is also the answer for
+	// an event that retention removed before it was settled, at the latest once the
+	// cursor is past it; until then it may be TOKEN_RESULT_FENCED. A gap names it.
 	TokenResult_TOKEN_RESULT_SETTLED TokenResult = 5
 )
 
@@ -460,8 +462,9 @@ type UpdateSubscriptionRequest struct {
 	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// What to change: `filters`, `settings`, or a setting such as
 	// `settings.ack_deadline`. What it names and `subscription` does not set gets
-	// the default. `*` is both, filters and settings. Not set: the fields that
-	// `subscription` sets.
+	// the default. `*` is both, filters and settings. It may name `name`, `status`,
+	// `create_time` and `start`, which changes nothing: a subscription that was read
+	// can be written back. Not set: the filters and settings that `subscription` sets.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -748,7 +751,9 @@ func (x *SeekSubscriptionResponse) GetSubscription() *Subscription {
 // ends, or deadlines pass, while it held several, none of them is charged: they
 // are suspects, and come again in halves, after a backoff, to a stream that holds
 // nothing else, until the one that ends its workers is found. Its neighbours are
-// delivered meanwhile.
+// delivered meanwhile. The same holds for an event that was held beside one whose
+// deadline passed: when its own deadline passes, or the stream ends, it becomes a
+// suspect and is not charged, even if the stream holds nothing else by then.
 type ConsumeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name of the subscription.

@@ -49,7 +49,8 @@ const (
 // FAILED_PRECONDITION.
 type SubscriptionServiceClient interface {
 	// CreateSubscription creates a subscription. Creating one that exists with the
-	// same filters, settings and start returns it as it is.
+	// same filters, settings and start returns it as it is: its start is looked up in
+	// the log only when the subscription is new.
 	//
 	// Errors: INVALID_ARGUMENT a field is not valid; ALREADY_EXISTS it exists and
 	// differs, in fields which the error names; FAILED_PRECONDITION the cursor is of
@@ -310,7 +311,8 @@ func (c *subscriptionServiceClient) DiscardParkedEvents(ctx context.Context, in 
 // FAILED_PRECONDITION.
 type SubscriptionServiceServer interface {
 	// CreateSubscription creates a subscription. Creating one that exists with the
-	// same filters, settings and start returns it as it is.
+	// same filters, settings and start returns it as it is: its start is looked up in
+	// the log only when the subscription is new.
 	//
 	// Errors: INVALID_ARGUMENT a field is not valid; ALREADY_EXISTS it exists and
 	// differs, in fields which the error names; FAILED_PRECONDITION the cursor is of

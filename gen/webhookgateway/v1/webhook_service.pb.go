@@ -29,8 +29,10 @@ type ReceiveWebhookRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The provider, from the path: `finicity` or `vezgo`.
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// The client, from the path. Required for Finicity, which sends no client id;
-	// for Vezgo it must agree with the `x-client-id` header if given.
+	// The client, from the path. Required for Finicity, which sends no client id.
+	// Vezgo names it in the header `x-client-id`, and its delivery is refused without
+	// that: if the path names a client too, they must agree. Only where verification
+	// is off may the path name the client in place of the header.
 	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// The body of the HTTP request, byte for byte.
 	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`

@@ -102,8 +102,8 @@ type cursor struct {
 	at   int
 }
 
-// more moves to the next value within an object or array and says whether there
-// is one.
+// more moves to the next value within an object or array and reports whether
+// there is one.
 func (c *cursor) more() bool {
 	for {
 		switch c.text[c.at] {
@@ -117,7 +117,7 @@ func (c *cursor) more() bool {
 	}
 }
 
-// next returns the value that the cursor is at, and moves behind it.
+// next returns the value that the cursor is at, and moves past it.
 func (c *cursor) next() Value {
 	start, depth := c.at, 0
 	for {

@@ -1,0 +1,100 @@
+package subscription
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+)
+
+func TestInvalid(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	for field, in := range map[string]*webhookgatewayv1.Subscription{
+		"subscription.name":                              {Name: "Upper"},
+		"subscription.name ":                             {},
+		"subscription.name  ":                            {Name: "1a"},
+		"subscription.settings.ack_deadline":             {Settings: &webhookgatewayv1.SubscriptionSettings{AckDeadline: durationpb.New(time.Millisecond)}},
+		"subscription.settings.max_attempts":             {Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 1001}},
+		"subscription.settings.min_backoff":              {Settings: &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(-1)}},
+		"subscription.settings.max_backoff":              {Settings: &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(2), MaxBackoff: durationpb.New(1)}},
+		"subscription.settings.max_in_flight_per_stream": {Settings: &webhookgatewayv1.SubscriptionSettings{MaxInFlightPerStream: -1}},
+		"subscription.settings.max_in_flight":            {Settings: &webhookgatewayv1.SubscriptionSettings{MaxInFlight: 1_000_001}},
+		"subscription.settings.ordering":                 {Settings: &webhookgatewayv1.SubscriptionSettings{Ordering: 9}},
+	} {
+		if in.GetSettings() != nil {
+			in.Name = "s"
+		}
+		_, err := g.manager.Create(t.Context(), in, fromTheBeginning)
+		problems := fielderr.All(err)
+		if len(problems) != 1 || problems[0].Path != strings.TrimSpace(field) {
+			t.Errorf("Create() = %v, want that %s is not valid", err, field)
+		}
+	}
+}
+
+// Create compares what was asked for, and Update changes what the mask names.
+func TestCreateAndUpdate(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	latest := &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{Position: webhookgatewayv1.StartPosition_START_POSITION_LATEST}}
+	earliest := &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST}}
+	filters := []*webhookgatewayv1.EventFilter{{ClientIds: []string{"b", "a", "a"}}}
+	create := func(sub *webhookgatewayv1.Subscription) error {
+		sub.Name = "s"
+		return second(g.manager.Create(t.Context(), sub, fromTheBeginning))
+	}
+	if err := create(&webhookgatewayv1.Subscription{Filters: filters}); err != nil {
+		t.Fatal(err)
+	}
+	g.append(t, "a", "1") // the newest event is another now, and what was asked for the same
+	if err := create(&webhookgatewayv1.Subscription{Filters: []*webhookgatewayv1.EventFilter{{ClientIds: []string{"a", "b"}}}, Start: latest}); err != nil {
+		t.Errorf("Create() = %v", err)
+	}
+	var exists *ExistsError
+	if err := create(&webhookgatewayv1.Subscription{Filters: filters, Start: earliest}); !errors.As(err, &exists) || !slices.Equal(exists.Differences, []string{"start"}) {
+		t.Errorf("Create() = %v, want that the start differs", err)
+	}
+	update := func(paths []string, sub *webhookgatewayv1.Subscription) *webhookgatewayv1.Subscription {
+		t.Helper()
+		sub.Name = "s"
+		got, err := g.manager.Update(t.Context(), sub, &fieldmaskpb.FieldMask{Paths: paths})
+		if err != nil {
+			t.Fatalf("Update(%v) = %v", paths, err)
+		}
+		return got
+	}
+	deadline := &webhookgatewayv1.SubscriptionSettings{AckDeadline: durationpb.New(time.Minute), MaxAttempts: -1}
+	for _, test := range []struct {
+		paths    []string
+		sub      *webhookgatewayv1.Subscription
+		deadline time.Duration
+		attempts int32
+		clients  int
+	}{
+		{nil, &webhookgatewayv1.Subscription{Settings: deadline}, time.Minute, -1, 2},
+		{[]string{"settings.max_attempts", "create_time"}, &webhookgatewayv1.Subscription{}, time.Minute, 10, 2},
+		{[]string{"settings"}, &webhookgatewayv1.Subscription{}, 30 * time.Second, 10, 2},
+		{[]string{"*"}, &webhookgatewayv1.Subscription{Settings: deadline}, time.Minute, -1, 0},
+		{[]string{"filters"}, &webhookgatewayv1.Subscription{Filters: filters}, time.Minute, -1, 2},
+	} {
+		got := update(test.paths, test.sub)
+		if got.GetSettings().GetAckDeadline().AsDuration() != test.deadline || got.GetSettings().GetMaxAttempts() != test.attempts ||
+			len(got.GetFilters()[0].GetClientIds()) != test.clients || got.GetCreateTime() == nil {
+			t.Errorf("after an update of %v: %v", test.paths, got)
+		}
+	}
+	_, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, &fieldmaskpb.FieldMask{Paths: []string{"filters", "colour", "name", "status.cursor", "settings.colour"}})
+	if all := fielderr.All(err); len(all) != 2 || all[0].Path != "update_mask.paths[1]" || all[1].Path != "update_mask.paths[4]" {
+		t.Errorf("Update() = %v, want two problems of the mask", err)
+	}
+	if _, err := g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: "S", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: -2, MaxWaiting: -1}}, fromTheBeginning); len(fielderr.All(err)) != 3 {
+		t.Errorf("Create() = %v, want three problems", err)
+	}
+}
