@@ -85,6 +85,10 @@ type Store struct {
 type Pebble struct {
 	// Path of the folder of the log. It is created if it does not exist.
 	Path string `yaml:"path"`
+	// DiskReserve is how many bytes of the disk are kept free: with less, deliveries
+	// are answered 503, so that what removes old events still fits. 0 is a twentieth of
+	// the disk, at least 64 MiB and at most 1 GiB, but never more than a quarter of it.
+	DiskReserve uint64 `yaml:"disk_reserve"`
 }
 
 // Retention is how long events are kept. The limit that is reached first holds.
@@ -118,6 +122,7 @@ func (s Store) pebblelog() pebblelog.Config {
 		DedupWindow: s.DedupWindow,
 
 		UnverifiedQuotaBytes: s.UnverifiedQuotaBytes,
+		DiskReserve:          s.Pebble.DiskReserve,
 	}
 }
 

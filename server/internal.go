@@ -37,8 +37,8 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
 	// Probes ask under any name, and learn nothing that is secret.
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), s.warnings()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}) })
+	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.config.Debug.Pprof {
 		guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
 		guarded.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -64,16 +64,36 @@ func (s *Server) dialContext(ctx context.Context, _ string) (net.Conn, error) {
 	return s.loopback.DialContext(ctx)
 }
 
+// readyz answers whether the gateway should get work. A log that fails is shown and no
+// reason to say no: a gateway that is taken out of rotation answers no ping. Who has
+// another gateway to fail over to asks with require=log.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	reasons, problems := s.notReady(), s.problems()
+	switch require := r.URL.Query().Get("require"); require {
+	case "":
+	case "log":
+		reasons, problems = append(reasons, problems...), nil
+	default:
+		http.Error(w, fmt.Sprintf("require must be log, or absent; not %q", require), http.StatusBadRequest)
+		return
+	}
+	writeHealth(w, healthReport{Reasons: reasons, Problems: problems, Warnings: s.warnings()})
+}
+
 // notReady returns why the gateway should get no new work, or nothing.
 func (s *Server) notReady() []string {
-	var reasons []string
 	if s.draining.Load() {
-		reasons = append(reasons, "the gateway is shutting down")
+		return []string{"the gateway is shutting down"}
 	}
+	return nil
+}
+
+// problems returns what does not work although the gateway serves.
+func (s *Server) problems() []string {
 	if err := s.log.Err(); err != nil {
-		reasons = append(reasons, "the event log does not accept events: "+err.Error())
+		return []string{"the event log does not accept events: " + err.Error()}
 	}
-	return reasons
+	return nil
 }
 
 // warnings returns what somebody should look at, although the gateway is ready.
@@ -93,17 +113,25 @@ func (s *Server) warnings() []string {
 	return warnings
 }
 
-// writeHealth answers with the reasons why not, if there are any. Warnings change
-// nothing but the body.
-func writeHealth(w http.ResponseWriter, reasons, warnings []string) {
-	answer := struct {
-		Status   string   `json:"status"`
-		Reasons  []string `json:"reasons,omitempty"`
-		Warnings []string `json:"warnings,omitempty"`
-	}{Status: "ok", Reasons: reasons, Warnings: warnings}
+// healthReport is what /healthz and /readyz say.
+type healthReport struct {
+	Status string `json:"status"`
+	// Reasons are why the gateway should get no work.
+	Reasons []string `json:"reasons,omitempty"`
+	// Problems are what does not work although it serves.
+	Problems []string `json:"problems,omitempty"`
+	// Warnings are what somebody should look at although all works.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+func writeHealth(w http.ResponseWriter, answer healthReport) {
+	answer.Status = "ok"
 	code := http.StatusOK
-	if len(reasons) > 0 {
+	switch {
+	case len(answer.Reasons) > 0:
 		answer.Status, code = "not ready", http.StatusServiceUnavailable
+	case len(answer.Problems) > 0:
+		answer.Status = "degraded"
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -11,8 +11,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-const healthInterval = time.Second
-
 // Run serves until ctx is done or a listener fails, and then shuts down within
 // Config.Shutdown.Timeout: it says that it is not ready, finishes the deliveries
 // in flight, says goodbye to the subscribers, and closes the event log. What it
@@ -45,7 +43,7 @@ func (s *Server) Run(ctx context.Context) error {
 		"webhooks", addrs.Webhooks.String(), "grpc", addrs.GRPC.String(), "internal_http", addrs.InternalHTTP.String(),
 		"log_id", s.log.ID().String())
 
-	ended, err := s.watchHealth(ctx, failed)
+	ended, err := s.wait(ctx, failed)
 	err = errors.Join(err, s.shutdown(context.WithoutCancel(ctx)))
 	for ; ended < len(serving); ended++ {
 		err = errors.Join(err, <-failed)
@@ -53,31 +51,15 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// watchHealth keeps the gRPC health status true until ctx is done or a listener
-// has ended. It returns how many have, and why.
-func (s *Server) watchHealth(ctx context.Context, failed <-chan error) (int, error) {
-	ticker := time.NewTicker(healthInterval)
-	defer ticker.Stop()
-	var last healthpb.HealthCheckResponse_ServingStatus
-	for {
-		now, reasons := healthpb.HealthCheckResponse_SERVING, s.notReady()
-		if len(reasons) > 0 {
-			now = healthpb.HealthCheckResponse_NOT_SERVING
-		}
-		if now != last {
-			s.setHealth(now)
-			if len(reasons) > 0 {
-				s.logger.ErrorContext(ctx, "the gateway is not ready", "reasons", reasons)
-			}
-			last = now
-		}
-		select {
-		case <-ctx.Done():
-			return 0, nil
-		case err := <-failed:
-			return 1, err
-		case <-ticker.C:
-		}
+// wait waits until ctx is done or a listener has ended. It returns how many have, and
+// why.
+func (s *Server) wait(ctx context.Context, failed <-chan error) (int, error) {
+	s.setHealth(healthpb.HealthCheckResponse_SERVING)
+	select {
+	case <-ctx.Done():
+		return 0, nil
+	case err := <-failed:
+		return 1, err
 	}
 }
 
@@ -114,7 +96,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 			step.cut()
 		}
 	}
-	if err := s.Close(); err != nil {
+	if err := s.closeWithin(ctx); err != nil {
 		errs = append(errs, err)
 	}
 	s.logger.InfoContext(ctx, "the gateway has ended")
@@ -131,6 +113,20 @@ func (s *Server) closeWhileDraining(handler http.Handler) http.Handler {
 		}
 		handler.ServeHTTP(w, r)
 	})
+}
+
+// closeWithin closes everything in the time that is left, at least closeTimeout. It
+// gives up on a disk that does not answer: all that waits for it was not answered.
+func (s *Server) closeWithin(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	deadline, _ := ctx.Deadline()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(max(time.Until(deadline), closeTimeout)):
+		return errors.New("close the event log within shutdown.timeout: the disk does not answer: what waits for it was not answered 200")
+	}
 }
 
 // half gives a step half of the time that is left, so that a step which hangs

@@ -111,6 +111,7 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewBuildInfoCollector(),
 		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
 		newModeMetrics(s.config.Providers.Modes()),
+		log.Metrics(),
 	)
 	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_connections_refused_total",

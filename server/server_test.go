@@ -308,17 +308,29 @@ func TestNotReadyWhileDraining(t *testing.T) {
 	}
 }
 
-// A log that takes no events makes the gateway not ready, in both health checks.
-func TestNotReadyWhileTheLogFails(t *testing.T) {
+// A log that takes no events is shown by the health checks, and leaves the gateway in
+// rotation, but for those who ask for the log.
+func TestReadyWhileTheLogFails(t *testing.T) {
 	g := servertest.Start(t)
 	waitForHealth(t, g, "", healthpb.HealthCheckResponse_SERVING)
+	if code, body := get(t, g, "/readyz?require=log"); code != http.StatusOK || !strings.Contains(body, `"status":"ok"`) {
+		t.Errorf("/readyz?require=log: %d %s", code, body)
+	}
 	if err := g.Server().Log().Close(); err != nil {
 		t.Fatal(err)
 	}
-	waitForHealth(t, g, "", healthpb.HealthCheckResponse_NOT_SERVING)
-	if code, body := get(t, g, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "event log") {
-		t.Errorf("/readyz: %d %s", code, body)
+	for path, want := range map[string]int{
+		"/readyz": http.StatusOK, "/readyz?require=log": http.StatusServiceUnavailable, "/healthz": http.StatusOK, "/readyz?require=disk": http.StatusBadRequest,
+	} {
+		code, body := get(t, g, path)
+		if code != want || strings.HasPrefix(path, "/readyz") && want != http.StatusBadRequest && !strings.Contains(body, "does not accept events") {
+			t.Errorf("%s: %d %s, want %d", path, code, body, want)
+		}
 	}
+	if _, body := get(t, g, "/readyz"); !strings.Contains(body, `"status":"degraded"`) {
+		t.Errorf("/readyz: %s", body)
+	}
+	waitForHealth(t, g, "", healthpb.HealthCheckResponse_SERVING)
 	if code, body := g.Send(t, vezgo, vezgoBody); code != http.StatusServiceUnavailable {
 		t.Errorf("a delivery that cannot be stored was answered %d %s", code, body)
 	}

@@ -242,7 +242,7 @@ func TestFirstClock(t *testing.T) {
 func TestClockValueMalformed(t *testing.T) {
 	c := newClocked(t)
 	c.live(t, day)
-	err := c.write(t.Context(), func(_ *committer, b *pebble.Batch) error { return b.Set(metaKey(metaClock), []byte("x"), nil) })
+	err := c.write(t.Context(), kindUpkeep, func(_ *committer, b *pebble.Batch) error { return b.Set(metaKey(metaClock), []byte("x"), nil) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,6 +21,8 @@ const (
 
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = time.Second
+	// maxQuiet is how long no attempt is made on a disk that is still full.
+	maxQuiet = 30 * time.Second
 )
 
 // A group is a group of requests with one batch and one fsync, on its way to the
@@ -66,11 +69,17 @@ type committer struct {
 	// epoch is what is written with the first event of this opening, and nil
 	// afterwards.
 	epoch *eventlog.EpochStart
-	// deleted is the mark up to which the database has no events.
-	deleted mark
+	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
+	// position up to which this opening has removed events.
+	trimmed mark
+	deleted eventlog.Position
+	// freed is the total of the bytes of the events that were removed.
+	freed uint64
 	// unchecked is how many bytes were applied since the background work was last
 	// looked at.
 	unchecked int
+	// unspaced is the same for the room on the disk.
+	unspaced  int
 	backoff   time.Duration
 	recovered time.Time
 }
@@ -107,11 +116,17 @@ func (c *committer) applyPending() {
 	c.throttle()
 	g.store, g.batch = c.store, c.store.db.NewBatch()
 	c.build(g)
-	c.unchecked += g.batch.Len()
+	// NOTE: Pebble keeps a large batch, and leaves it empty.
+	size := g.batch.Len()
+	c.unchecked += size
 	if !g.batch.Empty() {
 		if err := c.store.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
 			c.store.fence.fail(fmt.Errorf("apply a batch: %w", err))
 		}
+	}
+	if c.unspaced += size; c.unspaced >= spaceCheckBytes {
+		c.unspaced = 0
+		c.log.space.check()
 	}
 	c.dedup.applied()
 	c.log.groups <- g
@@ -187,7 +202,7 @@ func (c *committer) add(g *group, r *request, clock eventlog.Clock) error {
 // as it removes them.
 func (c *committer) exceedsQuota(next mark) bool {
 	quota := c.log.config.UnverifiedQuotaBytes
-	return quota > 0 && next.totals.Minus(c.deleted.totals).FailedBytes > quota
+	return quota > 0 && next.totals.Minus(c.trimmed.totals).FailedBytes > quota
 }
 
 // throttle waits until the background work has caught up.
@@ -196,10 +211,21 @@ func (c *committer) throttle() {
 		return
 	}
 	c.unchecked = 0
+	if !c.store.overloaded() {
+		return
+	}
+	began := time.Now()
+	c.log.throttling.Store(began.UnixNano())
+	defer func() {
+		c.log.throttling.Store(0)
+		c.log.throttled.Add(int64(time.Since(began)))
+	}()
 	for c.store.overloaded() {
 		select {
 		case <-time.After(loadCheckInterval):
 		case <-c.store.fence.raised:
+			return
+		case <-c.log.closing:
 			return
 		}
 	}
@@ -218,7 +244,7 @@ func (l *Log) acknowledge() {
 			err = cause
 		}
 		if err != nil {
-			err = fmt.Errorf("the event log cannot write: %w", err)
+			err = cannotWrite(err)
 		} else {
 			l.window.Append(g.records)
 			l.published.publish(g.head)
@@ -240,17 +266,20 @@ func (l *Log) acknowledge() {
 // log is closed meanwhile.
 func (c *committer) recover() bool {
 	l, cause := c.log, c.store.fence.err()
+	l.failures.Add(1)
 	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
-	l.queue.refuse(fmt.Errorf("the event log cannot write: %w", cause))
+	l.queue.refuse(cannotWrite(cause))
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
 	l.groups <- &group{settled: settled}
 	<-settled
 	c.store.fence.settle()
+	c.store.fence.made.discardIncomplete(l.disk)
 
 	if time.Since(c.recovered) > maxBackoff {
 		c.backoff = minBackoff
 	}
+	var failed attempt
 	for {
 		select {
 		case <-l.closing:
@@ -258,10 +287,16 @@ func (c *committer) recover() bool {
 		case <-time.After(c.backoff):
 		}
 		c.backoff = min(2*c.backoff, maxBackoff)
+		if failed.inVain(l.space) {
+			continue
+		}
 		if err := c.reopen(); err != nil {
+			free, _ := l.space.free()
+			failed = attempt{at: time.Now(), err: err, free: free}
 			l.logger.Warn("the event log still cannot write", "error", err, "next_try", c.backoff)
 			continue
 		}
+		l.space.check()
 		l.logger.Info("the event log writes again", "head", uint64(c.head.position))
 		c.recovered = time.Now()
 		l.queue.refuse(nil)
@@ -269,11 +304,33 @@ func (c *committer) recover() bool {
 	}
 }
 
+// An attempt to open the database has failed.
+type attempt struct {
+	at   time.Time
+	err  error
+	free uint64
+}
+
+// inVain reports whether another attempt would only write the same again: the disk
+// was full, and has no more room since.
+func (a attempt) inVain(s *space) bool {
+	if !errors.Is(a.err, syscall.ENOSPC) || time.Since(a.at) > maxQuiet {
+		return false
+	}
+	free, known := s.free()
+	return known && free <= a.free
+}
+
 // reopen replaces the store by a new opening. Reads go on with the old one until
 // then.
 func (c *committer) reopen() error {
 	l := c.log
-	store, err := openStore(l.config.Path, l.disk, l.logger)
+	if l.lock == nil { // not even the folder could be made
+		if err := l.acquire(); err != nil {
+			return err
+		}
+	}
+	store, err := openStore(l.config, l.id, l.disk, l.logger)
 	if err != nil {
 		return err
 	}
@@ -283,16 +340,17 @@ func (c *committer) reopen() error {
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
 			store.id, store.head.position, l.id, head.position, trimmed.position)
 	}
-	if err != nil {
-		return errors.Join(err, store.close())
+	if err == nil {
+		err = c.use(store, dedup)
 	}
-	if err := c.use(store, dedup); err != nil {
-		return errors.Join(err, store.close())
+	if err != nil {
+		return errors.Join(err, store.abandon())
 	}
 	l.storeMu.Lock()
 	old := l.store
 	l.store = store
 	l.storeMu.Unlock()
+	l.stall.store.Store(store)
 	_ = old.close() // its fence is raised: nothing it says matters
 
 	l.published.publish(store.head)
@@ -313,7 +371,9 @@ func (c *committer) use(store *store, dedup *dedup) error {
 	if err != nil {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}
-	c.store, c.dedup, c.head, c.deleted, c.epoch = store, dedup, store.head, store.trimmed, &epoch
+	c.store, c.dedup, c.head, c.epoch = store, dedup, store.head, &epoch
+	c.trimmed, c.freed = store.trimmed, store.trimmed.totals.Bytes
+	c.deleted = 0 // what was trimmed may still be there
 	c.log.history.Store(history)
 	return nil
 }

@@ -26,6 +26,10 @@ type Config struct {
 	// MaxOpenFiles is how many files of the log are open at the same time, about; 0 is
 	// the default of Pebble.
 	MaxOpenFiles int
+	// DiskReserve is how many bytes of the disk are kept free: with less, events are
+	// refused, so that what removes old ones still fits. 0 is a twentieth of the disk,
+	// at least 64 MiB and at most 1 GiB, but never more than a quarter of the disk.
+	DiskReserve uint64
 }
 
 // Retention is how long events are kept. The limit that is reached first holds.

@@ -64,7 +64,7 @@ func (m *dedupModel) failedBytes() (sum uint64) {
 // append stores an event, and checks the receipt.
 func (m *dedupModel) append(id modelID, body string) {
 	entry := eventlogtest.EntryWithVerdict(m.tb, id.verdict, id.clientID, id.eventID, body)
-	event := modelEvent{id: id, body: body, at: m.clock.now(), size: uint64(entry.Size())}
+	event := modelEvent{id: id, body: body, at: m.log.clock.get().Now, size: uint64(entry.Size())}
 	receipt, err := m.log.Append(m.tb.Context(), entry)
 	full := id.verdict == failed && m.failedBytes()+event.size > m.config.UnverifiedQuotaBytes
 	switch {
@@ -131,7 +131,8 @@ func (m *dedupModel) possible(i int) bool {
 	return i >= 0 && m.log.clock.get().Retention.Sub(m.stored[i].at) < 2*m.config.DedupWindow
 }
 
-func (m *dedupModel) age(i int) time.Duration { return m.clock.now().Sub(m.stored[i].at) }
+// age is by the time of the log, which is not that of a clock that jumped: see clock.
+func (m *dedupModel) age(i int) time.Duration { return m.log.clock.get().Now.Sub(m.stored[i].at) }
 
 // checkLog compares all that is retained, and the sums.
 func (m *dedupModel) checkLog() {

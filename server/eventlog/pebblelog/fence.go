@@ -41,10 +41,13 @@ type fence struct {
 	// serving is set while reads are served.
 	serving  atomic.Bool
 	released chan struct{}
+
+	made     made
+	underWay underWay
 }
 
 func newFence(disk vfs.FS) *fence {
-	return &fence{FS: disk, raised: make(chan struct{}), released: make(chan struct{})}
+	return &fence{FS: disk, raised: make(chan struct{}), released: make(chan struct{}), made: newMade()}
 }
 
 // fail raises the fence.
@@ -69,25 +72,29 @@ func (f *fence) settle() {
 	defer f.operations.Unlock()
 }
 
-// release lets the opening end. The fence must be raised.
+// release lets the opening end: nobody reads any more. If a table cannot be written
+// from then on, the fence is raised and Pebble does not notice, rather than try
+// again and again while it is being closed.
 func (f *fence) release() {
 	f.serving.Store(false)
 	close(f.released)
 }
 
-// do performs an operation on the disk. It reports whether the operation was
-// performed, and returns the error that Pebble is to see.
-func (f *fence) do(table bool, op func() error) (bool, error) {
+// do performs an operation on the disk, on a file with a name. It reports whether the
+// operation was performed, and returns the error that Pebble is to see.
+func (f *fence) do(what, name string, op func() error) (bool, error) {
 	f.operations.RLock()
 	defer f.operations.RUnlock()
 	if f.err() == nil {
+		end := f.underWay.begin(what, name)
 		err := op()
+		end()
 		if err == nil {
 			return true, nil
 		}
 		f.fail(err)
 	}
-	if table && f.serving.Load() {
+	if isTable(name) && f.serving.Load() {
 		return false, f.err()
 	}
 	return false, nil
@@ -95,18 +102,17 @@ func (f *fence) do(table bool, op func() error) (bool, error) {
 
 func (f *fence) open(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
-	done, err := f.do(false, func() (err error) {
+	done, err := f.do("open", "", func() (err error) { // not of a table: see below
 		file, err = open()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	table := isTable(name)
 	if done {
-		return &fencedFile{File: file, fence: f, table: table}, nil
+		return &fencedFile{File: file, fence: f, name: name, made: f.made.file(name)}, nil
 	}
-	if table && f.serving.Load() {
+	if isTable(name) && f.serving.Load() {
 		<-f.released
 	}
 	return nullFile{}, nil
@@ -121,7 +127,10 @@ func isTable(name string) bool {
 }
 
 func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(name, func() (vfs.File, error) { return f.FS.Create(name, category) })
+	return f.open(name, func() (vfs.File, error) {
+		f.made.create(name)
+		return f.FS.Create(name, category)
+	})
 }
 
 func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -129,7 +138,10 @@ func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts 
 }
 
 func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.open(newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, category) })
+	return f.open(newname, func() (vfs.File, error) {
+		f.made.forget(oldname)
+		return f.FS.ReuseForWrite(oldname, newname, category)
+	})
 }
 
 // OpenDir opens a folder: it is synced like a file that is written.
@@ -138,16 +150,16 @@ func (f *fence) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fencedFile{File: file, fence: f}, nil
+	return &fencedFile{File: file, fence: f, name: name}, nil
 }
 
 func (f *fence) Link(oldname, newname string) error {
-	_, err := f.do(false, func() error { return f.FS.Link(oldname, newname) })
+	_, err := f.do("link", "", func() error { return f.FS.Link(oldname, newname) })
 	return err
 }
 
 func (f *fence) Rename(oldname, newname string) error {
-	_, err := f.do(false, func() error { return f.FS.Rename(oldname, newname) })
+	_, err := f.do("rename", "", func() error { return f.FS.Rename(oldname, newname) })
 	return err
 }
 
@@ -159,8 +171,10 @@ func (f *fence) RemoveAll(name string) error { return f.remove(name, f.FS.Remove
 
 func (f *fence) remove(name string, remove func(string) error) error {
 	var failure error
-	_, err := f.do(false, func() error {
-		failure = remove(name)
+	_, err := f.do("remove", "", func() error {
+		if failure = remove(name); failure == nil {
+			f.made.forget(name)
+		}
 		return nil
 	})
 	return errors.Join(failure, err)
@@ -175,11 +189,19 @@ func (f *fence) Unwrap() vfs.FS { return f.FS }
 type fencedFile struct {
 	vfs.File
 	fence *fence
-	table bool
+	name  string
+	// made is nil if this opening did not create the file.
+	made *madeFile
+
+	// Up to where the file was written, where room was allocated for it, and where
+	// Pebble wants it allocated. Pebble writes a file from one goroutine at a time.
+	written, allocated, wanted int64
 }
 
 func (f *fencedFile) Write(p []byte) (int, error) {
-	_, err := f.fence.do(f.table, func() error {
+	f.allocate(int64(len(p)))
+	_, err := f.fence.do("write", f.name, func() error {
+		f.fence.made.write(f.made)
 		_, err := f.File.Write(p)
 		return err
 	})
@@ -187,46 +209,70 @@ func (f *fencedFile) Write(p []byte) (int, error) {
 }
 
 func (f *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
-	_, err := f.fence.do(f.table, func() error {
+	_, err := f.fence.do("write", f.name, func() error {
+		f.fence.made.write(f.made)
 		_, err := f.File.WriteAt(p, offset)
 		return err
 	})
 	return len(p), err
 }
 
-func (f *fencedFile) Sync() error {
-	_, err := f.fence.do(f.table, f.File.Sync)
-	return err
-}
+func (f *fencedFile) Sync() error { return f.sync(f.File.Sync) }
 
-func (f *fencedFile) SyncData() error {
-	_, err := f.fence.do(f.table, f.File.SyncData)
+func (f *fencedFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *fencedFile) sync(sync func() error) error {
+	_, err := f.fence.do("sync", f.name, func() error {
+		err := sync()
+		if err == nil {
+			f.fence.made.synced(f.made)
+		}
+		return err
+	})
 	return err
 }
 
 func (f *fencedFile) SyncTo(length int64) (bool, error) {
 	full := false
-	_, err := f.fence.do(f.table, func() (err error) {
+	_, err := f.fence.do("sync", f.name, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})
 	return full, err
 }
 
-// Preallocate is an optimisation. That it fails does not raise the fence: the write
-// that follows shows whether the disk works.
+// Room for a file is allocated as much at a time as it has already, within these
+// bounds. Pebble would take that of a whole memory table at the first write, also for
+// a log that never needs it.
+const (
+	minAllocateBytes = 256 << 10
+	maxAllocateBytes = 4 << 20
+)
+
+// Preallocate takes note of what Pebble wants. Writes take it in steps.
 func (f *fencedFile) Preallocate(offset, length int64) error {
-	var failure error
-	_, err := f.fence.do(f.table, func() error {
-		failure = f.File.Preallocate(offset, length)
+	f.wanted = offset + length
+	return nil
+}
+
+// allocate allocates room for the next write. It is an optimisation: that it fails
+// does not raise the fence, the write that follows shows whether the disk works.
+func (f *fencedFile) allocate(length int64) {
+	f.written += length
+	if f.written <= f.allocated || f.allocated >= f.wanted {
+		return
+	}
+	end := min(f.written+min(max(f.written, minAllocateBytes), maxAllocateBytes), f.wanted)
+	_, _ = f.fence.do("allocate", f.name, func() error {
+		_ = f.File.Preallocate(f.allocated, end-f.allocated)
 		return nil
 	})
-	return errors.Join(failure, err)
+	f.allocated = end
 }
 
 func (f *fencedFile) Stat() (vfs.FileInfo, error) {
 	var info vfs.FileInfo
-	done, err := f.fence.do(f.table, func() (err error) {
+	done, err := f.fence.do("stat", f.name, func() (err error) {
 		info, err = f.File.Stat()
 		return err
 	})

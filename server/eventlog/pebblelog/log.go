@@ -18,13 +18,15 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
+
+// closeTimeout bounds Close on a disk that does not answer.
+const closeTimeout = 10 * time.Second
 
 // windowBytes is the size of the window of the newest events.
 const windowBytes = 32 << 20
@@ -45,6 +47,11 @@ type Log struct {
 
 	terms terms // of scopes: see state.go
 
+	space *space
+	// freed is how many bytes of events were removed that a flush has not made room
+	// of yet.
+	freed atomic.Uint64
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
@@ -58,8 +65,17 @@ type Log struct {
 	chunks   sync.Pool   // of *chunk
 	closing  chan struct{}
 	close    sync.Once
+	closed   chan struct{} // when closeErr is there
 	closeErr error
 	tasks    sync.WaitGroup
+
+	stall        stall
+	closeTimeout time.Duration
+	// throttling is since when the committer waits for background work, Unix
+	// nanoseconds, 0 if it does not; throttled how long it has waited before.
+	throttling, throttled atomic.Int64
+	// failures counts how often the disk has failed.
+	failures atomic.Int64
 }
 
 var _ eventlog.Log = (*Log)(nil)
@@ -76,9 +92,15 @@ func WithClock(wall func() time.Time, running func() time.Duration) Option {
 	return func(l *Log) { l.clock.wall, l.clock.running = wall, running }
 }
 
+// withPatience replaces how long the log waits for the disk.
+func withPatience(stallAfter, closeTimeout time.Duration) Option {
+	return func(l *Log) { l.stall.after, l.closeTimeout = stallAfter, closeTimeout }
+}
+
 // Open opens the log in a folder, or creates it. It fails if another process has
-// it open, and if it was written by a newer gateway. How long it takes does not
-// depend on the number of events.
+// it open, and if it was written by a newer gateway. If the disk cannot be written it
+// does not fail: the log then serves what is there, and refuses appends until the
+// disk works. How long it takes does not depend on the number of events.
 func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -94,49 +116,34 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		groups:  make(chan *group),
 		free:    make(chan *group, 2),
 		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+
+		stall:        stall{after: stallAfter, logger: logger},
+		closeTimeout: closeTimeout,
 	}
 	for _, option := range options {
 		option(l)
 	}
-	if err := l.acquire(); err != nil {
-		return nil, err
-	}
+	l.space = &space{path: config.Path, disk: l.disk, reserve: config.DiskReserve, queue: l.queue, logger: logger}
 	committer, err := l.open()
 	if err != nil {
-		return nil, errors.Join(err, l.lock.Close())
+		return nil, errors.Join(err, l.release())
 	}
 	l.id = l.store.id
+	l.space.check()
+	go l.stall.watch(l.closed) // also while it is being closed
+	l.tasks.Go(func() { l.space.watch(l.closing) })
 	l.tasks.Go(committer.run)
 	l.tasks.Go(l.acknowledge)
 	l.tasks.Go(l.retain)
 	return l, nil
 }
 
-// acquire makes the folder and locks it against other processes.
-func (l *Log) acquire() error {
-	path := l.config.Path
-	if info, err := l.disk.Stat(path); err == nil && !info.IsDir() {
-		return fmt.Errorf("open the event log: %s is not a folder: give the path of a folder", path)
-	}
-	if err := l.disk.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("create the folder of the event log: %w", err)
-	}
-	lock, err := l.disk.Lock(l.disk.PathJoin(path, "LOCK"))
-	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("another process has the event log in %s open: stop it, or give another path: %w", path, err)
-	case err != nil:
-		return fmt.Errorf("lock the event log in %s: %w", path, err)
-	}
-	l.lock = lock
-	return nil
-}
-
 // open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
-	store, err := openStore(l.config.Path, l.disk, l.logger)
+	store, err := l.openFirst()
 	if err != nil {
-		return nil, fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
+		return nil, err
 	}
 	dedup, err := openDedup(store.db, l.config.DedupWindow)
 	if err != nil {
@@ -148,9 +155,23 @@ func (l *Log) open() (*committer, error) {
 	}
 	l.clock.start(store)
 	l.store = store
+	l.stall.store.Store(store)
 	l.published.publish(store.head)
 	l.published.trim(store.trimmed)
+	if cause := store.fence.err(); cause != nil {
+		l.queue.refuse(cannotWrite(cause)) // until the committer has opened it anew
+	}
 	return c, nil
+}
+
+func cannotWrite(cause error) error { return fmt.Errorf("the event log cannot write: %w", cause) }
+
+// release gives the folder up to other processes.
+func (l *Log) release() error {
+	if l.lock == nil {
+		return nil
+	}
+	return l.lock.Close()
 }
 
 // ID implements eventlog.Log.
@@ -172,7 +193,12 @@ func (l *Log) Changed() <-chan struct{} { return l.published.changed() }
 func (l *Log) Clock() eventlog.Clock { return l.clock.get() }
 
 // Err implements eventlog.Log.
-func (l *Log) Err() error { return l.queue.err() }
+func (l *Log) Err() error {
+	if err := l.queue.err(); err != nil {
+		return err
+	}
+	return l.stall.err()
+}
 
 // Append implements eventlog.Log.
 func (l *Log) Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receipt, error) {
@@ -184,19 +210,36 @@ func (l *Log) Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receip
 	return l.queue.do(ctx, r)
 }
 
-// Close implements eventlog.Log.
+// Close implements eventlog.Log. If the disk does not answer it returns an error
+// after some seconds; the folder stays locked until the disk does, or the process
+// ends.
 func (l *Log) Close() error {
 	l.close.Do(func() {
 		l.queue.refuse(eventlog.ErrClosed)
 		close(l.closing)
-		l.tasks.Wait()
-		l.storeMu.Lock()
-		store := l.store
-		l.store = nil
-		l.storeMu.Unlock()
-		l.closeErr = errors.Join(store.close(), l.lock.Close())
+		go l.end()
 	})
-	return l.closeErr
+	select {
+	case <-l.closed:
+		return l.closeErr
+	case <-time.After(l.closeTimeout):
+	}
+	err := l.stall.err()
+	if err == nil {
+		err = errors.New("the disk is busy")
+	}
+	return fmt.Errorf("close the event log within %v: %w", l.closeTimeout, err)
+}
+
+// end releases everything when the work under way is done.
+func (l *Log) end() {
+	defer close(l.closed)
+	l.tasks.Wait()
+	l.storeMu.Lock()
+	store := l.store
+	l.store = nil
+	l.storeMu.Unlock()
+	l.closeErr = errors.Join(store.close(), l.release())
 }
 
 func (l *Log) isClosed() bool {

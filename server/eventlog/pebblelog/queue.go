@@ -14,8 +14,18 @@ import (
 // group. One larger entry is taken when nothing else waits.
 const maxQueuedBytes = 8 << 20
 
+// A kind of request says what is refused first when the disk gets full.
+type kind int
+
+const (
+	kindEvent  kind = iota
+	kindState       // of subscriptions
+	kindUpkeep      // what makes room: never refused for the lack of it
+)
+
 // A request is something to be made durable: an event, or a write.
 type request struct {
+	kind  kind
 	entry eventlog.Entry
 	// write, if set, adds to the batch in place of the entry. It runs in the
 	// committer, and adds nothing if it returns an error.
@@ -35,8 +45,9 @@ type queue struct {
 	pending []*request
 	bytes   int
 	refusal error
-	room    chan struct{} // closed when there is room again; nil while nobody waits for it
-	free    sync.Pool     // of *request
+	full    [kindUpkeep]error // why this kind is refused for lack of room
+	room    chan struct{}     // closed when there is room again; nil while nobody waits for it
+	free    sync.Pool         // of *request
 
 	// wake has a token when something is pending.
 	wake chan struct{}
@@ -72,8 +83,7 @@ func (q *queue) do(ctx context.Context, r *request) (eventlog.Receipt, error) {
 func (q *queue) put(ctx context.Context, r *request) error {
 	q.mu.Lock()
 	for {
-		if q.refusal != nil {
-			err := q.refusal
+		if err := q.refused(r.kind); err != nil {
 			q.mu.Unlock()
 			return err
 		}
@@ -126,6 +136,21 @@ func (q *queue) refuse(err error) {
 	q.makeRoom()
 }
 
+// refuseKind answers requests of a kind from now on with an error; nil ends that.
+func (q *queue) refuseKind(k kind, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.full[k] = err
+	q.makeRoom()
+}
+
+func (q *queue) refused(k kind) error {
+	if q.refusal != nil || k == kindUpkeep {
+		return q.refusal
+	}
+	return q.full[k]
+}
+
 func (q *queue) makeRoom() {
 	if q.room != nil {
 		close(q.room)
@@ -133,8 +158,16 @@ func (q *queue) makeRoom() {
 	}
 }
 
+// accepts reports whether requests of a kind are taken.
+func (q *queue) accepts(k kind) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refused(k) == nil
+}
+
+// err returns why events are refused.
 func (q *queue) err() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.refusal
+	return q.refused(kindEvent)
 }

@@ -27,35 +27,49 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 		}
 		return fmt.Errorf("trim the event log up to %d: %w", upTo, err)
 	}
-	err = l.write(ctx, func(c *committer, batch *pebble.Batch) error {
-		if m.position <= c.deleted.position {
+	// NOTE: The mark is durable before it is shown, and shown before events go. So a
+	// reader who misses an event finds out why, and a crash brings nothing back that
+	// was said to be trimmed.
+	err = l.write(ctx, kindUpkeep, func(c *committer, batch *pebble.Batch) error {
+		if m.position <= c.trimmed.position {
 			return nil
 		}
-		if err := batch.Set(metaKey(metaTrimmed), m.encode(), nil); err != nil {
-			return err
-		}
-		lower, upper := eventKeysAfter(c.deleted.position, m.position)
-		if err := batch.DeleteRange(lower, upper, nil); err != nil {
-			return err
-		}
-		c.deleted = m
-		// NOTE: Published before it is applied, so that a reader who misses an event
-		// finds out why.
+		c.trimmed = m
+		return batch.Set(metaKey(metaTrimmed), m.encode(), nil)
+	})
+	if err == nil {
 		l.published.trim(m)
 		l.window.Trim(m.position)
-		return nil
-	})
+		err = l.removeTrimmed(ctx, func(*committer, *pebble.Batch) error { return nil })
+	}
 	if err != nil {
 		return fmt.Errorf("trim the event log up to %d: %w", upTo, err)
 	}
 	return nil
 }
 
+// removeTrimmed removes the events that are trimmed, those too that a crash or a
+// failure has left, with whatever else there is to remove.
+func (l *Log) removeTrimmed(ctx context.Context, more func(*committer, *pebble.Batch) error) error {
+	return l.write(ctx, kindUpkeep, func(c *committer, batch *pebble.Batch) error {
+		if _, trimmed := l.published.get(); trimmed.position > c.deleted {
+			lower, upper := eventKeysAfter(c.deleted, trimmed.position)
+			if err := batch.DeleteRange(lower, upper, nil); err != nil {
+				return err
+			}
+			c.deleted = trimmed.position
+			l.freed.Add(max(trimmed.totals.Bytes-c.freed, 1))
+			c.freed = trimmed.totals.Bytes
+		}
+		return more(c, batch)
+	})
+}
+
 // write makes writes durable, in one group with the events that wait at that time.
 // add runs in the committer.
-func (l *Log) write(ctx context.Context, add func(*committer, *pebble.Batch) error) error {
+func (l *Log) write(ctx context.Context, k kind, add func(*committer, *pebble.Batch) error) error {
 	r := l.queue.request()
-	r.write = add
+	r.kind, r.write = k, add
 	_, err := l.queue.do(ctx, r)
 	return err
 }
@@ -66,7 +80,7 @@ func (l *Log) retain() {
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
 	for {
-		if err := l.enforceRetention(ctx); err != nil && l.Err() == nil {
+		if err := l.enforceRetention(ctx); err != nil && l.queue.accepts(kindUpkeep) {
 			l.logger.Warn("the retention of the event log was not enforced", "error", err)
 		}
 		select {
@@ -85,7 +99,7 @@ func (l *Log) enforceRetention(ctx context.Context) error {
 	if err := l.Trim(ctx, upTo); err != nil {
 		return err
 	}
-	return l.write(ctx, func(c *committer, batch *pebble.Batch) error {
+	err = l.removeTrimmed(ctx, func(c *committer, batch *pebble.Batch) error {
 		now := l.clock.get()
 		if c.head.position > 0 {
 			if err := batch.Set(metaKey(metaClock), clockValue(now), nil); err != nil {
@@ -94,6 +108,10 @@ func (l *Log) enforceRetention(ctx context.Context) error {
 		}
 		return c.dedup.expire(batch, now.Retention)
 	})
+	if err != nil {
+		return err
+	}
+	return l.reclaim()
 }
 
 // expired returns the position up to which the retention has events removed.

@@ -78,7 +78,7 @@ func (l *Log) AcquireScope(ctx context.Context, scope string) (uint64, error) {
 		return 0, err
 	}
 	var term uint64
-	err := l.write(ctx, func(c *committer, b *pebble.Batch) (err error) {
+	err := l.write(ctx, kindState, func(c *committer, b *pebble.Batch) (err error) {
 		term, err = l.terms.begin(c.store, scope, b)
 		return err
 	})
@@ -162,7 +162,7 @@ func (l *Log) writeScope(ctx context.Context, scope string, term uint64, add fun
 	if err := checkScope(scope); err != nil {
 		return err
 	}
-	err := l.write(ctx, func(c *committer, b *pebble.Batch) error {
+	err := l.write(ctx, kindState, func(c *committer, b *pebble.Batch) error {
 		owner, err := l.terms.current(c.store, scope)
 		switch {
 		case err != nil:

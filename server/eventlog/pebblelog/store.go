@@ -15,24 +15,33 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
+// formatVersion is that of the files that Pebble writes.
+const formatVersion = pebble.FormatTableFormatV6
+
 const (
-	memTableBytes = 64 << 20
+	// A memory table has at most maxMemTableBytes, and less on a disk on which the
+	// reserve could not take all of them: reserveMemTables fit into it.
+	minMemTableBytes = 1 << 20
+	maxMemTableBytes = 64 << 20
+	reserveMemTables = 8
 	// Pebble counts memory tables as a part of the cache.
 	cacheBytes = 256 << 20
 
 	// The committer waits while more than this has not been flushed or compacted.
 	// Pebble's own limits are set so high that they are never reached: it would wait
 	// inside Apply, and for ever if the disk has failed.
-	maxMemTablesBytes = 5 * memTableBytes
-	maxL0Sublevels    = 24
-	stopMemTables     = 16
-	stopL0            = 1000
+	maxMemTables   = 5
+	maxL0Sublevels = 24
+	stopMemTables  = 16
+	stopL0         = 1000
 )
 
 // A store is one opening of the database.
 type store struct {
 	fence *fence
 	db    *pebble.DB
+	// memTable is the size of a memory table.
+	memTable uint64
 
 	// What was found at the opening.
 	id            eventlog.ID
@@ -42,36 +51,63 @@ type store struct {
 	seen, retained time.Time
 }
 
-// openStore opens the database in a folder, or creates it.
-func openStore(path string, disk vfs.FS, logger *slog.Logger) (*store, error) {
-	s := &store{fence: newFence(disk)}
-	var err error
-	if s.db, err = pebble.Open(path, s.options(logger)); err != nil {
-		// NOTE: Behind a raised fence Pebble fails because of what the fence hid from it.
-		// Why the fence was raised is the cause.
-		if cause := s.fence.err(); cause != nil {
-			err = cause
-		}
+// openStore opens the database in a folder, or creates it for a log with an id.
+func openStore(config Config, id eventlog.ID, disk vfs.FS, logger *slog.Logger) (*store, error) {
+	s := &store{fence: newFence(disk), memTable: memTableOf(config, disk)}
+	if err := checkFolder(config.Path, disk); err != nil {
 		return nil, err
 	}
-	err = s.load()
+	var err error
+	if s.db, err = pebble.Open(config.Path, s.options(logger)); err == nil {
+		// NOTE: The formats of Pebble are raised only when the keyspace is known.
+		if err = s.load(id); err == nil {
+			err = s.db.RatchetFormatMajorVersion(formatVersion)
+		}
+	}
+	// NOTE: Behind a raised fence Pebble fails because of what the fence hid from it.
+	// Why the fence was raised is the cause.
 	if cause := s.fence.err(); cause != nil {
-		err = cause
+		err = diskError{cause}
+	}
+	if errors.Is(err, pebble.ErrDBNotPristine) {
+		err = fmt.Errorf("the folder has the tables of an event log, but not the file marker.format-version... with their format: "+
+			"nothing was removed: restore the folder from a backup: %w", err)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.abandon())
 	}
 	s.fence.serving.Store(true)
 	return s, nil
+}
+
+// abandon ends an opening that failed.
+func (s *store) abandon() error {
+	var err error
+	if s.db != nil {
+		err = s.close()
+	}
+	if s.fence.err() != nil {
+		s.fence.made.discard(s.fence.FS)
+	}
+	return err
+}
+
+// memTableOf returns the size of a memory table that suits a disk.
+func memTableOf(config Config, disk vfs.FS) uint64 {
+	usage, err := disk.GetDiskUsage(config.Path)
+	if err != nil || usage.TotalBytes == 0 {
+		return maxMemTableBytes
+	}
+	reserve := reserveOf(config.DiskReserve, usage.TotalBytes)
+	return min(max(reserve/reserveMemTables, minMemTableBytes), maxMemTableBytes)
 }
 
 func (s *store) options(logger *slog.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          s.fence,
 		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
-		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		CacheSize:                   cacheBytes,
-		MemTableSize:                memTableBytes,
+		MemTableSize:                s.memTable,
 		MemTableStopWritesThreshold: stopMemTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       stopL0,
@@ -82,7 +118,10 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 				}
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				logger.Error("the event log is corrupt", "details", info.String())
+				// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
+				if s.fence.err() == nil {
+					logger.Error("the event log is corrupt", "details", info.String())
+				}
 			},
 		},
 	}
@@ -97,10 +136,10 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 }
 
 // load reads the facts about the log, and writes those of a new one.
-func (s *store) load() error {
+func (s *store) load(newID eventlog.ID) error {
 	version, err := s.meta(metaKeyspace)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return s.create()
+		return s.create(newID)
 	}
 	if err != nil {
 		return err
@@ -206,8 +245,8 @@ func (s *store) loadHead() error {
 	return nil
 }
 
-func (s *store) create() error {
-	s.id = eventlog.NewID()
+func (s *store) create(id eventlog.ID) error {
+	s.id = id
 	batch := s.db.NewBatch()
 	err := errors.Join(
 		batch.Set(metaKey(metaKeyspace), []byte{keyspaceVersion}, nil),
@@ -266,14 +305,12 @@ func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
 // overloaded reports whether too much background work is waiting.
 func (s *store) overloaded() bool {
 	m := s.db.Metrics()
-	return m.MemTable.Size > maxMemTablesBytes || m.Levels[0].Sublevels > maxL0Sublevels
+	return m.MemTable.Size > maxMemTables*s.memTable || m.Levels[0].Sublevels > maxL0Sublevels
 }
 
 // close ends the opening. No iterator may be open.
 func (s *store) close() error {
-	if s.fence.err() != nil {
-		s.fence.release()
-	}
+	s.fence.release()
 	if err := s.db.Close(); err != nil && s.fence.err() == nil {
 		return fmt.Errorf("close the event log: %w", err)
 	}

@@ -1,0 +1,112 @@
+package pebblelog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// A log starts also when its disk cannot be written, as when it is full: it serves
+// what is there from an opening that writes nothing, behind a fence that is raised
+// from the beginning. The committer then does what it does after any failure.
+
+// A diskError is a failure of the disk that may end by itself.
+type diskError struct{ error }
+
+func (e diskError) Unwrap() error { return e.error }
+
+// isDiskFault reports whether an error of the file system is one that may end by
+// itself.
+func isDiskFault(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO)
+}
+
+// openFirst opens the database for the first time.
+func (l *Log) openFirst() (*store, error) {
+	var cause diskError
+	id := eventlog.NewID()
+	err := l.acquire()
+	if err == nil {
+		var s *store
+		if s, err = openStore(l.config, id, l.disk, l.logger); err == nil {
+			return s, nil
+		}
+		err = fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
+	}
+	if !errors.As(err, &cause) {
+		return nil, err
+	}
+	s, readErr := openReadOnly(l.config, l.disk, l.logger, cause)
+	if errors.Is(readErr, errNoLog) {
+		// It will be created with this id.
+		if s, readErr = openStore(l.config, id, vfs.NewMem(), l.logger); readErr == nil {
+			s.fence.fail(cause)
+		}
+	}
+	if readErr != nil {
+		return nil, errors.Join(err, fmt.Errorf("and to read it alone: %w", readErr))
+	}
+	return s, nil
+}
+
+var errNoLog = errors.New("the folder has no event log")
+
+// openReadOnly opens the log in a folder without writing anything. The cause is why.
+func openReadOnly(config Config, disk vfs.FS, logger *slog.Logger, cause error) (*store, error) {
+	s := &store{fence: newFence(disk), memTable: memTableOf(config, disk)}
+	s.fence.fail(cause)
+	if _, err := disk.Stat(config.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoLog
+	}
+	if err := checkFolder(config.Path, disk); err != nil {
+		return nil, err
+	}
+	syncWrites(config.Path, disk)
+	options := s.options(logger)
+	options.ReadOnly = true
+	var err error
+	s.db, err = pebble.Open(config.Path, options)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil, errNoLog
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.meta(metaKeyspace)
+	if errors.Is(err, pebble.ErrNotFound) { // it was not created to the end
+		err = errNoLog
+	}
+	if err == nil {
+		err = s.load(eventlog.ID{})
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.fence.serving.Store(true)
+	return s, nil
+}
+
+// syncWrites makes durable what a process that was killed has written: it is read
+// from the files, and what is shown must not be lost. That a failing disk refuses it
+// is no reason not to start. Should the machine fail too, those who have seen what
+// was lost are told: it is of an epoch that ends before.
+func syncWrites(path string, disk vfs.FS) {
+	names, _ := disk.List(path) // without them the opening fails
+	for _, name := range names {
+		if filepath.Ext(name) != ".log" {
+			continue
+		}
+		if file, err := disk.Open(disk.PathJoin(path, name)); err == nil {
+			_ = file.Sync()
+			_ = file.Close()
+		}
+	}
+}
