@@ -1,12 +1,14 @@
 package webhook_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
@@ -70,6 +72,20 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 			whose, _, _ := strings.Cut(strings.TrimPrefix(test.whose, "provider="), " ")
 			f.wantMetric(t, fmt.Sprintf(`webhook_gateway_deliveries_total{outcome=%q,provider=%q,verdict="none"}`, strings.ToLower(test.want.Reason), whose), 1)
 		})
+	}
+}
+
+// Who is refused is told at once, and not after a body that may never come.
+func TestRefusedWithoutWaitingForTheBody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) { f.cfg.ReadTimeout = time.Hour })
+	addr := f.listen(t)
+	for _, length := range []string{"Content-Length: 1000", "Transfer-Encoding: chunked"} {
+		conn := dial(t, addr)
+		write(t, conn, strings.Replace(head, "fake", "nobody", 1)+length+"\r\n\r\n")
+		if got := readResponse(t, bufio.NewReader(conn), http.MethodPost); got.answer != (answer{404, "PROVIDER_UNKNOWN"}) || !got.close {
+			t.Errorf("%s: reply = %+v, want a refusal that ends the connection", length, got)
+		}
 	}
 }
 
