@@ -202,8 +202,16 @@ func (d definition) update(in *webhookgatewayv1.Subscription, mask *fieldmaskpb.
 	if err := errors.Join(errs...); err != nil {
 		return definition{}, err
 	}
+	// As in a new subscription: a longer min_backoff raises a max_backoff that nobody
+	// gave with it.
+	if s := next.GetSettings(); !in.GetSettings().ProtoReflect().Has(maxBackoffField) && s.GetMaxBackoff() != nil &&
+		s.GetMinBackoff().AsDuration() > s.GetMaxBackoff().AsDuration() {
+		s.MaxBackoff = s.GetMinBackoff()
+	}
 	return define(next)
 }
+
+var maxBackoffField = (&webhookgatewayv1.SubscriptionSettings{}).ProtoReflect().Descriptor().Fields().ByName("max_backoff")
 
 func updatePaths(in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask) []string {
 	if len(mask.GetPaths()) > 0 {

@@ -98,3 +98,20 @@ func TestCreateAndUpdate(t *testing.T) {
 		t.Errorf("Create() = %v, want three problems", err)
 	}
 }
+
+// A longer min_backoff does not fail at a field that the caller did not give.
+func TestUpdateRaisesMaxBackoff(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	g.create(t, "s", nil)
+	update := func(s *webhookgatewayv1.SubscriptionSettings) (*webhookgatewayv1.Subscription, error) {
+		return g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: s}, nil)
+	}
+	sub, err := update(&webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(30 * time.Minute)})
+	if err != nil || sub.GetSettings().GetMaxBackoff().AsDuration() != 30*time.Minute {
+		t.Errorf("Update() = %v, %v, want a max_backoff of 30 minutes", sub.GetSettings(), err)
+	}
+	_, err = update(&webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(time.Hour), MaxBackoff: durationpb.New(time.Minute)})
+	if all := fielderr.All(err); len(all) != 1 || all[0].Path != "subscription.settings.max_backoff" {
+		t.Errorf("Update() = %v, want that max_backoff is too short", err)
+	}
+}

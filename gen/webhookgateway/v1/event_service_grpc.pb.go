@@ -36,7 +36,9 @@ const (
 // this service returns them.
 //
 // Every error status carries a google.rpc.ErrorInfo whose reason is one of
-// ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo.
+// ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo. But
+// for what gRPC answers by itself: a request that is not valid protobuf is INTERNAL,
+// and one of more than 4 MiB is RESOURCE_EXHAUSTED, both without details.
 // UNAUTHENTICATED and PERMISSION_DENIED are reserved for access control, which
 // does not exist yet.
 type EventServiceClient interface {
@@ -146,7 +148,9 @@ func (c *eventServiceClient) GetLogInfo(ctx context.Context, in *GetLogInfoReque
 // this service returns them.
 //
 // Every error status carries a google.rpc.ErrorInfo whose reason is one of
-// ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo.
+// ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo. But
+// for what gRPC answers by itself: a request that is not valid protobuf is INTERNAL,
+// and one of more than 4 MiB is RESOURCE_EXHAUSTED, both without details.
 // UNAUTHENTICATED and PERMISSION_DENIED are reserved for access control, which
 // does not exist yet.
 type EventServiceServer interface {
