@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,55 +63,65 @@ func rawRequest(path, headers, body string) string {
 		path, headers, len(body), body)
 }
 
-// measureIngest compares the gateway with the bare handler under the same load,
-// in turns, so that a change of the machine's speed meets both.
+// measureIngest compares the gateway with two limits under the same load, in turns,
+// so that a change of the machine's speed meets all three.
 func measureIngest(ctx context.Context, s *settings) error {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return fmt.Errorf("the load generator wrk is needed (on Debian: apt-get install wrk): %w", err)
 	}
 	fmt.Fprintf(s.out, "wrk, %d keep-alive connections, on the same cores; %d rounds of %v, medians.\n\n", connections, s.rounds, s.duration)
-	fmt.Fprintln(s.out, "| load | bare net/http, req/s | gateway, req/s | ratio | gateway p50 | p99 | CPU per request, bare | gateway |")
-	fmt.Fprintln(s.out, "|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(s.out, "| load | bare, req/s | durable, req/s | gateway, req/s | of bare | of durable (lowest to highest) | p50 | p99 | CPU per request: bare | durable | gateway |")
+	fmt.Fprintln(s.out, "|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, l := range loads() {
 		script, err := writeLoad(s, l)
 		if err != nil {
 			return err
 		}
-		var bare, gateway, ratios, bareCPU, gatewayCPU []float64
-		var last wrkResult
-		for round := range s.rounds {
-			b, err := startBare(ctx)
-			if err != nil {
+		var bare, durable, gateway series
+		var ofBare, ofDurable []float64
+		for range s.rounds {
+			if err := errors.Join(
+				bare.add(ctx, s, script, func() (*process, error) { return startLimit(ctx, "") }),
+				durable.add(ctx, s, script, func() (*process, error) { return startLimit(ctx, filepath.Join(s.dir, ingestStore)) }),
+				gateway.add(ctx, s, script, func() (*process, error) { return startGateway(ctx, s, ingestStore) }),
+			); err != nil {
 				return err
 			}
-			bareResult, err := runWrk(ctx, s, script, b.webhooks)
-			b.stop()
-			if err != nil {
-				return err
-			}
-			// A new store each round, so that no event id is a duplicate.
-			store := fmt.Sprintf("ingest-%d", round)
-			g, err := startGateway(ctx, s, store)
-			if err != nil {
-				return err
-			}
-			last, err = runWrk(ctx, s, script, g.webhooks)
-			g.stop()
-			if err != nil {
-				return err
-			}
-			if err := os.RemoveAll(filepath.Join(s.dir, store)); err != nil {
-				return err
-			}
-			bare, gateway = append(bare, bareResult.rate), append(gateway, last.rate)
-			ratios = append(ratios, last.rate/bareResult.rate)
-			bareCPU = append(bareCPU, microsPerRequest(b, bareResult))
-			gatewayCPU = append(gatewayCPU, microsPerRequest(g, last))
+			ofBare = append(ofBare, gateway.last.rate/bare.last.rate)
+			ofDurable = append(ofDurable, gateway.last.rate/durable.last.rate)
 		}
-		fmt.Fprintf(s.out, "| %s | %.0f | %.0f | **%.2f** | %s | %s | %.1f µs | %.1f µs |\n",
-			l.name, median(bare), median(gateway), median(ratios), last.p50, last.p99, median(bareCPU), median(gatewayCPU))
+		fmt.Fprintf(s.out, "| %s | %.0f | %.0f | %.0f | **%.2f** | **%.2f** (%.2f to %.2f) | %s | %s | %.1f µs | %.1f µs | %.1f µs |\n",
+			l.name, median(bare.rates), median(durable.rates), median(gateway.rates), median(ofBare),
+			median(ofDurable), slices.Min(ofDurable), slices.Max(ofDurable), gateway.last.p50, gateway.last.p99,
+			median(bare.cpu), median(durable.cpu), median(gateway.cpu))
 	}
 	return nil
+}
+
+// ingestStore is the folder of what is written in one round. It is a new one each
+// time, so that no event id is a duplicate.
+const ingestStore = "ingest"
+
+// series is what was measured of one program, round by round.
+type series struct {
+	rates []float64 // requests a second
+	cpu   []float64 // microseconds a request
+	last  wrkResult
+}
+
+func (m *series) add(ctx context.Context, s *settings, script string, start func() (*process, error)) error {
+	p, err := start()
+	if err != nil {
+		return err
+	}
+	m.last, err = runWrk(ctx, s, script, p.webhooks)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	m.rates = append(m.rates, m.last.rate)
+	m.cpu = append(m.cpu, float64(p.cpu().Microseconds())/m.last.requests)
+	return os.RemoveAll(filepath.Join(s.dir, ingestStore))
 }
 
 func writeLoad(s *settings, l load) (script string, err error) {
@@ -148,10 +159,6 @@ function setup(thread) thread:set("id", threads); threads = threads + 1 end
 function init(args) file = io.open(%q .. id, "rb") end
 %s
 `, size, filepath.Join(s.dir, "requests-"), read), 0o600)
-}
-
-func microsPerRequest(p *process, r wrkResult) float64 {
-	return float64(p.cpu().Microseconds()) / r.requests
 }
 
 type wrkResult struct {

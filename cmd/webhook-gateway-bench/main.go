@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -59,7 +58,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	s := &settings{out: out}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure")
-	bare := flags.String("bare", "", "serve the bare net/http handler at this address (used by bench itself)")
+	limit := flags.String("limit", "", "serve what ingest is compared with at this address (used by bench itself)")
+	limitStore := flags.String("limit-store", "", "where it writes each body; empty: nowhere (used by bench itself)")
 	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest is measured; the median counts")
 	flags.IntVar(&s.events, "events", 1_000_000, "how many stored events a catch-up reads")
@@ -68,8 +68,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *bare != "" {
-		return serveBare(*bare)
+	if *limit != "" {
+		return serveLimit(*limit, *limitStore)
 	}
 
 	dir, err := os.MkdirTemp(s.dir, "webhook-gateway-bench-")
@@ -97,22 +97,4 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// serveBare is what ingest is compared with: an HTTP handler that reads the body
-// and stores nothing.
-func serveBare(addr string) error {
-	server := &http.Server{
-		Addr:              addr,
-		ReadHeaderTimeout: 10 * time.Second,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if _, err := io.ReadAll(r.Body); err != nil {
-				w.WriteHeader(http.StatusBadRequest)
-				return
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, "{}") // a client that has gone
-		}),
-	}
-	return server.ListenAndServe()
 }

@@ -22,11 +22,11 @@ import (
 
 const finicitySecret = "bench-secret"
 
-// process is a gateway, or the bare handler, under measurement.
+// process is a gateway, or a limit of ingest, under measurement.
 type process struct {
 	cmd    *exec.Cmd
 	output *bytes.Buffer
-	// Addresses of the three listeners; the bare handler has only the first.
+	// Addresses of the three listeners; a limit has only the first.
 	webhooks, grpc, internal string
 	ended                    chan struct{}
 	// ready is how long the process took from its start until it was ready.
@@ -67,16 +67,6 @@ providers:
 	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "webhook-gateway"), "serve", "--config", config) //nolint:gosec // our own binary
 	cmd.Env = append(os.Environ(), "BENCH_FINICITY_SECRET="+finicitySecret)
 	return p, p.start(ctx, cmd, "http://"+p.internal+"/readyz")
-}
-
-func startBare(ctx context.Context) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p := &process{webhooks: freeAddress()}
-	cmd := exec.CommandContext(ctx, self, "-bare", p.webhooks) //nolint:gosec // this very program
-	return p, p.start(ctx, cmd, "http://"+p.webhooks+"/")
 }
 
 func (p *process) start(ctx context.Context, cmd *exec.Cmd, readyURL string) error {
