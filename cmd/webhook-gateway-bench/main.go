@@ -36,6 +36,7 @@ type measurement struct {
 func measurements() []measurement {
 	return []measurement{
 		{"ingest", measureIngest},
+		{"attack", measureAttack},
 		{"latency", measureLatency},
 		{"catchup", measureCatchUp},
 		{"fanout", measureFanOut},
@@ -57,7 +58,10 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s := &settings{out: out}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure")
+	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack")
+	attackName := flags.String("attack", "", "attack a gateway in this way (used by bench itself)")
+	attackWebhooks := flags.String("attack-webhooks", "", "its public port (used by bench itself)")
+	attackGRPC := flags.String("attack-grpc", "", "its gRPC port (used by bench itself)")
 	limit := flags.String("limit", "", "serve what ingest is compared with at this address (used by bench itself)")
 	limitStore := flags.String("limit-store", "", "where it writes each body; empty: nowhere (used by bench itself)")
 	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")
@@ -67,6 +71,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.dir, "dir", "", "where the store is kept; default: the folder for temporary files")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *attackName != "" {
+		return serveAttack(ctx, *attackName, *attackWebhooks, *attackGRPC)
 	}
 	if *limit != "" {
 		return serveLimit(*limit, *limitStore)

@@ -185,7 +185,11 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 	g := newGateway(t, testConfig())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := g.subscribeWith(t, ctx, &webhookgatewayv1.SubscribeRequest{}).rest()
+	// It may pass before the stream is open, or later.
+	stream, err := g.client.Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{})
+	for err == nil {
+		_, err = stream.Recv()
+	}
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("error = %v", err)
 	}
