@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -12,8 +13,11 @@ import (
 // calls does. A client that opens and resets streams as fast as it can costs the server
 // far more than itself (CVE-2023-44487).
 const (
-	resetsPerSecond = 100
-	resetBurst      = 1000
+	resetsPerSecond = 50
+	resetBurst      = 200
+	// lingering is how long a client that did is kept waiting: it would only connect
+	// again.
+	lingering = time.Second
 )
 
 // LimitResets returns a listener of HTTP/2 connections that closes those whose client
@@ -105,5 +109,6 @@ func (c *resetConn) goAway() {
 	frame = binary.BigEndian.AppendUint32(frame, maxStreamID)
 	frame = binary.BigEndian.AppendUint32(frame, enhanceYourCalm)
 	_, _ = c.Write(frame) // a courtesy
-	_ = c.Close()         // the reader fails all the same
+	time.Sleep(lingering)
+	_ = c.Close() // the reader fails all the same
 }

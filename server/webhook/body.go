@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	goruntime "runtime"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -18,6 +19,9 @@ import (
 
 // firstBodyBytes are allocated for a body, however long it says it is.
 const firstBodyBytes = 4 << 10
+
+// readBytes are read of a body at once.
+const readBytes = 64 << 10
 
 // delivery is what the gateway's mux does not carry from the HTTP request to the
 // unary handler. It travels in the context, and as the body of the request that
@@ -84,8 +88,11 @@ func (d *delivery) readBody() ([]byte, error) {
 				return nil, err
 			}
 		}
-		n, err := d.body.Read(body[len(body):cap(body)])
+		n, err := d.body.Read(body[len(body):min(cap(body), len(body)+readBytes)])
 		body = body[:len(body)+n]
+		if len(body) > readBytes {
+			goruntime.Gosched() // large bodies that arrive fast let others go first
+		}
 		switch {
 		case err == nil || int64(len(body)) == ceiling:
 		case errors.Is(err, io.EOF) && !known:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,8 @@ type service struct {
 	// AcceptedLevel is the level of the log line of each accepted delivery.
 	acceptedLevel slog.Level
 	success       *webhookgatewayv1.ReceiveWebhookResponse
+	// large is held while a large body is worked on.
+	large sync.Mutex
 }
 
 // samples bound the log lines about deliveries that were not refused.
@@ -84,15 +87,11 @@ func newSamples(webhookgatewayv1.VerificationVerdict) *samples {
 func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
 	d := deliveryFrom(ctx)
 	ep := d.provider // it was admitted
-	identity, err := authenticate(ep, d, req)
+	identity, decoded, err := s.understand(ep, d, req)
 	if err != nil {
 		return nil, err
 	}
 	verdict := d.verdict
-	decoded, err := ep.Decode(req.GetBody())
-	if err != nil {
-		return nil, d.refused(err)
-	}
 	if !decoded.Probe {
 		if delay := s.limits[verdict].delay(clientKey{ep.ID(), identity.ClientID}, time.Now()); delay > 0 {
 			return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
@@ -125,6 +124,25 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	}
 	s.record(ctx, d, event, identity.Failure, receipt)
 	return s.success, nil
+}
+
+// understand verifies and decodes a delivery.
+func (s *service) understand(
+	ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhookRequest,
+) (identity provider.Identity, decoded provider.Decoded, err error) {
+	if len(req.GetBody()) > readBytes {
+		// Work on large bodies goes one after the other: a crowd of them takes a part of
+		// the processors, and not all.
+		s.large.Lock()
+		defer s.large.Unlock()
+	}
+	if identity, err = authenticate(ep, d, req); err != nil {
+		return identity, decoded, err
+	}
+	if decoded, err = ep.Decode(req.GetBody()); err != nil {
+		return identity, decoded, d.refused(err)
+	}
+	return identity, decoded, nil
 }
 
 // authenticate returns whom a delivery belongs to, with a client id that can be
