@@ -113,7 +113,7 @@ func serveAttack(ctx context.Context, name, webhooks, grpc string) error {
 			group.Go(func() {
 				for ctx.Err() == nil {
 					if a.run(ctx, webhooks, grpc) != nil {
-						time.Sleep(10 * time.Millisecond) // an attacker that is refused tries again
+						<-time.After(10 * time.Millisecond) // an attacker that is refused tries again
 					}
 				}
 			})

@@ -109,6 +109,6 @@ func (c *resetConn) goAway() {
 	frame = binary.BigEndian.AppendUint32(frame, maxStreamID)
 	frame = binary.BigEndian.AppendUint32(frame, enhanceYourCalm)
 	_, _ = c.Write(frame) // a courtesy
-	time.Sleep(lingering)
+	<-time.After(lingering)
 	_ = c.Close() // the reader fails all the same
 }
