@@ -88,6 +88,10 @@ type Log interface {
 	// what is trimmed already does nothing.
 	Trim(ctx context.Context, upTo Position) error
 
+	// Damage returns what is known of retained events that cannot be read. It costs
+	// next to nothing.
+	Damage() Damage
+
 	// Err returns nil while the log accepts events, and otherwise why it does not.
 	Err() error
 

@@ -38,7 +38,7 @@ func NewHistory(log ID, starts ...EpochStart) (*History, error) {
 			return nil, fmt.Errorf("the first epoch begins at position %d, want 1", start.First)
 		case start.First <= previous:
 			return nil, fmt.Errorf("an epoch begins at position %d, after one that begins at %d", start.First, previous)
-		case start.Epoch == 0 || start.Epoch >= 1<<epochBits:
+		case !start.Epoch.Valid():
 			return nil, fmt.Errorf("the epoch %#x at position %d is not one of %d bits", uint64(start.Epoch), start.First, epochBits)
 		case seen[start.Epoch]:
 			return nil, fmt.Errorf("the epoch %#x begins twice, also at position %d", uint64(start.Epoch), start.First)

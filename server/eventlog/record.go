@@ -34,10 +34,14 @@ import (
 //	32:40  ordering group, 0 for none
 //	40:42  length of the subject
 //	42:44  length of the provider's event id
-//	44:    client id, subject, provider's event id, metadata, payload, raw body with headers
+//	44:52  epoch
+//	52:    client id, subject, provider's event id, metadata, payload, raw body with headers
+//
+// Numbers are little-endian. This layout is kept: one that differs in anything has
+// another version, and testdata has an example of each.
 const (
-	recordVersion = 1
-	headerLen     = 44
+	recordVersion = 2
+	headerLen     = 52
 
 	flagConflict = 1 << 0
 )
@@ -158,13 +162,15 @@ func (e Entry) Size() int { return len(e.value) }
 
 // Complete completes the stored value with what the engine decides, and returns
 // it. For engines only; called once per stored entry, by one goroutine.
-// totalBytes is the sum of the sizes of all values of the log, including this.
-func (e Entry) Complete(receiveTime time.Time, totalBytes uint64, conflict bool) []byte {
+// totalBytes is the sum of the sizes of all values of the log, including this, and
+// epoch that of its position.
+func (e Entry) Complete(receiveTime time.Time, totalBytes uint64, conflict bool, epoch Epoch) []byte {
 	if conflict {
 		e.value[1] |= flagConflict
 	}
 	binary.LittleEndian.PutUint64(e.value[8:], uint64(receiveTime.UnixNano()))
 	binary.LittleEndian.PutUint64(e.value[16:], totalBytes)
+	binary.LittleEndian.PutUint64(e.value[44:], uint64(epoch))
 	return e.value
 }
 
@@ -239,6 +245,9 @@ func (r Record) ReceiveTime() time.Time {
 // TotalBytes returns the sum of the sizes of all values of the log up to and
 // including this one, trimmed ones too.
 func (r Record) TotalBytes() uint64 { return binary.LittleEndian.Uint64(r.value[16:]) }
+
+// Epoch returns the epoch that the event was stored in.
+func (r Record) Epoch() Epoch { return Epoch(binary.LittleEndian.Uint64(r.value[44:])) }
 
 // OrderingGroup returns the group of events that the event is in order with, those
 // of its subject; 0 if it has none.

@@ -175,7 +175,7 @@ func BenchmarkOpen(b *testing.B) {
 // values of the same size in a synced batch.
 func BenchmarkBarePebble(b *testing.B) {
 	body := benchBody(800)
-	s, err := openStore(b.TempDir(), vfs.Default, testLogger())
+	s, err := openStore(b.TempDir(), vfs.Default, testLogger(), headMark{})
 	if err != nil {
 		b.Fatal(err)
 	}

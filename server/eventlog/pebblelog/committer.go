@@ -66,6 +66,8 @@ type committer struct {
 	// epoch is what is written with the first event of this opening, and nil
 	// afterwards.
 	epoch *eventlog.EpochStart
+	// current is the epoch of this opening.
+	current eventlog.Epoch
 	// deleted is the position up to which the database has no events.
 	deleted eventlog.Position
 	// unchecked is how many bytes were applied since the background work was last
@@ -150,7 +152,7 @@ func (c *committer) add(g *group, r *request, now time.Time) error {
 			return err
 		}
 	}
-	value := r.entry.Complete(now, next.totalBytes, r.receipt.Conflict)
+	value := r.entry.Complete(now, next.totalBytes, r.receipt.Conflict, c.current)
 	record, err := eventlog.ParseRecord(next.position, value, true)
 	if err != nil {
 		return err
@@ -256,11 +258,11 @@ func (c *committer) recover() bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
-	store, err := openStore(l.config.Path, l.disk, l.logger)
+	store, err := openStore(l.config.Path, l.disk, l.logger, l.acknowledged())
 	if err != nil {
 		return err
 	}
-	dedup, err := openDedup(store.db, l.config.DedupWindow)
+	dedup, err := openDedup(store, l.config.DedupWindow)
 	if head, trimmed := l.published.get(); err == nil && (store.id != l.id || store.head.position < head.position) {
 		// NOTE: Positions that subscribers have seen must never be given again.
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
@@ -297,6 +299,7 @@ func (c *committer) use(store *store, dedup *dedup) error {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}
 	c.store, c.dedup, c.head, c.deleted, c.epoch = store, dedup, store.head, store.trimmed.position, &epoch
+	c.current = epoch.Epoch
 	c.log.history.Store(history)
 	return nil
 }

@@ -90,7 +90,7 @@ func TestDamagedValues(t *testing.T) {
 		t.Errorf("damaged after 12: %v, want up to 14", damaged)
 	}
 	for _, err := range log.Read(t.Context(), 7) {
-		if err == nil || !strings.Contains(err.Error(), "record version 99 and this gateway reads version 1") {
+		if err == nil || !strings.Contains(err.Error(), "record version 99 and this gateway reads version 2") {
 			t.Errorf("Read() = %v, want that it names the version", err)
 		}
 		break

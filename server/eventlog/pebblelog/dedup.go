@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -25,6 +26,7 @@ import (
 type dedup struct {
 	window time.Duration
 	db     *pebble.DB
+	logger *slog.Logger
 	// Start times of the buckets, Unix nanoseconds, ascending.
 	buckets []int64
 	// Entries of the group being built, by dedupID: the database does not have them
@@ -39,8 +41,9 @@ const (
 	maxBodies = 16
 )
 
-func openDedup(db *pebble.DB, window time.Duration) (*dedup, error) {
-	d := &dedup{window: window, db: db, pending: make(map[string][]byte)}
+func openDedup(s *store, window time.Duration) (*dedup, error) {
+	db := s.db
+	d := &dedup{window: window, db: db, logger: s.logger, pending: make(map[string][]byte)}
 	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
 	if err != nil {
 		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
@@ -53,7 +56,12 @@ func openDedup(db *pebble.DB, window time.Duration) (*dedup, error) {
 		d.buckets = append(d.buckets, start)
 		ok = iter.SeekGE(bucketPrefix(start + 1))
 	}
-	if err := iter.Close(); err != nil {
+	err = errors.Join(iter.Error(), iter.Close())
+	if isDamage(err) {
+		s.logger.Error("event ids that are remembered cannot all be read: an event may be stored twice", "error", err)
+		err = nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
 	}
 	return d, nil
@@ -100,6 +108,12 @@ func (d *dedup) lookup(id []byte) ([]byte, error) {
 		key = binary.BigEndian.AppendUint64(key, uint64(d.buckets[i])) //nolint:gosec // after 1970
 		value, closer, err := d.db.Get(append(key, id...))
 		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if isDamage(err) {
+			// NOTE: What cannot be read is not remembered. To store an event twice is better
+			// than never.
+			d.logger.Warn("a remembered event id cannot be read: the event is stored, perhaps again", "error", err)
 			continue
 		}
 		if err != nil {

@@ -17,18 +17,22 @@ import (
 //	d <start of bucket, nanoseconds> <provider> <client> <event id>   dedup entry, see dedup.go
 //	e <position>                                                      event: see eventlog.Record
 //	h <first position>                                                epoch that begins there: see eventlog.History
+//	l <last position before>                                          positions that were lost: see losses.go
 //	m <name>                                                          facts about the log
 //	s <scope> ...                                                     state of subscriptions: see state.go
 const (
 	prefixDedup   = 'd'
 	prefixEvent   = 'e'
 	prefixHistory = 'h'
+	prefixLost    = 'l'
 	prefixMeta    = 'm'
 )
 
-// keyspaceVersion is the version of the keyspace. Values of events have a version
-// of their own: see eventlog.ParseRecord.
-const keyspaceVersion = 1
+// keyspaceVersion is the version of the keyspace and of all values in it. Values of
+// events have a version of their own besides, see eventlog.ParseRecord: a change of
+// theirs MUST change this one too, so that a gateway which does not know them says
+// so when it starts, and not at each event.
+const keyspaceVersion = 2
 
 // Names of the facts about the log.
 const (
@@ -38,6 +42,9 @@ const (
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }
+
+// lastPosition is behind all events.
+const lastPosition = eventlog.Position(math.MaxUint64)
 
 func appendEventKey(b []byte, p eventlog.Position) []byte {
 	return binary.BigEndian.AppendUint64(append(b, prefixEvent), uint64(p))
@@ -71,7 +78,7 @@ func parseEpochPair(key, value []byte) (eventlog.EpochStart, error) {
 // eventKeysAfter returns the bounds of the keys of the events strictly after a
 // position and up to another.
 func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
-	if upTo == math.MaxUint64 {
+	if upTo == lastPosition {
 		return eventKey(after + 1), []byte{prefixEvent + 1}
 	}
 	return eventKey(after + 1), eventKey(upTo + 1)
@@ -85,19 +92,22 @@ type mark struct {
 	totalBytes  uint64
 }
 
+// markLen is the length of an encoded mark.
+const markLen = 24
+
 func markOf(r eventlog.Record) mark {
 	return mark{position: r.Position, receiveTime: r.ReceiveTime(), totalBytes: r.TotalBytes()}
 }
 
 func (m mark) encode() []byte {
-	b := make([]byte, 0, 24)
+	b := make([]byte, 0, markLen)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.position))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.receiveTime.UnixNano()))
 	return binary.BigEndian.AppendUint64(b, m.totalBytes)
 }
 
 func decodeMark(b []byte) (mark, error) {
-	if len(b) != 24 {
+	if len(b) != markLen {
 		return mark{}, errors.New("malformed value")
 	}
 	return mark{

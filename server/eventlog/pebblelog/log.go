@@ -45,6 +45,12 @@ type Log struct {
 
 	terms terms // of scopes: see state.go
 
+	// marked is the head that the mark has, and markFails whether it could not be
+	// written: see headmark.go.
+	marked    eventlog.Position
+	markFails bool
+	damage    damage
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
@@ -97,7 +103,12 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	if err := l.acquire(); err != nil {
 		return nil, err
 	}
-	committer, err := l.open()
+	known, err := readHeadMark(l.disk, config.Path)
+	if err != nil {
+		// NOTE: A mark that cannot be read keeps no log from opening.
+		logger.Error("the mark of the head cannot be used: if events were lost that is not noticed", "error", err)
+	}
+	committer, err := l.open(known)
 	if err != nil {
 		return nil, errors.Join(err, l.lock.Close())
 	}
@@ -105,6 +116,8 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	l.tasks.Go(committer.run)
 	l.tasks.Go(l.acknowledge)
 	l.tasks.Go(l.retain)
+	l.writeHeadMark()
+	l.tasks.Go(l.keepHeadMark)
 	return l, nil
 }
 
@@ -129,12 +142,12 @@ func (l *Log) acquire() error {
 }
 
 // open opens the database, and publishes what it holds.
-func (l *Log) open() (*committer, error) {
-	store, err := openStore(l.config.Path, l.disk, l.logger)
+func (l *Log) open(known headMark) (*committer, error) {
+	store, err := openStore(l.config.Path, l.disk, l.logger, known)
 	if err != nil {
 		return nil, fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
 	}
-	dedup, err := openDedup(store.db, l.config.DedupWindow)
+	dedup, err := openDedup(store, l.config.DedupWindow)
 	if err != nil {
 		return nil, errors.Join(err, store.close())
 	}
@@ -186,7 +199,9 @@ func (l *Log) Close() error {
 		store := l.store
 		l.store = nil
 		l.storeMu.Unlock()
-		l.closeErr = errors.Join(store.close(), l.lock.Close())
+		l.closeErr = store.close()
+		l.writeHeadMark()
+		l.closeErr = errors.Join(l.closeErr, l.lock.Close())
 	})
 	return l.closeErr
 }

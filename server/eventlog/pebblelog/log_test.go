@@ -261,7 +261,7 @@ func TestDedupWindow(t *testing.T) {
 
 func (s *store) bucketsOf(t *testing.T) []int64 {
 	t.Helper()
-	dedup, err := openDedup(s.db, minDedupWindow)
+	dedup, err := openDedup(s, minDedupWindow)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,6 +100,7 @@ func (r *reader) next(ctx context.Context) ([]eventlog.Record, error) {
 			continue
 		}
 		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {
+			r.log.damage.found(damaged.After, damaged.UpTo)
 			return nil, damaged
 		}
 		return nil, fmt.Errorf("read events after %d: %w", r.after, err)

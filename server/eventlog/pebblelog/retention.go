@@ -34,6 +34,13 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 		if err := batch.Set(metaKey(metaTrimmed), m.encode(), nil); err != nil {
 			return err
 		}
+		for _, lost := range c.store.lost {
+			if lost.upTo.position <= m.position {
+				if err := batch.Delete(lossKey(lost.after), nil); err != nil {
+					return err
+				}
+			}
+		}
 		lower, upper := eventKeysAfter(c.deleted, m.position)
 		if err := batch.DeleteRange(lower, upper, nil); err != nil {
 			return err

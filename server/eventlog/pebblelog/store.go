@@ -30,36 +30,20 @@ const (
 
 // A store is one opening of the database.
 type store struct {
-	fence *fence
-	db    *pebble.DB
+	path   string
+	disk   vfs.FS
+	logger *slog.Logger
+	guard  *guard
+	fence  *fence
+	db     *pebble.DB
 
 	// What was found at the opening.
 	id            eventlog.ID
 	head, trimmed mark
 	epochs        []eventlog.EpochStart
-}
-
-// openStore opens the database in a folder, or creates it.
-func openStore(path string, disk vfs.FS, logger *slog.Logger) (*store, error) {
-	s := &store{fence: newFence(disk)}
-	var err error
-	if s.db, err = pebble.Open(path, s.options(logger)); err != nil {
-		// NOTE: Behind a raised fence Pebble fails because of what the fence hid from it.
-		// Why the fence was raised is the cause.
-		if cause := s.fence.err(); cause != nil {
-			err = cause
-		}
-		return nil, err
-	}
-	err = s.load()
-	if cause := s.fence.err(); cause != nil {
-		err = cause
-	}
-	if err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	s.fence.serving.Store(true)
-	return s, nil
+	lost          []loss
+	// implied is a position that was given out according to the table of epochs.
+	implied eventlog.Position
 }
 
 func (s *store) options(logger *slog.Logger) *pebble.Options {
@@ -78,9 +62,7 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 					logger.Warn("background work of the event log failed", "error", err)
 				}
 			},
-			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				logger.Error("the event log is corrupt", "details", info.String())
-			},
+			DataCorruption: corruptionLogger(logger),
 		},
 	}
 	for i := range o.Levels {
@@ -93,13 +75,16 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 	return o
 }
 
-// load reads the facts about the log, and writes those of a new one.
-func (s *store) load() error {
+// load reads the facts about the log, and writes those of a new one. What is damaged
+// of them is taken from what is known besides, or found out from the events.
+func (s *store) load(known headMark) error {
 	version, err := s.meta(metaKeyspace)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return s.create()
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return s.create(known)
+	case isDamage(err):
+		return s.reload(known, err)
+	case err != nil:
 		return err
 	}
 	if len(version) != 1 {
@@ -109,7 +94,10 @@ func (s *store) load() error {
 		return fmt.Errorf("the event log has keyspace version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", version[0], keyspaceVersion)
 	}
 	id, err := s.meta(metaLogID)
-	if err != nil {
+	switch {
+	case isDamage(err):
+		return s.reload(known, err)
+	case err != nil:
 		return err
 	}
 	if len(id) != len(s.id) {
@@ -120,6 +108,8 @@ func (s *store) load() error {
 	trimmed, err := s.meta(metaTrimmed)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
+	case isDamage(err):
+		return s.reload(known, err)
 	case err != nil:
 		return err
 	default:
@@ -127,85 +117,45 @@ func (s *store) load() error {
 			return fmt.Errorf("read %s: %w", metaTrimmed, err)
 		}
 	}
-	s.head = s.trimmed
-	if err := s.loadHead(); err != nil {
-		return err
+	return s.loadRest(known)
+}
+
+// loadRest reads what is not a fact of its own: losses, the head, the epochs.
+func (s *store) loadRest(known headMark) error {
+	if known.id != s.id {
+		known = headMark{}
 	}
-	if err := s.loadEpochs(); err != nil {
+	if err := s.loadLosses(); err != nil && !isDamage(err) {
+		return fmt.Errorf("read what the event log has lost: %w", err)
+	}
+	if err := s.loadHead(known); err != nil {
+		return fmt.Errorf("find the newest event: %w", err)
+	}
+	if err := s.loadEpochs(known); err != nil {
 		return fmt.Errorf("read the epochs of the event log: %w", err)
 	}
 	return nil
 }
 
-// loadEpochs reads the table of epochs. It covers every event, trimmed ones
-// included.
-func (s *store) loadEpochs() (err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixHistory}, UpperBound: []byte{prefixHistory + 1}})
-	if err != nil {
-		return err
+// create makes a new log. If one is known in this folder its name goes on: it has
+// lost everything.
+func (s *store) create(known headMark) error {
+	if known.running && known.head.position > 0 {
+		return errors.New("the folder of the event log is empty, and was not: is its disk mounted?")
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		start, err := parseEpochPair(it.Key(), value)
-		if err != nil {
-			return err
-		}
-		s.epochs = append(s.epochs, start)
-	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	last := eventlog.Position(0)
-	if n := len(s.epochs); n > 0 {
-		last = s.epochs[n-1].First
-	}
-	if last > s.head.position || last == 0 && s.head.position > 0 {
-		return fmt.Errorf("the last epoch begins at position %d, and the newest event is %d", last, s.head.position)
-	}
-	_, err = eventlog.NewHistory(s.id, s.epochs...)
-	return err
-}
-
-func (s *store) loadHead() error {
-	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEvent}, UpperBound: []byte{prefixEvent + 1}})
-	if err != nil {
-		return fmt.Errorf("find the newest event: %w", err)
-	}
-	newest := eventlog.Position(0)
-	for ok := iter.Last(); ok; ok = iter.Prev() {
-		var record eventlog.Record
-		record, err = recordAt(iter)
-		if newest == 0 {
-			newest = record.Position
-		}
-		if err == nil {
-			s.head = markOf(record)
-			break
-		}
-		// NOTE: A damaged event must not keep the log from opening. Of the newest one the
-		// position is enough: the rest is taken from the one before.
-		if !errors.Is(err, errValue) {
-			break
-		}
-		err = nil
-	}
-	s.head.position = max(s.head.position, newest)
-	if err := errors.Join(err, iter.Close()); err != nil {
-		return fmt.Errorf("find the newest event: %w", err)
-	}
-	return nil
-}
-
-func (s *store) create() error {
 	s.id = eventlog.NewID()
+	if known.id != (eventlog.ID{}) {
+		s.id = known.id
+	}
+	return s.writeFacts()
+}
+
+func (s *store) writeFacts() error {
 	batch := s.db.NewBatch()
 	err := errors.Join(
 		batch.Set(metaKey(metaKeyspace), []byte{keyspaceVersion}, nil),
 		batch.Set(metaKey(metaLogID), s.id[:], nil),
+		batch.Set(metaKey(metaTrimmed), s.trimmed.encode(), nil),
 		batch.Commit(pebble.Sync),
 		batch.Close(),
 	)

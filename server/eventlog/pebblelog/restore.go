@@ -1,0 +1,3 @@
+package pebblelog
+
+const restoringName = "restore.incomplete"
