@@ -88,7 +88,7 @@ func TestOpenRefusals(t *testing.T) {
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
-		wantOpenError(t, "keyspace version 2 and this gateway supports version 1", testConfig("log"), WithFS(disk))
+		wantOpenError(t, "keyspace version 3 and this gateway supports version 2", testConfig("log"), WithFS(disk))
 	})
 }
 
