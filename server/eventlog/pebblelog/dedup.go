@@ -42,21 +42,8 @@ const (
 )
 
 func openDedup(s *store, window time.Duration) (*dedup, error) {
-	db := s.db
-	d := &dedup{window: window, db: db, logger: s.logger, pending: make(map[string][]byte)}
-	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
-	if err != nil {
-		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
-	}
-	for ok := iter.First(); ok; {
-		if len(iter.Key()) < 9 {
-			return nil, errors.Join(fmt.Errorf("key %x is not that of an event id", iter.Key()), iter.Close())
-		}
-		start := int64(binary.BigEndian.Uint64(iter.Key()[1:])) //nolint:gosec // written from an int64
-		d.buckets = append(d.buckets, start)
-		ok = iter.SeekGE(bucketPrefix(start + 1))
-	}
-	err = errors.Join(iter.Error(), iter.Close())
+	d := &dedup{window: window, db: s.db, logger: s.logger, pending: make(map[string][]byte)}
+	err := d.listBuckets()
 	if isDamage(err) {
 		s.logger.Error("event ids that are remembered cannot all be read: an event may be stored twice", "error", err)
 		err = nil
@@ -65,6 +52,23 @@ func openDedup(s *store, window time.Duration) (*dedup, error) {
 		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
 	}
 	return d, nil
+}
+
+func (d *dedup) listBuckets() (err error) {
+	iter, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, iter.Error(), iter.Close()) }()
+	for ok := iter.First(); ok; {
+		if len(iter.Key()) < 9 {
+			return fmt.Errorf("key %x is not that of an event id", iter.Key())
+		}
+		start := int64(binary.BigEndian.Uint64(iter.Key()[1:])) //nolint:gosec // written from an int64
+		d.buckets = append(d.buckets, start)
+		ok = iter.SeekGE(bucketPrefix(start + 1))
+	}
+	return nil
 }
 
 // remember looks up the event id of an entry. If it was stored with the same body,

@@ -48,20 +48,27 @@ func (s *store) reload(known headMark, cause error) error {
 // firstEvent returns the position of the first event that can be found, 0 if there is
 // none.
 func (s *store) firstEvent() (eventlog.Position, error) {
-	for step, after := eventlog.Position(1), eventlog.Position(0); ; step *= 2 {
-		it, err := s.events(after, lastPosition)
-		if err != nil {
-			return 0, err
-		}
-		p := eventlog.Position(0)
-		if it.First() {
-			p, err = parseEventKey(it.Key())
-		}
-		if err = errors.Join(err, it.Error(), it.Close()); err == nil || !isDamage(err) || step > unknownTail {
+	after := eventlog.Position(0)
+	for step := eventlog.Position(1); step <= unknownTail; step *= 2 {
+		p, err := s.firstEventAfter(after)
+		if err == nil || !isDamage(err) {
 			return p, err
 		}
 		after += step
 	}
+	return 0, nil
+}
+
+func (s *store) firstEventAfter(after eventlog.Position) (p eventlog.Position, err error) {
+	it, err := s.events(after, lastPosition)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	if it.First() {
+		return parseEventKey(it.Key())
+	}
+	return 0, nil
 }
 
 // loadHead finds the head: the newest event, or the last position that is trimmed or
@@ -81,11 +88,7 @@ func (s *store) loadHead(known headMark) error {
 	if !isDamage(err) {
 		return err
 	}
-	end, err := s.largestEventKey()
-	if err != nil {
-		return err
-	}
-	end = max(end, known.head.position)
+	end := max(s.largestEventKey(), known.head.position)
 	from := end
 	for step := eventlog.Position(1); ; step *= 2 {
 		if readable, newest, err = s.newestEvent(from); err == nil || !isDamage(err) || from <= s.trimmed.position {
@@ -148,10 +151,11 @@ func (s *store) newestEvent(upTo eventlog.Position) (readable mark, newest event
 
 // largestEventKey returns the largest position of an event that a table says it ends
 // with, 0 if none says so. It reads no block of them.
-func (s *store) largestEventKey() (eventlog.Position, error) {
+func (s *store) largestEventKey() eventlog.Position {
 	levels, err := s.db.SSTables()
 	if err != nil {
-		return 0, fmt.Errorf("list the tables of the event log: %w", err)
+		s.logger.Warn("the tables of the event log cannot be listed", "error", err)
+		return 0
 	}
 	largest := eventlog.Position(0)
 	for _, tables := range levels {
@@ -161,7 +165,7 @@ func (s *store) largestEventKey() (eventlog.Position, error) {
 			}
 		}
 	}
-	return largest, nil
+	return largest
 }
 
 // loadEpochs reads the table of epochs. It covers every event, trimmed ones

@@ -172,7 +172,7 @@ func (c *chunk) fill(s *store, after, head eventlog.Position, limit int) error {
 func (c *chunk) copyValues(s *store, after, head eventlog.Position, limit int) (next eventlog.Position, err error) {
 	it, err := s.events(after, head)
 	if err != nil {
-		return 0, err
+		return after + 1, err
 	}
 	defer it.Close() // it.Error has returned its error before
 	next = after + 1

@@ -335,7 +335,7 @@ func (r *restorer) record(found mark, aside string, now time.Time) error {
 	if err := s.setEpochs(r.batch, epochs); err != nil {
 		return err
 	}
-	if err := s.leapTerms(r.batch); err != nil {
+	if err := s.leapTerms(r.batch); err != nil && !isDamage(err) {
 		return err
 	}
 	if err := errors.Join(r.batch.Commit(pebble.Sync), r.batch.Close(), s.fence.err()); err != nil {

@@ -49,6 +49,7 @@ type store struct {
 func (s *store) options(logger *slog.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          s.fence,
+		DisableConsistencyCheck:     true, // a table that is missing or cut is damage like any other
 		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		CacheSize:                   cacheBytes,
