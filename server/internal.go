@@ -32,8 +32,8 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), damageLines(s.log.Damage())) })
 	if s.config.Debug.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -67,11 +67,13 @@ func (s *Server) notReady() []string {
 	return reasons
 }
 
-func writeHealth(w http.ResponseWriter, reasons []string) {
+// writeHealth answers a probe. Damage is told, and does not matter for the status.
+func writeHealth(w http.ResponseWriter, reasons, damage []string) {
 	answer := struct {
 		Status  string   `json:"status"`
 		Reasons []string `json:"reasons,omitempty"`
-	}{Status: "ok", Reasons: reasons}
+		Damage  []string `json:"damage,omitempty"`
+	}{Status: "ok", Reasons: reasons, Damage: damage}
 	code := http.StatusOK
 	if len(reasons) > 0 {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable

@@ -13,6 +13,7 @@ import (
 type logMetrics struct {
 	log                               eventlog.Log
 	up, events, bytes, earliest, head *prometheus.Desc
+	lost, unreadable                  *prometheus.Desc
 }
 
 func newLogMetrics(log eventlog.Log) *logMetrics {
@@ -26,12 +27,15 @@ func newLogMetrics(log eventlog.Log) *logMetrics {
 		bytes:    describe("bytes", "Bytes of the events retained, before compression."),
 		earliest: describe("earliest_timestamp_seconds", "When the earliest event retained was received, in Unix seconds."),
 		head:     describe("head_timestamp_seconds", "When the newest event was received, in Unix seconds."),
+		lost:     describe("lost_events", "Events within retention that were acknowledged and were gone when the log was opened."),
+
+		unreadable: describe("unreadable_events", "Other events within retention that readers have found damaged since the log was opened."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *logMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.earliest, m.head} {
+	for _, d := range []*prometheus.Desc{m.up, m.events, m.bytes, m.earliest, m.head, m.lost, m.unreadable} {
 		descs <- d
 	}
 }
@@ -46,6 +50,9 @@ func (m *logMetrics) Collect(metrics chan<- prometheus.Metric) {
 	} else {
 		gauge(m.up, 0)
 	}
+	damage := m.log.Damage()
+	gauge(m.lost, float64(damage.LostEvents()))
+	gauge(m.unreadable, float64(damage.Unreadable))
 	stats, err := m.log.Stats(context.Background())
 	if err != nil {
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -164,7 +165,11 @@ func setAside(disk vfs.FS, path string, files []string) (string, error) {
 		return "", fmt.Errorf("make a folder for damaged files: %w", err)
 	}
 	for _, file := range files {
-		if err := vfs.LinkOrCopy(disk, file, disk.PathJoin(folder, disk.PathBase(file))); err != nil {
+		err := vfs.LinkOrCopy(disk, file, disk.PathJoin(folder, disk.PathBase(file)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // nothing was in it: Pebble has removed it
+		}
+		if err != nil {
 			return "", fmt.Errorf("set a damaged file aside: %w", err)
 		}
 	}
