@@ -32,6 +32,7 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
+	mux.HandleFunc("POST "+BackupPath, s.backup)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), damageLines(s.log.Damage())) })
 	if s.config.Debug.Pprof {

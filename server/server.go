@@ -35,6 +35,7 @@ type Server struct {
 	logger *slog.Logger
 
 	log      eventlog.Log
+	store    *pebblelog.Log // the same, for what only this engine can
 	streams  *stream.Streams
 	events   *eventservice.Service
 	workers  *subscriptionservice.Service
@@ -88,7 +89,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}
-	s.log = log
+	s.log, s.store = log, log
 	s.closeLater("close the event log", log.Close)
 
 	registry := prometheus.NewRegistry()

@@ -253,6 +253,19 @@ func (r Record) Epoch() Epoch { return Epoch(binary.LittleEndian.Uint64(r.value[
 // of its subject; 0 if it has none.
 func (r Record) OrderingGroup() uint64 { return binary.LittleEndian.Uint64(r.value[32:]) }
 
+// Check looks into the sections: whether they are what an event is encoded as.
+// ParseRecord does not, since it would cost every reader.
+func (r Record) Check() error {
+	for b := r.value[r.idEnd():]; len(b) > 0; {
+		_, _, n := protowire.ConsumeField(b)
+		if n < 0 {
+			return fmt.Errorf("the fields of the stored event are malformed: %w", protowire.ParseError(n))
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
 // Size returns the size of the stored value in bytes.
 func (r Record) Size() int { return len(r.value) }
 
@@ -287,7 +300,7 @@ const MaxEventOverhead = 2*(2+tokenLen) + 2 + 2*11 + 2
 // view shows it. The history is that of the log that the record was read from,
 // taken after the record was.
 func (r Record) AppendEvent(b []byte, history *History, view webhookgatewayv1.EventView) []byte {
-	epoch := history.epochAt(r.Position)
+	epoch := history.EpochAt(r.Position)
 	b = protowire.AppendTag(b, fieldID, protowire.BytesType)
 	b = append(b, tokenLen)
 	b = appendToken(b, kindEvent, history.log, epoch, r.Position)

@@ -197,6 +197,9 @@ func (s *store) loadEpochs(known headMark) error {
 		s.epochs = epochs
 		return nil // events are lost, and their epochs: see recover
 	}
+	if s.readOnly {
+		return fmt.Errorf("%w: %w", errReadOnly, err)
+	}
 	s.logger.Error("the epochs of the event log are damaged: cursors of those that cannot be found again are refused", "error", err)
 	epochs = known.epochs
 	if len(epochs) == 0 {

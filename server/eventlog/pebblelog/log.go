@@ -51,6 +51,8 @@ type Log struct {
 	markFails bool
 	damage    damage
 
+	backup sync.Mutex // held while one is made
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
@@ -103,6 +105,7 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	if err := l.acquire(); err != nil {
 		return nil, err
 	}
+	l.removeOldBackups()
 	known, err := readHeadMark(l.disk, config.Path)
 	if err != nil {
 		// NOTE: A mark that cannot be read keeps no log from opening.

@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -165,7 +166,11 @@ func setAside(disk vfs.FS, path string, files []string) (string, error) {
 		return "", fmt.Errorf("make a folder for damaged files: %w", err)
 	}
 	for _, file := range files {
-		err := vfs.LinkOrCopy(disk, file, disk.PathJoin(folder, disk.PathBase(file)))
+		copied := disk.PathJoin(folder, disk.PathBase(file))
+		err := disk.Link(file, copied)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // not every file system has links
+			err = vfs.Copy(disk, file, copied)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // nothing was in it: Pebble has removed it
 		}
@@ -306,10 +311,12 @@ func (r *restorer) has(p eventlog.Position) {
 	switch {
 	case n > 0 && r.have[n-1].UpTo+1 == p:
 		r.have[n-1].UpTo = p
-	case n > 0 && p <= r.have[n-1].UpTo:
-		return // twice
 	default:
-		r.have = append(r.have, eventlog.Lost{After: p - 1, UpTo: p})
+		i, found := slices.BinarySearchFunc(r.have, p, func(l eventlog.Lost, p eventlog.Position) int { return cmp.Compare(l.UpTo, p) })
+		if found || i < n && r.have[i].After < p {
+			return // twice
+		}
+		r.have = slices.Insert(r.have, i, eventlog.Lost{After: p - 1, UpTo: p})
 	}
 	r.count++
 }

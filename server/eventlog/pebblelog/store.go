@@ -28,6 +28,9 @@ const (
 	stopL0            = 1000
 )
 
+// errReadOnly is for what an opening would mend if it could.
+var errReadOnly = errors.New("it is missing or damaged: the next start of a gateway makes it anew")
+
 // A store is one opening of the database.
 type store struct {
 	path   string
@@ -36,6 +39,8 @@ type store struct {
 	guard  *guard
 	fence  *fence
 	db     *pebble.DB
+	// readOnly is set if nothing may be written.
+	readOnly bool
 
 	// What was found at the opening.
 	id            eventlog.ID
@@ -152,6 +157,9 @@ func (s *store) create(known headMark) error {
 }
 
 func (s *store) writeFacts() error {
+	if s.readOnly {
+		return errReadOnly
+	}
 	batch := s.db.NewBatch()
 	err := errors.Join(
 		batch.Set(metaKey(metaKeyspace), []byte{keyspaceVersion}, nil),
