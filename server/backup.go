@@ -45,6 +45,7 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 		s.logger.WarnContext(r.Context(), "a backup was not finished", "error", err)
 		panic(http.ErrAbortHandler) // so that the client does not take it for whole
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the connection may be used again
 	s.logger.InfoContext(r.Context(), "a backup was made", "head", backup.Manifest().Head)
 }
 

@@ -25,6 +25,11 @@ func SaveBackup(ctx context.Context, from io.Reader, to string) (BackupManifest,
 	return pebblelog.SaveBackup(ctx, from, to)
 }
 
+// CheckBackup reads a backup, a tar stream, and compares each file with the manifest.
+func CheckBackup(ctx context.Context, from io.Reader) (BackupManifest, error) {
+	return pebblelog.CheckBackup(ctx, from)
+}
+
 // Restore makes a store of a backup, a tar stream, in a folder that is empty or does not
 // exist. What differs from the manifest is an error, and leaves nothing there.
 func Restore(ctx context.Context, from io.Reader, to string) (BackupManifest, error) {

@@ -50,6 +50,30 @@ func SaveBackup(ctx context.Context, from io.Reader, to string) (Manifest, error
 	return unpack(ctx, tarFiles(from), to, true)
 }
 
+// CheckBackup reads a backup, a tar stream, up to its end, and compares each file with
+// the manifest.
+func CheckBackup(ctx context.Context, from io.Reader) (Manifest, error) {
+	sums := make(map[string]BackupFile)
+	var manifest []byte
+	for entry, err := range tarFiles(from) {
+		if err == nil && entry.name == ManifestName {
+			manifest, err = io.ReadAll(io.LimitReader(entry.content, maxManifestBytes))
+		} else if err == nil {
+			var file BackupFile
+			file, err = copySum(ctx, io.Discard, entry.content)
+			file.Name = entry.name
+			sums[entry.name] = file
+		}
+		if err != nil {
+			return Manifest{}, fmt.Errorf("read the backup: %w", err)
+		}
+	}
+	if _, err := io.Copy(io.Discard, from); err != nil {
+		return Manifest{}, fmt.Errorf("read the backup: %w", err)
+	}
+	return checkManifest(manifest, sums)
+}
+
 // backupEntry is a file of a backup that is read.
 type backupEntry struct {
 	name    string
