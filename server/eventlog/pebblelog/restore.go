@@ -149,6 +149,9 @@ func unpackFile(ctx context.Context, path string, content io.Reader) (BackupFile
 func copySum(ctx context.Context, to io.Writer, from io.Reader) (BackupFile, error) {
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(to, sum), contextReader{ctx, from})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: it ends too early: %w", ErrBackupDamaged, err)
+	}
 	return BackupFile{Bytes: n, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
