@@ -34,7 +34,9 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	}))
 	mux.HandleFunc("POST "+BackupPath, s.backup)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, nil, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, s.notReady(), damageLines(s.log.Damage())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		writeHealth(w, s.notReady(), damageLines(s.log.Damage()))
+	})
 	if s.config.Debug.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
