@@ -63,7 +63,7 @@ func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 func (g *guard) Remove(name string) error {
 	empty := false
 	if isWAL(name) {
-		info, err := g.FS.Stat(name)
+		info, err := g.Stat(name)
 		empty = err == nil && info.Size() <= walRecycledLen
 	}
 	g.mu.Lock()

@@ -33,7 +33,7 @@ func lossKey(after eventlog.Position) []byte {
 }
 
 func (l loss) pair() (key, value []byte) {
-	value = binary.BigEndian.AppendUint64(l.upTo.encode(), uint64(l.found.UnixNano())) //nolint:gosec // after 1970
+	value = binary.BigEndian.AppendUint64(l.upTo.encode(), uint64(l.found.UnixNano()))
 	return lossKey(l.after), append(value, l.setAside...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -121,20 +122,22 @@ func lockFolder(path string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the event log: %w", err)
 	}
+	release = func() {}
 	name := filepath.Join(path, "LOCK")
-	if _, err := os.Stat(name); err != nil {
-		return func() {}, nil
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return release, nil
 	}
 	lock, err := vfs.Default.Lock(name)
 	switch {
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("a process has the event log in %s open: stop it, or make a backup and look at that: %w", path, err)
-	case err != nil && !errors.Is(err, syscall.EROFS):
-		return nil, fmt.Errorf("lock the event log in %s: %w", path, err)
+	case errors.Is(err, syscall.EROFS): // nobody can have it open
 	case err != nil:
-		return func() {}, nil
+		return nil, fmt.Errorf("lock the event log in %s: %w", path, err)
+	default:
+		release = func() { _ = lock.Close() }
 	}
-	return func() { _ = lock.Close() }, nil
+	return release, nil
 }
 
 // openReadOnly opens the database as it is. Nothing is written.
@@ -346,7 +349,7 @@ func (v *verifier) eventIDs(ctx context.Context) error {
 	}
 	for i, id := range v.ids {
 		if id != 0 && v.received[i] >= oldest && oldest > 0 {
-			v.report.add(fmt.Sprintf("event %d", v.report.Trimmed+1+eventlog.Position(i)), "its event id is not remembered: a retry of it would be stored again") //nolint:gosec // not negative
+			v.report.add(fmt.Sprintf("event %d", v.report.Trimmed+1+eventlog.Position(i)), "its event id is not remembered: a retry of it would be stored again")
 		}
 	}
 	return nil
@@ -380,7 +383,7 @@ func (v *verifier) pairs(ctx context.Context, prefix byte, visit func(key, value
 			break
 		}
 		last = append(last[:0], it.Key()...)
-		v.report.Bytes += uint64(len(it.Key()) + len(value)) //nolint:gosec // not negative
+		v.report.Bytes += uint64(len(it.Key()) + len(value))
 		visit(it.Key(), value)
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {

@@ -77,7 +77,7 @@ func TestVerifyFinds(t *testing.T) {
 		"a malformed term": {func(_ *testing.T, _ *Log, b *pebble.Batch) error {
 			return b.Set(stateKey("scope", kindTerm), []byte("x"), nil)
 		}, `state of "scope": its term is malformed`},
-		"the mark": {func(t *testing.T, log *Log, _ *pebble.Batch) error {
+		"the mark": {func(_ *testing.T, log *Log, _ *pebble.Batch) error {
 			return os.WriteFile(filepath.Join(log.config.Path, "corrupt-mark"), nil, 0o600)
 		}, "mark of the head: "},
 	} {
