@@ -177,11 +177,15 @@ func (c *committer) add(g *group, r *request, now time.Time) error {
 
 // throttle waits until the background work has caught up.
 func (c *committer) throttle() {
-	if c.unchecked < loadCheckBytes {
+	if c.unchecked < c.log.checkBytes {
 		return
 	}
 	c.unchecked = 0
 	for c.store.overloaded() {
+		if len(c.store.damaged.list()) > 0 && !c.store.unmended {
+			c.store.fence.fail(errDamagedTable)
+			return
+		}
 		select {
 		case <-time.After(loadCheckInterval):
 		case <-c.store.fence.raised:
@@ -258,7 +262,11 @@ func (c *committer) recover() bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
-	store, err := openStore(l.config.Path, l.disk, l.logger, l.acknowledged())
+	known := l.acknowledged()
+	if errors.Is(c.store.fence.err(), errDamagedTable) {
+		known.damaged = c.store.damaged.list()
+	}
+	store, err := openStore(l.config.Path, l.disk, l.logger, known)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type headMark struct {
 	epochs []eventlog.EpochStart
 	// running is set if it is not from a file: the log is open.
 	running bool
+	// damaged are the tables that held up the last opening.
+	damaged []damagedTable
 }
 
 func (m headMark) encode() []byte {

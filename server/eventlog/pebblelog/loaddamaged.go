@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -302,22 +300,4 @@ func (s *store) has(key []byte) (bool, error) {
 		return false, err
 	}
 	return true, closer.Close()
-}
-
-// corruptionInterval is how often damage of one file is logged at most.
-const corruptionInterval = time.Minute
-
-// corruptionLogger logs what Pebble finds damaged.
-func corruptionLogger(logger *slog.Logger) func(pebble.DataCorruptionInfo) {
-	var mu sync.Mutex
-	logged := make(map[string]time.Time)
-	return func(info pebble.DataCorruptionInfo) {
-		mu.Lock()
-		defer mu.Unlock()
-		if time.Since(logged[info.Path]) < corruptionInterval {
-			return
-		}
-		logged[info.Path] = time.Now()
-		logger.Error("a file of the event log is damaged: `webhook-gateway log verify` tells what", "file", info.Path, "error", info.Details)
-	}
 }

@@ -53,6 +53,9 @@ type Log struct {
 
 	backup sync.Mutex // held while one is made
 
+	// checkBytes is loadCheckBytes, but for tests.
+	checkBytes int
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
@@ -89,13 +92,16 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		config:  config,
-		logger:  logger,
-		disk:    vfs.Default,
-		now:     time.Now,
-		window:  eventlog.NewWindow(windowBytes),
-		queue:   newQueue(),
-		groups:  make(chan *group),
+		config: config,
+		logger: logger,
+		disk:   vfs.Default,
+		now:    time.Now,
+		window: eventlog.NewWindow(windowBytes),
+		queue:  newQueue(),
+		groups: make(chan *group),
+
+		checkBytes: loadCheckBytes,
+
 		free:    make(chan *group, 2),
 		closing: make(chan struct{}),
 	}

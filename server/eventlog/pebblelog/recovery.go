@@ -56,6 +56,7 @@ func openStore(path string, disk vfs.FS, logger *slog.Logger, known headMark) (*
 		if err == nil {
 			if err = s.recover(known, wals, aside); err == nil {
 				s.guard.letGo()
+				s.unmended = len(s.mend(known.damaged)) > 0
 				s.fence.serving.Store(true)
 				return s, nil
 			}
@@ -79,7 +80,7 @@ func openStore(path string, disk vfs.FS, logger *slog.Logger, known headMark) (*
 // tryOpenStore returns the store also when it fails.
 func tryOpenStore(path string, disk vfs.FS, logger *slog.Logger, known headMark) (s *store, err error) {
 	guard := newGuard(disk)
-	s = &store{path: path, disk: disk, logger: logger, guard: guard, fence: newFence(guard)}
+	s = &store{path: path, disk: disk, logger: logger, guard: guard, fence: newFence(guard), damaged: damagedTables{logger: logger}}
 	func() {
 		// NOTE: Pebble panics at some damage, and has no goroutine by then that matters.
 		defer func() {

@@ -47,6 +47,10 @@ type store struct {
 	head, trimmed mark
 	epochs        []eventlog.EpochStart
 	lost          []loss
+	// damaged are tables that cannot be read in full. unmended is set if some of them
+	// stay so: see mend.go.
+	damaged  damagedTables
+	unmended bool
 	// implied is a position that was given out according to the table of epochs.
 	implied eventlog.Position
 }
@@ -68,7 +72,7 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 					logger.Warn("background work of the event log failed", "error", err)
 				}
 			},
-			DataCorruption: corruptionLogger(logger),
+			DataCorruption: s.damaged.found,
 		},
 	}
 	for i := range o.Levels {
@@ -219,7 +223,7 @@ func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
 // overloaded reports whether too much background work is waiting.
 func (s *store) overloaded() bool {
 	m := s.db.Metrics()
-	return m.MemTable.Size > maxMemTablesBytes || m.Levels[0].Sublevels > maxL0Sublevels
+	return m.MemTable.Size > maxMemTablesBytes || m.Levels[0].Sublevels > s.maxSublevels()
 }
 
 // close ends the opening. No iterator may be open.

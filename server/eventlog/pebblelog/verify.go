@@ -144,7 +144,7 @@ func lockFolder(path string) (release func(), err error) {
 func openReadOnly(path string) (*store, error) {
 	guard := newGuard(vfs.Default)
 	logger := slog.New(slog.DiscardHandler)
-	s := &store{path: path, disk: vfs.Default, logger: logger, guard: guard, fence: newFence(guard), readOnly: true}
+	s := &store{path: path, disk: vfs.Default, logger: logger, guard: guard, fence: newFence(guard), damaged: damagedTables{logger: logger}, readOnly: true}
 	options := s.options(logger)
 	options.ReadOnly = true
 	var err error
