@@ -70,6 +70,12 @@ func (d *damagedTables) list() []damagedTable {
 	return tables
 }
 
+func (d *damagedTables) forget(table damagedTable) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.tables, table.path)
+}
+
 // mend cuts what is damaged out of tables, and returns those that are still damaged.
 // No reads may be served yet: what is cut out may have to wait for a flush.
 func (s *store) mend(tables []damagedTable) []damagedTable {
@@ -82,22 +88,29 @@ func (s *store) mend(tables []damagedTable) []damagedTable {
 		if err != nil {
 			s.logger.Error("a damaged table of the event log cannot be mended: make a backup, and restore one from before", "file", filepath.Base(table.path), "error", err)
 			left = append(left, table)
+			continue
 		}
+		s.damaged.forget(table)
 	}
 	return left
 }
 
-// cutOut cuts the damaged events and event ids out of a table.
+// cutOut cuts the damaged events and event ids out of a table. Their keys are next to
+// each other, and may share a block.
 func (s *store) cutOut(table damagedTable) error {
 	aside, err := setAside(s.disk, s.path, []string{table.path})
 	if err != nil {
 		return err
 	}
-	spans, err := s.damagedEvents(table)
+	events, err := s.damagedEvents(table)
 	if err != nil {
 		return err
 	}
-	for _, span := range spans {
+	ids, err := s.damagedIDs(table)
+	if err != nil {
+		return err
+	}
+	for i, span := range events {
 		// NOTE: Recorded first. What is recorded and not cut out can still be told.
 		l := loss{after: span.After, upTo: mark{position: span.UpTo, receiveTime: time.Unix(0, 0)}, found: time.Now(), setAside: aside}
 		key, value := l.pair()
@@ -105,49 +118,70 @@ func (s *store) cutOut(table damagedTable) error {
 			return err
 		}
 		s.lost = append(s.lost, l)
-		if err := s.cut(eventKey(span.After), eventKey(span.UpTo+1)); err != nil {
+		from, behind := eventKey(span.After), eventKey(span.UpTo+1)
+		if has, err := s.has(from); i == 0 && (err != nil || !has) {
+			from = ids.before // no event comes before it: the event ids do
+		}
+		if ids.damaged && ids.behind == nil && i == 0 {
+			from, ids.damaged = ids.before, false // they end in the same block
+		}
+		if err := s.cut(table, from, behind); err != nil {
 			return fmt.Errorf("cut out events: %w", err)
 		}
 		s.logger.Error("damaged events were cut out: they are lost", "after", uint64(span.After), "up_to", uint64(span.UpTo), "set_aside", aside)
 	}
-	span, found, err := s.damagedIDs(table)
-	if err != nil || !found {
-		return err
+	if !ids.damaged {
+		return nil
 	}
-	if err := s.cut(span.Start, span.End); err != nil {
+	if ids.behind == nil {
+		ids.behind = []byte{prefixDedup + 1}
+	}
+	if err := s.cut(table, ids.before, ids.behind); err != nil {
 		return fmt.Errorf("cut out event ids: %w", err)
 	}
 	s.logger.Error("damaged event ids were cut out: events may be stored twice", "set_aside", aside)
 	return nil
 }
 
-// cut removes all keys between two that can be read.
+// cut removes all keys between two that can be read; before is nil if none comes before
+// them in the table.
 //
 // NOTE: Pebble looks for what is left of the table before the first key that it is to
 // remove. If it meets the damaged block there it takes it for the beginning of the
 // table, and removes everything before it as well. Seeking a key of the damaged block
 // leads into it, seeking the last one before does not. So that one is removed too, and
 // put back; and it is tried first whether both ends can be read.
-func (s *store) cut(before, behind []byte) error {
-	value, closer, err := s.db.Get(before)
+func (s *store) cut(table damagedTable, before, behind []byte) error {
+	span := pebble.KeyRange{Start: before, End: behind}
+	var value []byte
+	if before == nil {
+		span.Start = table.lower // nothing of the table is left of it
+	} else {
+		kept, closer, err := s.db.Get(before)
+		if err != nil {
+			return err
+		}
+		value = bytes.Clone(kept)
+		if err := closer.Close(); err != nil {
+			return err
+		}
+	}
+	it, err := s.db.NewIter(nil)
 	if err != nil {
 		return err
 	}
-	value = bytes.Clone(value)
-	it, err := s.db.NewIter(nil)
-	if err != nil {
-		return errors.Join(err, closer.Close())
+	if before != nil {
+		it.SeekLT(before)
+		err = it.Error()
 	}
-	it.SeekLT(before)
-	err = it.Error()
 	if err == nil {
 		it.SeekGE(behind)
 		err = it.Error()
 	}
-	if err := errors.Join(err, it.Close(), closer.Close()); err != nil {
+	if err := errors.Join(err, it.Close()); err != nil {
 		return err
 	}
-	if err := s.db.Excise(context.Background(), pebble.KeyRange{Start: before, End: behind}); err != nil {
+	if err := s.db.Excise(context.Background(), span); err != nil || before == nil {
 		return err
 	}
 	return s.db.Set(before, value, pebble.Sync)
@@ -187,9 +221,17 @@ func (s *store) damagedEvents(table damagedTable) ([]eventlog.Lost, error) {
 	return spans, nil
 }
 
-// damagedIDs returns the last event id of a table before those that cannot be read, and
-// the first key behind them.
-func (s *store) damagedIDs(table damagedTable) (pebble.KeyRange, bool, error) {
+// idSpan is where event ids of a table cannot be read.
+type idSpan struct {
+	damaged bool
+	// before is the last event id of the table before them, or of all if none is damaged.
+	// behind is the first one after them. Each is nil if there is none.
+	before, behind []byte
+}
+
+// damagedIDs returns where event ids of a table cannot be read, from the first to the
+// last.
+func (s *store) damagedIDs(table damagedTable) (span idSpan, err error) {
 	lower, upper := []byte{prefixDedup}, []byte{prefixDedup + 1}
 	if bytes.Compare(table.lower, lower) > 0 {
 		lower = table.lower
@@ -198,7 +240,7 @@ func (s *store) damagedIDs(table damagedTable) (pebble.KeyRange, bool, error) {
 		upper = end
 	}
 	if bytes.Compare(lower, upper) >= 0 {
-		return pebble.KeyRange{}, false, nil
+		return idSpan{}, nil
 	}
 	walk := func(first, next func(*pebble.Iterator) bool) (last []byte, err error) {
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
@@ -211,21 +253,16 @@ func (s *store) damagedIDs(table damagedTable) (pebble.KeyRange, bool, error) {
 		}
 		return last, nil
 	}
-	before, err := walk((*pebble.Iterator).First, (*pebble.Iterator).Next)
+	span.before, err = walk((*pebble.Iterator).First, (*pebble.Iterator).Next)
 	if !isDamage(err) {
-		return pebble.KeyRange{}, false, err
+		return span, err
 	}
-	behind, err := walk((*pebble.Iterator).Last, (*pebble.Iterator).Prev)
+	span.damaged = true
+	span.behind, err = walk((*pebble.Iterator).Last, (*pebble.Iterator).Prev)
 	if !isDamage(err) {
-		return pebble.KeyRange{}, false, err
+		return span, errors.Join(errors.New("event ids cannot be read in one direction only"), err)
 	}
-	if before == nil {
-		return pebble.KeyRange{}, false, errors.New("the first event ids of the table are damaged")
-	}
-	if behind == nil {
-		behind = upper
-	}
-	return pebble.KeyRange{Start: before, End: behind}, true, nil
+	return span, nil
 }
 
 // readable reads all keys of a table.

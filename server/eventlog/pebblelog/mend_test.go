@@ -38,8 +38,8 @@ func TestDamagedTableStopsNoIngest(t *testing.T) {
 			if d := log.Damage(); d.LostEvents()+d.Unreadable != missing {
 				t.Errorf("Damage() = %+v, and %d events are missing", d, missing)
 			}
-			if s := log.store; s.unmended || len(s.damaged.list()) > 0 {
-				t.Errorf("unmended %t, damaged tables %v", s.unmended, s.damaged.list())
+			if log.store.unmended {
+				t.Error("the table is still damaged")
 			}
 		})
 	}
