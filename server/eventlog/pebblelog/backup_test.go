@@ -183,6 +183,9 @@ func TestBackupFolder(t *testing.T) {
 		t.Errorf("Verify() changes the backup: %v, %v, %v", before, after, err)
 	}
 	to := filepath.Join(t.TempDir(), "restored")
+	if err := os.MkdirAll(filepath.Join(to, "lost+found"), 0o700); err != nil { // the root of a file system
+		t.Fatal(err)
+	}
 	if _, err := RestoreFolder(t.Context(), folder, to); err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,7 @@ import (
 // A guard stands between one opening of the database and the disk, below the
 // fence. It keeps what Pebble would make worse when files are damaged:
 //
-//   - It does not let a write-ahead log be removed before it is known that nothing
-//     of it was lost.
+//   - It lets no file be removed before it is known that nothing was lost.
 //   - It finds damaged blocks of tables itself. Pebble would search for the bit that
 //     was flipped, by trying each, for seconds to a minute and at every read.
 //   - It calls a sector that cannot be read damaged, after some patience. Pebble calls
@@ -27,8 +26,8 @@ type guard struct {
 	vfs.FS
 
 	mu sync.Mutex
-	// holding is set until the write-ahead logs may be removed. Those that Pebble has
-	// removed meanwhile are in held.
+	// holding is set until files may be removed. Those that Pebble has removed meanwhile
+	// are in held.
 	holding bool
 	held    []string
 	// replaying is the write-ahead log that was last opened for reading.
@@ -67,7 +66,7 @@ func (g *guard) Remove(name string) error {
 		empty = err == nil && info.Size() <= walRecycledLen
 	}
 	g.mu.Lock()
-	if g.holding && isWAL(name) && !empty {
+	if g.holding && !empty {
 		g.held = append(g.held, name)
 		g.mu.Unlock()
 		return nil
@@ -84,7 +83,7 @@ func (g *guard) replayed() string {
 	return g.replaying
 }
 
-// letGo lets write-ahead logs be removed: those that were held back, too.
+// letGo lets files be removed: those that were held back, too.
 func (g *guard) letGo() {
 	g.mu.Lock()
 	held := g.held

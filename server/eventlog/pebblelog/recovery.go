@@ -1,7 +1,6 @@
 package pebblelog
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -35,9 +34,6 @@ const (
 	asideFolder = "damaged"
 	// maxCuts bounds how often one opening cuts write-ahead logs.
 	maxCuts = 3
-	// termLeap is how far the terms of scopes leap when writes were lost: farther than
-	// those that were lost can have gone.
-	termLeap = 1 << 12
 )
 
 // openStore opens the database in a folder, or creates it. What is known of the log
@@ -46,15 +42,26 @@ func openStore(path string, disk vfs.FS, logger *slog.Logger, known headMark) (*
 	if _, err := disk.Stat(disk.PathJoin(path, restoringName)); err == nil {
 		return nil, fmt.Errorf("a restore into %s has not finished: empty the folder and restore again", path)
 	}
+	if err := checkManifestFile(disk, path); err != nil {
+		return nil, err
+	}
 	var aside string
 	for cuts := 0; ; cuts++ {
 		wals, err := listWALs(disk, path)
 		if err != nil {
 			return nil, err
 		}
+		tables, err := listTables(disk, path)
+		if err != nil {
+			return nil, err
+		}
 		s, err := tryOpenStore(path, disk, logger, known)
 		if err == nil {
-			if err = s.recover(known, wals, aside); err == nil {
+			unused, stale := s.unusedTables(tables)
+			if stale {
+				return nil, errors.Join(errManifest, s.close())
+			}
+			if err = s.recover(known, append(wals, unused...), aside); err == nil {
 				s.guard.letGo()
 				s.unmended = len(s.mend(known.damaged)) > 0
 				s.fence.serving.Store(true)
@@ -166,6 +173,13 @@ func setAside(disk vfs.FS, path string, files []string) (string, error) {
 	if err := disk.MkdirAll(folder, 0o700); err != nil {
 		return "", fmt.Errorf("make a folder for damaged files: %w", err)
 	}
+	if err := setAsideIn(disk, path, folder, files); err != nil {
+		return "", errors.Join(err, disk.RemoveAll(folder)) // it is tried again, perhaps often
+	}
+	return name, nil
+}
+
+func setAsideIn(disk vfs.FS, path, folder string, files []string) error {
 	for _, file := range files {
 		copied := disk.PathJoin(folder, disk.PathBase(file))
 		err := disk.Link(file, copied)
@@ -176,21 +190,21 @@ func setAside(disk vfs.FS, path string, files []string) (string, error) {
 			continue // nothing was in it: Pebble has removed it
 		}
 		if err != nil {
-			return "", fmt.Errorf("set a damaged file aside: %w", err)
+			return fmt.Errorf("set a damaged file aside: %w", err)
 		}
 	}
 	for _, dir := range []string{folder, disk.PathJoin(path, asideFolder), path} {
 		if err := syncFolder(disk, dir); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return name, nil
+	return nil
 }
 
-// recover compares what was found with what is known, and records what is lost. wals
-// are the write-ahead logs before the opening; aside is the folder that they were set
+// recover compares what was found with what is known, and records what is lost. files
+// are the write-ahead logs before the opening, and the tables that it did not use; aside is the folder that they were set
 // aside in, if they were.
-func (s *store) recover(known headMark, wals []string, aside string) error {
+func (s *store) recover(known headMark, files []string, aside string) error {
 	if known.id != s.id && known.id != (eventlog.ID{}) {
 		s.logger.Warn("the mark of the head is of another log: whether events were lost cannot be told", "log_id", s.id.String(), "mark_of", known.id.String())
 		known = headMark{}
@@ -201,7 +215,7 @@ func (s *store) recover(known headMark, wals []string, aside string) error {
 	}
 	var err error
 	if aside == "" {
-		if aside, err = setAside(s.disk, s.path, wals); err != nil {
+		if aside, err = setAside(s.disk, s.path, files); err != nil {
 			return err
 		}
 	}
@@ -356,40 +370,4 @@ func (r *restorer) record(found mark, aside string, now time.Time) error {
 	}
 	s.head, s.epochs, s.lost = r.upTo, epochs, append(s.lost, r.lost...)
 	return nil
-}
-
-// leapTerms has the terms of all scopes leap. Those that were lost are never given
-// again: a token from then settles nothing.
-func (s *store) leapTerms(b *pebble.Batch) (err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixState}, UpperBound: []byte{prefixState + 1}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
-	for ok := it.First(); ok; {
-		scope, ok2 := scopeOf(it.Key())
-		if !ok2 {
-			ok = it.Next()
-			continue
-		}
-		if key := stateKey(scope, kindTerm); bytes.Equal(it.Key(), key) && len(it.Value()) == 8 {
-			term := binary.BigEndian.Uint64(it.Value()) + termLeap
-			if err := b.Set(key, binary.BigEndian.AppendUint64(nil, term), nil); err != nil {
-				return err
-			}
-		}
-		ok = it.SeekGE(stateKey(scope, kindTerm+1))
-		if ok && bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) {
-			ok = it.SeekGE(stateKey(scope, kindPair+1))
-		}
-	}
-	return nil
-}
-
-// scopeOf returns the scope that a key of state belongs to.
-func scopeOf(key []byte) (string, bool) {
-	if len(key) < 3 || len(key) < 2+int(key[1])+1 {
-		return "", false
-	}
-	return string(key[2 : 2+int(key[1])]), true
 }

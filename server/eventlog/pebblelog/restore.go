@@ -13,6 +13,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -239,7 +240,7 @@ func emptyFolder(path string) (existed bool, err error) {
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("look into the folder: %w", err)
-	case len(entries) > 0:
+	case len(foreign(entries)) > 0:
 		return true, fmt.Errorf("%s: %w", path, errNotEmpty)
 	}
 	return true, nil
@@ -251,8 +252,13 @@ func clearFolder(path string, existed bool) error {
 		return os.RemoveAll(path)
 	}
 	entries, err := os.ReadDir(path)
-	for _, entry := range entries {
+	for _, entry := range foreign(entries) {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(path, entry.Name())))
 	}
 	return err
+}
+
+// foreign leaves out what a file system has at its root by itself.
+func foreign(entries []os.DirEntry) []os.DirEntry {
+	return slices.DeleteFunc(entries, func(entry os.DirEntry) bool { return entry.Name() == "lost+found" })
 }
