@@ -45,7 +45,7 @@ func openDedup(s *store, window time.Duration) (*dedup, error) {
 	d := &dedup{window: window, db: s.db, logger: s.logger, pending: make(map[string][]byte)}
 	err := d.listBuckets()
 	if isDamage(err) {
-		s.logger.Error("event ids that are remembered cannot all be read: an event may be stored twice", "error", err)
+		s.logger.Error("event ids that are remembered cannot all be read: an event may be stored twice", "error", err.Error())
 		err = nil
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (d *dedup) lookup(id []byte) ([]byte, error) {
 		if isDamage(err) {
 			// NOTE: What cannot be read is not remembered. To store an event twice is better
 			// than never.
-			d.logger.Warn("a remembered event id cannot be read: the event is stored, perhaps again", "error", err)
+			d.logger.Warn("a remembered event id cannot be read: the event is stored, perhaps again", "error", err.Error())
 			continue
 		}
 		if err != nil {

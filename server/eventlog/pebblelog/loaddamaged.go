@@ -24,7 +24,7 @@ func (s *store) reload(known headMark, cause error) error {
 	if known.id == (eventlog.ID{}) {
 		return fmt.Errorf("the facts about the event log are damaged, and there is no mark of the head to take them from: restore a backup, or start with an empty folder: %w", cause)
 	}
-	s.logger.Error("the facts about the event log are damaged, and taken from the mark of the head", "error", cause)
+	s.logger.Error("the facts about the event log are damaged, and taken from the mark of the head", "error", cause.Error())
 	s.id = known.id
 	first, err := s.firstEvent()
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *store) newestEvent(upTo eventlog.Position) (readable mark, newest event
 func (s *store) largestEventKey() eventlog.Position {
 	levels, err := s.db.SSTables()
 	if err != nil {
-		s.logger.Warn("the tables of the event log cannot be listed", "error", err)
+		s.logger.Warn("the tables of the event log cannot be listed", "error", err.Error())
 		return 0
 	}
 	largest := eventlog.Position(0)
@@ -198,7 +198,7 @@ func (s *store) loadEpochs(known headMark) error {
 	if s.readOnly {
 		return fmt.Errorf("%w: %w", errReadOnly, err)
 	}
-	s.logger.Error("the epochs of the event log are damaged: cursors of those that cannot be found again are refused", "error", err)
+	s.logger.Error("the epochs of the event log are damaged: cursors of those that cannot be found again are refused", "error", err.Error())
 	epochs = known.epochs
 	if len(epochs) == 0 {
 		if epochs, err = s.epochsOfEvents(); err != nil {

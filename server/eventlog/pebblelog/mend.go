@@ -56,7 +56,7 @@ func (d *damagedTables) found(info pebble.DataCorruptionInfo) {
 	}
 	if time.Since(d.logged[info.Path]) >= corruptionInterval {
 		d.logged[info.Path] = time.Now()
-		d.logger.Error("a file of the event log is damaged: `webhook-gateway log verify` tells what", "file", info.Path, "error", info.Details)
+		d.logger.Error("a file of the event log is damaged: `webhook-gateway log verify` tells what", "file", info.Path, "error", info.Details.Error())
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *store) mend(tables []damagedTable) []damagedTable {
 			err = s.readable(table)
 		}
 		if err != nil {
-			s.logger.Error("a damaged table of the event log cannot be mended: make a backup, and restore one from before", "file", filepath.Base(table.path), "error", err)
+			s.logger.Error("a damaged table of the event log cannot be mended: make a backup, and restore one from before", "file", filepath.Base(table.path), "error", err.Error())
 			left = append(left, table)
 			continue
 		}

@@ -77,7 +77,7 @@ func openStore(path string, disk vfs.FS, logger *slog.Logger, known headMark) (*
 			return nil, err
 		}
 		logger.Error("a write-ahead log of the event log is damaged: it is set aside and cut before the damage",
-			"file", filepath.Base(damaged[0]), "offset", end, "error", err)
+			"file", filepath.Base(damaged[0]), "offset", end, "error", err.Error())
 		if aside, err = cutWALs(disk, path, aside, wals, damaged, end); err != nil {
 			return nil, err
 		}
@@ -273,7 +273,7 @@ func (r *restorer) putBack(folder string, exists bool) error {
 	for _, wal := range wals {
 		if _, err := scanWAL(r.store.disk, wal, func(_ *walScan, batch []byte) error {
 			if err := parseBatch(batch, r.set); err != nil {
-				r.store.logger.Warn("a batch of a write-ahead log cannot be used", "file", filepath.Base(wal), "error", err)
+				r.store.logger.Warn("a batch of a write-ahead log cannot be used", "file", filepath.Base(wal), "error", err.Error())
 			}
 			return nil
 		}); err != nil {
