@@ -175,8 +175,10 @@ func (l *Log) keepHeadMark() {
 }
 
 // writeHeadMark writes the mark if it has changed. That this fails stops nothing:
-// it is logged once, and tried again. One goroutine calls it at a time.
+// it is logged once, and tried again.
 func (l *Log) writeHeadMark() {
+	l.marking.Lock()
+	defer l.marking.Unlock()
 	now := l.acknowledged()
 	if now.head.position == l.marked && !l.markFails {
 		return

@@ -47,6 +47,7 @@ type Log struct {
 
 	// marked is the head that the mark has, and markFails whether it could not be
 	// written: see headmark.go.
+	marking   sync.Mutex
 	marked    eventlog.Position
 	markFails bool
 	damage    damage
@@ -163,6 +164,9 @@ func (l *Log) open(known headMark) (*committer, error) {
 	c := &committer{log: l}
 	if err := c.use(store, dedup); err != nil {
 		return nil, errors.Join(err, store.close())
+	}
+	for _, lost := range lostWithin(store.lost, store.trimmed.position) {
+		l.logger.Warn("acknowledged events within retention are lost", "after", uint64(lost.After), "up_to", uint64(lost.UpTo), "found", lost.Found)
 	}
 	l.store = store
 	l.published.publish(store.head)

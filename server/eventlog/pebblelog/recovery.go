@@ -225,7 +225,10 @@ func (s *store) recover(known headMark, files []string, aside string) error {
 		r.upTo = later(found, known.head)
 	}
 	r.wants = func(p eventlog.Position) bool { return p > found.position }
-	err = r.putBack(s.disk.PathJoin(s.path, aside), aside != "")
+	if history, err := eventlog.NewHistory(s.id, soundEpochs(known.epochs, known.head.position)...); err == nil && len(known.epochs) > 0 {
+		r.history = history
+	}
+	err = r.putBackAll()
 	r.epochs = append(r.epochs, known.epochs...)
 	if err = errors.Join(err, r.record(found, aside, time.Now())); err != nil {
 		return fmt.Errorf("put back what a damaged write-ahead log has: %w", err)
@@ -249,6 +252,9 @@ type restorer struct {
 	batch *pebble.Batch
 	// wants tells which events are put back.
 	wants func(eventlog.Position) bool
+	// history, if set, names the events that are put back: others at the same positions
+	// are of a history that is gone.
+	history *eventlog.History
 	// keepIDs is set if what the store remembers of an event id is newer than what is
 	// put back.
 	keepIDs bool
@@ -261,11 +267,28 @@ type restorer struct {
 	lost   []loss
 }
 
-// putBack adds to the batch what can be read of the write-ahead logs in a folder.
-func (r *restorer) putBack(folder string, exists bool) error {
-	if !exists {
+// putBackAll adds to the batch what can be read in all folders that were set aside. An
+// earlier opening may have ended before it came to that.
+func (r *restorer) putBackAll() error {
+	disk, parent := r.store.disk, r.store.disk.PathJoin(r.store.path, asideFolder)
+	names, err := disk.List(parent)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err != nil {
+		return fmt.Errorf("list what was set aside: %w", err)
+	}
+	slices.Sort(names) // they are times
+	for _, name := range names {
+		if err := r.putBack(disk.PathJoin(parent, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putBack adds to the batch what can be read of the write-ahead logs in a folder.
+func (r *restorer) putBack(folder string) error {
 	wals, err := listWALs(r.store.disk, folder)
 	if err != nil {
 		return err
@@ -297,6 +320,9 @@ func (r *restorer) set(key, value []byte) error {
 		record, err := parseEvent(p, value, false)
 		if err != nil {
 			return err
+		}
+		if r.history != nil && r.history.EpochAt(p) != record.Epoch() {
+			return nil
 		}
 		if p > r.upTo.position {
 			r.upTo = markOf(record)

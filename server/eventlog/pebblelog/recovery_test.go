@@ -189,7 +189,10 @@ func TestDamagedWAL(t *testing.T) {
 		}, 2})
 	}
 	for _, closed := range []bool{true, false} {
-		for _, d := range damages {
+		for i, d := range damages {
+			if !closed && i > 15 {
+				break
+			}
 			t.Run(fmt.Sprintf("%s, closed %t", d.name, closed), func(t *testing.T) {
 				s := storeEvents(t, events, closed)
 				wals := walsOf(t, s.disk)
@@ -203,7 +206,6 @@ func TestDamagedWAL(t *testing.T) {
 					writeDisk(t, s.disk, newest, d.do(content))
 				}
 				lost := s.check(t)
-				t.Logf("%d events are lost", lost)
 				if lost > d.most {
 					t.Errorf("%d events are lost, want at most %d", lost, d.most)
 				}

@@ -61,6 +61,11 @@ func (s *store) repair(ctx context.Context, from string) (Repaired, error) {
 		}
 	}
 	r := restorer{store: s, batch: s.db.NewBatch(), upTo: s.head, keepIDs: true}
+	history, err := eventlog.NewHistory(s.id, s.epochs...)
+	if err != nil {
+		return Repaired{}, err
+	}
+	r.history = history
 	r.wants = func(p eventlog.Position) bool {
 		for _, l := range s.lost {
 			if l.after < p && p <= l.upTo.position {
@@ -73,7 +78,7 @@ func (s *store) repair(ctx context.Context, from string) (Repaired, error) {
 		if ctx.Err() != nil {
 			return Repaired{}, context.Cause(ctx)
 		}
-		if err := r.putBack(folder, true); err != nil {
+		if err := r.putBack(folder); err != nil {
 			return Repaired{}, fmt.Errorf("read what was set aside in %s: %w", folder, err)
 		}
 	}
