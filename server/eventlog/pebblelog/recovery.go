@@ -226,7 +226,7 @@ func (s *store) recover(known headMark, files []string, aside string) error {
 	}
 	r.wants = func(p eventlog.Position) bool { return p > found.position }
 	if history, err := eventlog.NewHistory(s.id, soundEpochs(known.epochs, known.head.position)...); err == nil && len(known.epochs) > 0 {
-		r.history = history
+		r.history, r.named = history, known.head.position
 	}
 	err = r.putBackAll()
 	r.epochs = append(r.epochs, known.epochs...)
@@ -252,9 +252,10 @@ type restorer struct {
 	batch *pebble.Batch
 	// wants tells which events are put back.
 	wants func(eventlog.Position) bool
-	// history, if set, names the events that are put back: others at the same positions
-	// are of a history that is gone.
+	// history, if set, names the positions up to named. Other events there are of a
+	// history that is gone.
 	history *eventlog.History
+	named   eventlog.Position
 	// keepIDs is set if what the store remembers of an event id is newer than what is
 	// put back.
 	keepIDs bool
@@ -321,7 +322,7 @@ func (r *restorer) set(key, value []byte) error {
 		if err != nil {
 			return err
 		}
-		if r.history != nil && r.history.EpochAt(p) != record.Epoch() {
+		if r.history != nil && p <= r.named && r.history.EpochAt(p) != record.Epoch() {
 			return nil
 		}
 		if p > r.upTo.position {

@@ -131,3 +131,27 @@ func TestDecodeHeadMarkRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestDamageBehindTheMark damages a write-ahead log whose events the mark does not have
+// yet, nor their epoch. Where Pebble notices, only what was hit is lost.
+func TestDamageBehindTheMark(t *testing.T) {
+	s := storeEvents(t, 400, false)
+	wals := walsOf(t, s.disk)
+	newest := wals[len(wals)-1]
+	content := readDisk(t, s.disk, newest)
+	content[len(bytes.TrimRight(content, "\x00"))/3] ^= 1
+	writeDisk(t, s.disk, newest, content)
+	old := headMark{id: eventlog.NewID()}
+	if m, err := readHeadMark(s.disk, "log"); err == nil {
+		old.id = m.id
+		old.head = mark{position: 50, receiveTime: m.head.receiveTime}
+		old.epochs = []eventlog.EpochStart{{Epoch: m.epochs[0].Epoch + 1, First: 1}}
+	}
+	// A mark of another epoch for the first events stands for an epoch that is older.
+	if err := writeHeadMark(s.disk, "log", old); err != nil {
+		t.Fatal(err)
+	}
+	if lost := s.check(t); lost != 1 {
+		t.Errorf("%d events are lost, want 1", lost)
+	}
+}

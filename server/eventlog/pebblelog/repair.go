@@ -65,7 +65,7 @@ func (s *store) repair(ctx context.Context, from string) (Repaired, error) {
 	if err != nil {
 		return Repaired{}, err
 	}
-	r.history = history
+	r.history, r.named = history, s.head.position
 	r.wants = func(p eventlog.Position) bool {
 		for _, l := range s.lost {
 			if l.after < p && p <= l.upTo.position {
