@@ -46,7 +46,7 @@ func tableOf(t *testing.T, disk vfs.FS, events int) string {
 // TestDamagedTable damages the one table, anywhere. The log opens, takes events, and
 // says at once which it lacks.
 func TestDamagedTable(t *testing.T) {
-	const events, flips = 1000, 24
+	const events, flips = 400, 24
 	good := vfs.NewMem()
 	table := tableOf(t, good, events)
 	content := readDisk(t, good, table)
