@@ -36,6 +36,7 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	guarded.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
+	guarded.HandleFunc("POST "+BackupPath, s.backup)
 	// Probes ask under any name, and learn nothing that is secret.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}) })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -77,7 +78,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("require must be log, or absent; not %q", require), http.StatusBadRequest)
 		return
 	}
-	writeHealth(w, healthReport{Reasons: reasons, Problems: problems, Warnings: s.warnings()})
+	writeHealth(w, healthReport{
+		Reasons: reasons, Problems: problems, Damage: damageLines(s.log.Damage()), Warnings: s.warnings(),
+	})
 }
 
 // notReady returns why the gateway should get no new work, or nothing.
@@ -120,6 +123,8 @@ type healthReport struct {
 	Reasons []string `json:"reasons,omitempty"`
 	// Problems are what does not work although it serves.
 	Problems []string `json:"problems,omitempty"`
+	// Damage is which events are lost or cannot be read. It does not matter for the status.
+	Damage []string `json:"damage,omitempty"`
 	// Warnings are what somebody should look at although all works.
 	Warnings []string `json:"warnings,omitempty"`
 }

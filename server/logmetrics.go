@@ -16,6 +16,7 @@ type logMetrics struct {
 
 	up, events, bytes, failedBytes, failedQuota, earliest, head *prometheus.Desc
 	clockAhead, retentionBehind                                 *prometheus.Desc
+	lost, unreadable                                            *prometheus.Desc
 }
 
 func newLogMetrics(log eventlog.Log, unverifiedQuota uint64) *logMetrics {
@@ -37,13 +38,15 @@ func newLogMetrics(log eventlog.Log, unverifiedQuota uint64) *logMetrics {
 			"By how much the clock of the machine is ahead of the time that events are given; negative if it is behind. 0 while events are given the time of the clock."),
 		retentionBehind: describe("retention_behind_seconds",
 			"By how much retention by age lags behind the time that events are given: it catches up after the clock jumped."),
+		lost:       describe("lost_events", "Events within retention that were acknowledged and were gone when the log was opened."),
+		unreadable: describe("unreadable_events", "Other events within retention that readers have found damaged since the log was opened."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *logMetrics) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.up, m.events, m.bytes, m.failedBytes, m.failedQuota, m.earliest, m.head, m.clockAhead, m.retentionBehind,
+		m.up, m.events, m.bytes, m.failedBytes, m.failedQuota, m.earliest, m.head, m.clockAhead, m.retentionBehind, m.lost, m.unreadable,
 	} {
 		descs <- d
 	}
@@ -63,6 +66,9 @@ func (m *logMetrics) Collect(metrics chan<- prometheus.Metric) {
 	clock := m.log.Clock()
 	gauge(m.clockAhead, clock.Ahead.Seconds())
 	gauge(m.retentionBehind, clock.Now.Sub(clock.Retention).Seconds())
+	damage := m.log.Damage()
+	gauge(m.lost, float64(damage.LostEvents()))
+	gauge(m.unreadable, float64(damage.Unreadable))
 	stats, err := m.log.Stats(context.Background())
 	if err != nil {
 		return

@@ -39,6 +39,7 @@ type Server struct {
 	unverified []string
 
 	log      eventlog.Log
+	store    *pebblelog.Log // the same, for what only this engine can
 	streams  *stream.Streams
 	events   *eventservice.Service
 	workers  *subscriptionservice.Service
@@ -101,7 +102,7 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}
-	s.log = log
+	s.log, s.store = log, log
 	s.closeLater("close the event log", log.Close)
 
 	registry := prometheus.NewRegistry()

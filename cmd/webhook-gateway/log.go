@@ -17,7 +17,11 @@ func newLog(std streams) *cobra.Command {
 		Use:   "log",
 		Short: "Look at the event log as a whole",
 	}
-	c.AddCommand(newLogInfo(std))
+	c.AddCommand(
+		newLogInfo(std),
+		newLogVerifyCommand(std),
+		newLogRepairCommand(std),
+	)
 	return c
 }
 

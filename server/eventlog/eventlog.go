@@ -97,6 +97,10 @@ type Log interface {
 	// never blocks on a disk or a network.
 	Clock() Clock
 
+	// Damage returns what is known of retained events that cannot be read. It costs
+	// next to nothing.
+	Damage() Damage
+
 	// Err returns nil while the log accepts events, and otherwise why it does not.
 	Err() error
 

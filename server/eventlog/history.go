@@ -38,7 +38,7 @@ func NewHistory(log ID, starts ...EpochStart) (*History, error) {
 			return nil, fmt.Errorf("the first epoch begins at position %d, want 1", start.First)
 		case start.First <= previous:
 			return nil, fmt.Errorf("an epoch begins at position %d, after one that begins at %d", start.First, previous)
-		case start.Epoch == 0 || start.Epoch >= 1<<epochBits:
+		case !start.Epoch.Valid():
 			return nil, fmt.Errorf("the epoch %#x at position %d is not one of %d bits", uint64(start.Epoch), start.First, epochBits)
 		case seen[start.Epoch]:
 			return nil, fmt.Errorf("the epoch %#x begins twice, also at position %d", uint64(start.Epoch), start.First)
@@ -63,12 +63,12 @@ func (h *History) FormatCursor(p Position) string {
 
 // AppendCursor appends the cursor of a position.
 func (h *History) AppendCursor(b []byte, p Position) []byte {
-	return appendToken(b, kindCursor, h.log, h.epochAt(p), p)
+	return appendToken(b, kindCursor, h.log, h.EpochAt(p), p)
 }
 
 // FormatEventID returns the gateway's id of the event at a position.
 func (h *History) FormatEventID(p Position) string {
-	return string(appendToken(make([]byte, 0, tokenLen), kindEvent, h.log, h.epochAt(p), p))
+	return string(appendToken(make([]byte, 0, tokenLen), kindEvent, h.log, h.EpochAt(p), p))
 }
 
 // ParseCursor returns the position that a cursor names. It returns ErrMalformed
@@ -92,7 +92,7 @@ func (h *History) parse(kind tokenKind, s string) (Position, error) {
 		return 0, err
 	case log != h.log:
 		return 0, ErrAnotherLog
-	case epoch == h.epochAt(p):
+	case epoch == h.EpochAt(p):
 		return p, nil
 	}
 	for i, start := range h.starts {
@@ -116,8 +116,8 @@ func (h *History) parse(kind tokenKind, s string) (Position, error) {
 	return 0, &HistoryLostError{Last: 0}
 }
 
-// epochAt returns the epoch of a position, 0 if it has none.
-func (h *History) epochAt(p Position) Epoch {
+// EpochAt returns the epoch of a position, 0 if it has none.
+func (h *History) EpochAt(p Position) Epoch {
 	n := len(h.starts)
 	if n > 0 && p >= h.starts[n-1].First {
 		return h.starts[n-1].Epoch // the common case

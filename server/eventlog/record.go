@@ -35,10 +35,14 @@ import (
 //	40:42  length of the subject
 //	42:44  length of the provider's event id
 //	44:52  as 16:24, of those alone that failed verification
-//	52:    client id, subject, provider's event id, metadata, payload, raw body with headers
+//	52:60  epoch
+//	60:    client id, subject, provider's event id, metadata, payload, raw body with headers
+//
+// Numbers are little-endian. This layout is kept: one that differs in anything has
+// another version, and testdata has an example of each.
 const (
 	recordVersion = 2
-	headerLen     = 52
+	headerLen     = 60
 
 	flagConflict = 1 << 0
 )
@@ -167,14 +171,15 @@ func (e Entry) Size() int { return len(e.value) }
 
 // Complete completes the stored value with what the engine decides, and returns
 // it. For engines only; called once per stored entry, by one goroutine.
-// The totals include this entry; see Totals.Plus.
-func (e Entry) Complete(receiveTime time.Time, totals Totals, conflict bool) []byte {
+// The totals include this entry, see Totals.Plus; epoch is that of its position.
+func (e Entry) Complete(receiveTime time.Time, totals Totals, conflict bool, epoch Epoch) []byte {
 	if conflict {
 		e.value[1] |= flagConflict
 	}
 	binary.LittleEndian.PutUint64(e.value[8:], uint64(receiveTime.UnixNano()))
 	binary.LittleEndian.PutUint64(e.value[16:], totals.Bytes)
 	binary.LittleEndian.PutUint64(e.value[44:], totals.FailedBytes)
+	binary.LittleEndian.PutUint64(e.value[52:], uint64(epoch))
 	return e.value
 }
 
@@ -189,10 +194,13 @@ type Totals struct {
 
 // Plus returns the totals with one more entry.
 func (t Totals) Plus(e Entry) Totals {
-	size := uint64(e.Size()) //nolint:gosec // not negative
-	t.Bytes += size
-	if e.Verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
-		t.FailedBytes += size
+	return t.plus(e.Size(), e.Verdict)
+}
+
+func (t Totals) plus(size int, verdict webhookgatewayv1.VerificationVerdict) Totals {
+	t.Bytes += uint64(size) //nolint:gosec // not negative
+	if verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
+		t.FailedBytes += uint64(size) //nolint:gosec // not negative
 	}
 	return t
 }
@@ -279,9 +287,28 @@ func (r Record) Totals() Totals {
 	return Totals{Bytes: binary.LittleEndian.Uint64(r.value[16:]), FailedBytes: binary.LittleEndian.Uint64(r.value[44:])}
 }
 
+// Sizes returns what this event alone adds to the totals.
+func (r Record) Sizes() Totals { return Totals{}.plus(r.Size(), r.Verdict()) }
+
+// Epoch returns the epoch that the event was stored in.
+func (r Record) Epoch() Epoch { return Epoch(binary.LittleEndian.Uint64(r.value[52:])) }
+
 // OrderingGroup returns the group of events that the event is in order with, those
 // of its subject; 0 if it has none.
 func (r Record) OrderingGroup() uint64 { return binary.LittleEndian.Uint64(r.value[32:]) }
+
+// Check looks into the sections: whether they are what an event is encoded as.
+// ParseRecord does not, since it would cost every reader.
+func (r Record) Check() error {
+	for b := r.value[r.idEnd():]; len(b) > 0; {
+		_, _, n := protowire.ConsumeField(b)
+		if n < 0 {
+			return fmt.Errorf("the fields of the stored event are malformed: %w", protowire.ParseError(n))
+		}
+		b = b[n:]
+	}
+	return nil
+}
 
 // Size returns the size of the stored value in bytes.
 func (r Record) Size() int { return len(r.value) }
@@ -317,7 +344,7 @@ const MaxEventOverhead = 2*(2+tokenLen) + 2 + 2*11 + 2
 // view shows it. The history is that of the log that the record was read from,
 // taken after the record was.
 func (r Record) AppendEvent(b []byte, history *History, view webhookgatewayv1.EventView) []byte {
-	epoch := history.epochAt(r.Position)
+	epoch := history.EpochAt(r.Position)
 	b = protowire.AppendTag(b, fieldID, protowire.BytesType)
 	b = append(b, tokenLen)
 	b = appendToken(b, kindEvent, history.log, epoch, r.Position)

@@ -14,7 +14,7 @@ func orderingGroup(t *testing.T, provider webhookgatewayv1.Provider, clientID, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), eventlog.Totals{Bytes: 1}, false), true)
+	record, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), eventlog.Totals{Bytes: 1}, false, 7), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func TestRecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, at := range times {
 				for _, conflict := range []bool{false, true} {
-					value := mustEntry(t, event).Complete(at, Totals{Bytes: 12345, FailedBytes: 234}, conflict)
+					value := mustEntry(t, event).Complete(at, Totals{Bytes: 12345, FailedBytes: 234}, conflict, 7)
 					record, err := ParseRecord(77, value, false)
 					if err != nil {
 						t.Fatalf("ParseRecord() = %v", err)
@@ -196,7 +196,7 @@ func checkView(t *testing.T, record Record, history *History, view webhookgatewa
 func TestNewEntryLeavesOutWhatTheLogDecides(t *testing.T) {
 	event := fullEvent()
 	event.Id, event.Cursor, event.EventIdConflict, event.ReceiveTime = "id", "cursor", true, timestamppb.New(time.Unix(5, 0))
-	record, err := ParseRecord(1, mustEntry(t, event).Complete(time.Unix(1, 0), Totals{Bytes: 1}, false), false)
+	record, err := ParseRecord(1, mustEntry(t, event).Complete(time.Unix(1, 0), Totals{Bytes: 1}, false, 7), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestNewEntryLeavesOutWhatTheLogDecides(t *testing.T) {
 // must be read, or have another recordVersion.
 func TestGolden(t *testing.T) {
 	binFile, textFile := filepath.Join("testdata", "record-v2.bin"), filepath.Join("testdata", "record-v2.textproto")
-	encoded := mustEntry(t, fullEvent()).Complete(time.Unix(1_700_000_000, 123), Totals{Bytes: 12345, FailedBytes: 234}, true)
+	encoded := mustEntry(t, fullEvent()).Complete(time.Unix(1_700_000_000, 123), Totals{Bytes: 12345, FailedBytes: 234}, true, 7)
 	if *update {
 		writeFile(t, binFile, encoded)
 	}
@@ -225,6 +225,9 @@ func TestGolden(t *testing.T) {
 		t.Fatalf("ParseRecord() = %v", err)
 	}
 	checkRecord(t, record, fullEvent(), time.Unix(1_700_000_000, 123), true)
+	if epoch := record.Epoch(); epoch != 7 {
+		t.Errorf("the epoch is %d", epoch)
+	}
 	if group := record.OrderingGroup(); group != 0x2d70c8a87f59de7e {
 		t.Errorf("the ordering group is %#x", group)
 	}
@@ -294,7 +297,7 @@ func TestBodyHash(t *testing.T) {
 func TestParseRecordRefusals(t *testing.T) {
 	event := fullEvent()
 	raw := proto.Size(&webhookgatewayv1.Event{RawBody: event.GetRawBody(), Headers: event.GetHeaders()})
-	good := mustEntry(t, event).Complete(time.Unix(1, 0), Totals{Bytes: 1}, false)
+	good := mustEntry(t, event).Complete(time.Unix(1, 0), Totals{Bytes: 1}, false, 7)
 	for size := range len(good) - raw { // the raw body may be cut: it is at the end
 		if _, err := ParseRecord(1, good[:size], false); err == nil {
 			t.Fatalf("ParseRecord() accepts %d of %d bytes", size, len(good))
@@ -319,7 +322,7 @@ func TestParseRecordRefusals(t *testing.T) {
 // FuzzParseRecord checks that no stored value makes the methods of Record fail.
 func FuzzParseRecord(f *testing.F) {
 	for _, event := range testEvents() {
-		f.Add(mustEntry(f, event).Complete(time.Unix(1, 0), Totals{Bytes: 1}, false))
+		f.Add(mustEntry(f, event).Complete(time.Unix(1, 0), Totals{Bytes: 1}, false, 7))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		record, err := ParseRecord(1, value, false)
@@ -343,7 +346,7 @@ func FuzzParseRecord(f *testing.F) {
 
 // BenchmarkAppendEvent is what every event costs every subscriber.
 func BenchmarkAppendEvent(b *testing.B) {
-	record, err := ParseRecord(77, mustEntry(b, fullEvent()).Complete(time.Unix(1_700_000_000, 123), Totals{Bytes: 12345, FailedBytes: 234}, false), true)
+	record, err := ParseRecord(77, mustEntry(b, fullEvent()).Complete(time.Unix(1_700_000_000, 123), Totals{Bytes: 12345, FailedBytes: 234}, false, 7), true)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -28,6 +28,9 @@ type Epoch uint64
 
 const epochBits = 48
 
+// Valid reports whether it is an epoch that NewEpoch can draw.
+func (e Epoch) Valid() bool { return e > 0 && e < 1<<epochBits }
+
 // NewEpoch draws an epoch.
 func NewEpoch() Epoch {
 	var b [8]byte

@@ -14,7 +14,7 @@ func liveRecord(t testing.TB, p Position) Record {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := ParseRecord(p, entry.Complete(time.Unix(int64(p), 0), Totals{}, false), true)
+	record, err := ParseRecord(p, entry.Complete(time.Unix(int64(p), 0), Totals{}, false, 7), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func record(t *testing.T, verdict webhookgatewayv1.VerificationVerdict) eventlog
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), eventlog.Totals{Bytes: 1}, false), true)
+	r, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), eventlog.Totals{Bytes: 1}, false, 7), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 // decodeEntry returns the event of an entry as a subscriber would see it.
 func decodeEntry(t *testing.T, entry eventlog.Entry, position eventlog.Position) *webhookgatewayv1.Event {
 	t.Helper()
-	record, err := eventlog.ParseRecord(position, entry.Complete(time.Unix(1, 0), eventlog.Totals{Bytes: 1}, false), true)
+	record, err := eventlog.ParseRecord(position, entry.Complete(time.Unix(1, 0), eventlog.Totals{Bytes: 1}, false, 7), true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func BenchmarkOpen(b *testing.B) {
 // values of the same size in a synced batch.
 func BenchmarkBarePebble(b *testing.B) {
 	body := benchBody(800)
-	s, err := openStore(testConfig(b.TempDir()), eventlog.NewID(), vfs.Default, testLogger())
+	s, err := openStore(testConfig(b.TempDir()), eventlog.NewID(), headMark{}, vfs.Default, testLogger())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -69,6 +69,8 @@ type committer struct {
 	// epoch is what is written with the first event of this opening, and nil
 	// afterwards.
 	epoch *eventlog.EpochStart
+	// current is the epoch of this opening.
+	current eventlog.Epoch
 	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
 	// position up to which this opening has removed events.
 	trimmed mark
@@ -174,7 +176,7 @@ func (c *committer) add(g *group, r *request, clock eventlog.Clock) error {
 			return err
 		}
 	}
-	value := r.entry.Complete(now, next.totals, r.receipt.Conflict)
+	value := r.entry.Complete(now, next.totals, r.receipt.Conflict, c.current)
 	record, err := eventlog.ParseRecord(next.position, value, true)
 	if err != nil {
 		return err
@@ -207,7 +209,7 @@ func (c *committer) exceedsQuota(next mark) bool {
 
 // throttle waits until the background work has caught up.
 func (c *committer) throttle() {
-	if c.unchecked < loadCheckBytes {
+	if c.unchecked < c.log.checkBytes {
 		return
 	}
 	c.unchecked = 0
@@ -221,6 +223,10 @@ func (c *committer) throttle() {
 		c.log.throttled.Add(int64(time.Since(began)))
 	}()
 	for c.store.overloaded() {
+		if len(c.store.damaged.list()) > 0 && !c.store.unmended {
+			c.store.fence.fail(errDamagedTable)
+			return
+		}
 		select {
 		case <-time.After(loadCheckInterval):
 		case <-c.store.fence.raised:
@@ -329,12 +335,17 @@ func (c *committer) reopen() error {
 		if err := l.acquire(); err != nil {
 			return err
 		}
+		l.before.Store(l.readMark()) // another process may have had it meanwhile
 	}
-	store, err := openStore(l.config, l.id, l.disk, l.logger)
+	known := l.acknowledged()
+	if errors.Is(c.store.fence.err(), errDamagedTable) {
+		known.damaged = c.store.damaged.list()
+	}
+	store, err := openStore(l.config, l.id, known, l.disk, l.logger)
 	if err != nil {
 		return err
 	}
-	dedup, err := openDedup(store.db, l.config.DedupWindow)
+	dedup, err := openDedup(store, l.config.DedupWindow)
 	if head, trimmed := l.published.get(); err == nil && (store.id != l.id || store.head.position < head.position) {
 		// NOTE: Positions that subscribers have seen must never be given again.
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
@@ -355,6 +366,7 @@ func (c *committer) reopen() error {
 
 	l.published.publish(store.head)
 	l.published.trim(store.trimmed)
+	l.before.Store(nil)
 	return nil
 }
 
@@ -372,6 +384,7 @@ func (c *committer) use(store *store, dedup *dedup) error {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}
 	c.store, c.dedup, c.head, c.epoch = store, dedup, store.head, &epoch
+	c.current = epoch.Epoch
 	c.trimmed, c.freed = store.trimmed, store.trimmed.totals.Bytes
 	c.deleted = 0 // what was trimmed may still be there
 	c.log.history.Store(history)

@@ -3,6 +3,9 @@ package pebblelog
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sort"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -17,15 +20,81 @@ import (
 var (
 	errMissing = errors.New("the event is missing")
 	errValue   = errors.New("the stored value is not that of an event")
+	errEpochs  = errors.New("the table of epochs is malformed")
 )
 
 // maxExactProbes is how many events are tried one by one after a damaged one. A
 // corrupt block has a few hundred.
 const maxExactProbes = 1000
 
+// damage counts the events that readers found unreadable, each once.
+type damage struct {
+	mu    sync.Mutex
+	spans []eventlog.Lost // in order, apart from each other
+}
+
+// maxDamageSpans bounds the memory for them. What is damaged beyond it is not counted.
+const maxDamageSpans = 10_000
+
+// found takes note of damaged events after a position up to another.
+func (d *damage) found(after, upTo eventlog.Position) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := sort.Search(len(d.spans), func(i int) bool { return d.spans[i].UpTo >= after })
+	j := i
+	for ; j < len(d.spans) && d.spans[j].After <= upTo; j++ {
+		after, upTo = min(after, d.spans[j].After), max(upTo, d.spans[j].UpTo)
+	}
+	if i == j && len(d.spans) >= maxDamageSpans {
+		return
+	}
+	d.spans = slices.Replace(d.spans, i, j, eventlog.Lost{After: after, UpTo: upTo})
+}
+
+// count returns how many there are after a position, without those that are recorded
+// as lost.
+func (d *damage) count(after eventlog.Position, lost []eventlog.Lost) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := uint64(0)
+	for _, span := range d.spans {
+		n += overlap(span, eventlog.Lost{After: after, UpTo: lastPosition})
+		for _, l := range lost {
+			n -= overlap(span, l)
+		}
+	}
+	return n
+}
+
+func overlap(a, b eventlog.Lost) uint64 {
+	after, upTo := max(a.After, b.After), min(a.UpTo, b.UpTo)
+	if upTo <= after {
+		return 0
+	}
+	return uint64(upTo - after)
+}
+
+// Damage implements eventlog.Log.
+func (l *Log) Damage() eventlog.Damage {
+	trimmed := l.Bounds().Trimmed
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	if l.store == nil {
+		return eventlog.Damage{}
+	}
+	lost := lostWithin(l.store.lost, trimmed)
+	return eventlog.Damage{Lost: lost, Unreadable: l.damage.count(trimmed, lost)}
+}
+
 // isDamage reports whether an error is that of a damaged event.
 func isDamage(err error) bool {
-	return errors.Is(err, errMissing) || errors.Is(err, errValue) || errors.Is(err, pebble.ErrNotFound) || pebble.IsCorruptionError(err)
+	return errors.Is(err, errMissing) || errors.Is(err, errValue) || errors.Is(err, errEpochs) || errors.Is(err, pebble.ErrNotFound) || pebble.IsCorruptionError(err)
+}
+
+// isDamage reports whether an error is that of something damaged in this opening. One
+// whose fence was raised by what it did lacks tables that Pebble believes it has.
+func (s *store) isDamage(err error) bool {
+	return isDamage(err) && (s.readOnly || s.fence.err() == nil)
 }
 
 // parseEvent interprets the value of an event.

@@ -35,7 +35,7 @@ import (
 // which is what makes it exact.
 type dedup struct {
 	window time.Duration
-	db     *pebble.DB
+	store  *store
 	// Start times of the buckets, Unix nanoseconds, ascending.
 	buckets []int64
 	// Pairs of the group being built: the database does not have them yet.
@@ -68,24 +68,34 @@ const (
 	withBodyHash  = 1 << 1 // it is followed by the hash of a body
 )
 
-func openDedup(db *pebble.DB, window time.Duration) (*dedup, error) {
-	d := &dedup{window: window, db: db, pending: make(map[string]rememberedBody)}
-	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
+func openDedup(s *store, window time.Duration) (*dedup, error) {
+	d := &dedup{window: window, store: s, pending: make(map[string]rememberedBody)}
+	err := d.listBuckets()
+	if s.isDamage(err) {
+		s.logger.Error("event ids that are remembered cannot all be read: an event may be stored twice", "error", err.Error())
+		err = nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
 	}
+	return d, nil
+}
+
+func (d *dedup) listBuckets() (err error) {
+	iter, err := d.store.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, iter.Error(), iter.Close()) }()
 	for ok := iter.First(); ok; {
 		if len(iter.Key()) < bucketLen {
-			return nil, errors.Join(fmt.Errorf("key %x is not that of an event id", iter.Key()), iter.Close())
+			return fmt.Errorf("key %x is not that of an event id", iter.Key())
 		}
 		start := int64(binary.BigEndian.Uint64(iter.Key()[1:])) //nolint:gosec // written from an int64
 		d.buckets = append(d.buckets, start)
 		ok = iter.SeekGE(bucketPrefix(start + 1))
 	}
-	if err := iter.Close(); err != nil {
-		return nil, fmt.Errorf("list the buckets of event ids: %w", err)
-	}
-	return d, nil
+	return nil
 }
 
 // find looks up the event id of an entry. If it was stored with the same body, the
@@ -146,6 +156,10 @@ func (d *dedup) remember(batch *pebble.Batch, entry *eventlog.Entry, receipt eve
 // applied is called when the batch is visible in the database.
 func (d *dedup) applied() {
 	clear(d.pending)
+	d.closeIter()
+}
+
+func (d *dedup) closeIter() {
 	if d.iter != nil {
 		_ = d.iter.Close() // get has returned its errors
 		d.iter = nil
@@ -157,11 +171,24 @@ func (d *dedup) get(key []byte) (rememberedBody, bool, error) {
 	if body, ok := d.pending[string(key)]; ok {
 		return body, true, nil
 	}
+	body, known, err := d.read(key)
+	if d.store.isDamage(err) {
+		// NOTE: What cannot be read is not remembered. To store an event twice is better
+		// than never.
+		d.store.logger.Warn("a remembered event id cannot be read: the event is stored, perhaps again", "error", err.Error())
+		d.closeIter()
+		return rememberedBody{}, false, nil
+	}
+	return body, known, err
+}
+
+// read reads what the database has for a dedup key.
+func (d *dedup) read(key []byte) (rememberedBody, bool, error) {
 	if d.iter == nil {
 		// NOTE: DB.Get does not use the Bloom filters of the lowest level, which holds
 		// nearly all of the pairs: it would read a block of the disk for each new id.
 		var err error
-		d.iter, err = d.db.NewIter(&pebble.IterOptions{
+		d.iter, err = d.store.db.NewIter(&pebble.IterOptions{
 			LowerBound: []byte{prefixDedup}, UpperBound: []byte{prefixDedup + 1}, UseL6Filters: true,
 		})
 		if err != nil {
@@ -248,6 +275,27 @@ func appendDedupID(b []byte, entry *eventlog.Entry) []byte {
 	}
 	sum := sha256.Sum256([]byte(entry.ProviderEventID))
 	return append(b, sum[:]...)
+}
+
+// parseDedupPair returns the start of the bucket of a pair, and the dedup id and the
+// position of the event that it is of.
+func parseDedupPair(key, value []byte) (start int64, id []byte, p eventlog.Position, err error) {
+	malformed := fmt.Errorf("the pair %x is not that of an event id", key)
+	if len(key) <= bucketLen {
+		return 0, nil, 0, malformed
+	}
+	start = int64(binary.BigEndian.Uint64(key[1:])) //nolint:gosec // written from an int64
+	id = slices.Clone(key[bucketLen:])
+	want := firstBodyLen
+	if id[0]&withBodyHash != 0 {
+		want = furtherBodyLen
+		id[0] &^= withBodyHash
+		id = id[:max(len(id)-bodyHashLen, 0)]
+	}
+	if len(id) == 0 || len(value) != want {
+		return 0, nil, 0, malformed
+	}
+	return start, id, eventlog.Position(binary.BigEndian.Uint64(value[want-8:])), nil
 }
 
 // bucketPrefix returns what the dedup keys of a bucket begin with.

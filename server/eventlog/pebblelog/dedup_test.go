@@ -77,7 +77,7 @@ func TestIdleDedupWindow(t *testing.T) {
 
 func (s *store) bucketsOf(t *testing.T) []int64 {
 	t.Helper()
-	dedup, err := openDedup(s.db, minDedupWindow)
+	dedup, err := openDedup(s, minDedupWindow)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -20,8 +19,8 @@ import (
 // epochsOf returns the table of epochs as it is stored.
 func epochsOf(t *testing.T, log *Log) []eventlog.EpochStart {
 	t.Helper()
-	s := &store{db: log.store.db, id: log.id, head: mark{position: log.Bounds().Head}}
-	if err := s.loadEpochs(); err != nil {
+	s := &store{db: log.store.db, logger: testLogger(), id: log.id, head: mark{position: log.Bounds().Head}}
+	if err := s.loadEpochs(headMark{}); err != nil {
 		t.Fatal(err)
 	}
 	return s.epochs
@@ -171,43 +170,77 @@ func TestEpochAfterDiskFailure(t *testing.T) {
 	}
 }
 
+// TestDamagedEpochs damages the table. The log opens, and what it cannot tell of a
+// cursor it refuses.
 func TestDamagedEpochs(t *testing.T) {
-	for name, test := range map[string]struct {
-		damage func(b *pebble.Batch) error
-		want   string
-	}{
-		"none": {func(b *pebble.Batch) error {
+	for name, damage := range map[string]func(b *pebble.Batch) error{
+		"none": func(b *pebble.Batch) error {
 			return b.DeleteRange([]byte{prefixHistory}, []byte{prefixHistory + 1}, nil)
-		}, "the last epoch begins at position 0"},
-		"not yet": {func(b *pebble.Batch) error {
+		},
+		"not yet": func(b *pebble.Batch) error {
 			key, value := epochPair(eventlog.EpochStart{Epoch: 1, First: 9})
 			return b.Set(key, value, nil)
-		}, "the last epoch begins at position 9, and the newest event is 2"},
-		"twice": {func(b *pebble.Batch) error {
+		},
+		"twice": func(b *pebble.Batch) error {
 			key, _ := epochPair(eventlog.EpochStart{First: 2})
 			_, value := epochPair(eventlog.EpochStart{Epoch: 0})
 			return b.Set(key, value, nil)
-		}, "is not one of 48 bits"},
-		"malformed": {func(b *pebble.Batch) error {
+		},
+		"malformed": func(b *pebble.Batch) error {
 			return b.Set([]byte{prefixHistory, 1}, nil, nil)
-		}, "is not that of an epoch"},
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			disk := vfs.NewMem()
-			log := mustOpen(t, testConfig("log"), WithFS(disk))
-			mustAppend(t, log, "", "body")
-			mustAppend(t, log, "", "body")
-			b := log.store.db.NewBatch()
-			if err := errors.Join(test.damage(b), b.Commit(pebble.Sync), log.Close()); err != nil {
-				t.Fatal(err)
-			}
-			log, err := Open(testConfig("log"), testLogger(), WithFS(disk))
-			if err == nil {
-				t.Fatalf("Open() succeeded: %v", log.Close())
-			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("Open() = %v, want %q", err, test.want)
-			}
-		})
+		for _, marked := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, mark %t", name, marked), func(t *testing.T) {
+				disk := vfs.NewMem()
+				log := mustOpen(t, testConfig("log"), WithFS(disk))
+				mustAppend(t, log, "", "body")
+				log = reopen(t, log, WithFS(disk)) // for another epoch
+				mustAppend(t, log, "", "body")
+				mustAppend(t, log, "", "body")
+				var cursors []string
+				for p := range eventlog.Position(4) {
+					cursors = append(cursors, log.History().FormatCursor(p))
+				}
+				b := log.store.db.NewBatch()
+				if err := errors.Join(damage(b), b.Commit(pebble.Sync), log.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if !marked {
+					if err := disk.Remove("log/" + headMarkName); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 2 { // what was made anew stays
+					log = mustOpen(t, testConfig("log"), WithFS(disk))
+					for p, cursor := range cursors {
+						wantParsed(t, log.History().ParseCursor, cursor, eventlog.Position(p), nil)
+					}
+					if err := log.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				log = mustOpen(t, testConfig("log"), WithFS(disk))
+				want := eventlog.Position(4)
+				if name == "not yet" {
+					want = 10 // position 9 was given out
+				}
+				if receipt := mustAppend(t, log, "", "body"); receipt.Position != want {
+					t.Errorf("position %d, want %d", receipt.Position, want)
+				}
+				if positions, _ := readAll(t, log, 0); len(positions) != 4 {
+					t.Errorf("events %v, want 4", positions)
+				}
+			})
+		}
 	}
+}
+
+// reopen closes a log and opens it again.
+func reopen(t *testing.T, log *Log, options ...Option) *Log {
+	t.Helper()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return mustOpen(t, log.config, options...)
 }

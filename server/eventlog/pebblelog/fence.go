@@ -5,8 +5,10 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -126,7 +128,16 @@ func isTable(name string) bool {
 	return false
 }
 
+// apart reports whether a file is that of a backup. What fails there is no failure of
+// the log.
+func apart(name string) bool {
+	return strings.HasPrefix(filepath.Base(filepath.Dir(name)), backupPrefix)
+}
+
 func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if apart(name) {
+		return f.FS.Create(name, category)
+	}
 	return f.open(name, func() (vfs.File, error) {
 		f.made.create(name)
 		return f.FS.Create(name, category)
@@ -147,18 +158,28 @@ func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCat
 // OpenDir opens a folder: it is synced like a file that is written.
 func (f *fence) OpenDir(name string) (vfs.File, error) {
 	file, err := f.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
+	if err != nil || strings.HasPrefix(filepath.Base(name), backupPrefix) {
+		return file, err
 	}
 	return &fencedFile{File: file, fence: f, name: name}, nil
 }
 
 func (f *fence) Link(oldname, newname string) error {
+	if apart(newname) {
+		err := f.FS.Link(oldname, newname)
+		if errors.Is(err, fs.ErrPermission) {
+			return syscall.EXDEV // some file systems have no links: Pebble copies then
+		}
+		return err
+	}
 	_, err := f.do("link", "", func() error { return f.FS.Link(oldname, newname) })
 	return err
 }
 
 func (f *fence) Rename(oldname, newname string) error {
+	if apart(newname) {
+		return f.FS.Rename(oldname, newname)
+	}
 	_, err := f.do("rename", "", func() error { return f.FS.Rename(oldname, newname) })
 	return err
 }

@@ -16,17 +16,21 @@ import (
 //	d <start of bucket, nanoseconds> <dedup id>   event id that is remembered: see dedup.go
 //	e <position>                                  event: see eventlog.Record
 //	h <first position>                            epoch that begins there: see eventlog.History
+//	l <last position before>                      positions that were lost: see losses.go
 //	m <name>                                      facts about the log
 //	s <scope> ...                                 state of subscriptions: see state.go
 const (
 	prefixDedup   = 'd'
 	prefixEvent   = 'e'
 	prefixHistory = 'h'
+	prefixLost    = 'l'
 	prefixMeta    = 'm'
 )
 
-// keyspaceVersion is the version of the keyspace. Values of events have a version
-// of their own: see eventlog.ParseRecord.
+// keyspaceVersion is the version of the keyspace and of all values in it. Values of
+// events have a version of their own besides, see eventlog.ParseRecord: a change of
+// theirs MUST change this one too, so that a gateway which does not know them says
+// so when it starts, and not at each event.
 const keyspaceVersion = 2
 
 // Names of the facts about the log.
@@ -38,6 +42,9 @@ const (
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }
+
+// lastPosition is behind all events.
+const lastPosition = eventlog.Position(math.MaxUint64)
 
 func appendEventKey(b []byte, p eventlog.Position) []byte {
 	return binary.BigEndian.AppendUint64(append(b, prefixEvent), uint64(p))
@@ -71,7 +78,7 @@ func parseEpochPair(key, value []byte) (eventlog.EpochStart, error) {
 // eventKeysAfter returns the bounds of the keys of the events strictly after a
 // position and up to another.
 func eventKeysAfter(after, upTo eventlog.Position) (lower, upper []byte) {
-	if upTo == math.MaxUint64 {
+	if upTo == lastPosition {
 		return eventKey(after + 1), []byte{prefixEvent + 1}
 	}
 	return eventKey(after + 1), eventKey(upTo + 1)
@@ -85,6 +92,7 @@ type mark struct {
 	totals      eventlog.Totals
 }
 
+// markLen is the length of an encoded mark.
 const markLen = 32
 
 func markOf(r eventlog.Record) mark {

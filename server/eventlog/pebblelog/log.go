@@ -52,6 +52,21 @@ type Log struct {
 	// of yet.
 	freed atomic.Uint64
 
+	// marked is the head that the mark has, and markFails whether it could not be
+	// written: see headmark.go.
+	marking   sync.Mutex
+	marked    eventlog.Position
+	markFails bool
+	// before is the mark that was found at the start, while the log is read alone; nil
+	// afterwards. It may know of more than what is read.
+	before atomic.Pointer[headMark]
+	damage damage
+
+	backup sync.Mutex // held while one is made
+
+	// checkBytes is loadCheckBytes, but for tests.
+	checkBytes int
+
 	// store is nil once the log is closed. Whoever holds storeMu for reading may
 	// use it.
 	storeMu sync.RWMutex
@@ -107,13 +122,16 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	}
 	opened := time.Now()
 	l := &Log{
-		config:  config,
-		logger:  logger,
-		disk:    vfs.Default,
-		clock:   &clock{wall: time.Now, running: func() time.Duration { return time.Since(opened) }, logger: logger},
-		window:  eventlog.NewWindow(windowBytes),
-		queue:   newQueue(),
-		groups:  make(chan *group),
+		config: config,
+		logger: logger,
+		disk:   vfs.Default,
+		clock:  &clock{wall: time.Now, running: func() time.Duration { return time.Since(opened) }, logger: logger},
+		window: eventlog.NewWindow(windowBytes),
+		queue:  newQueue(),
+		groups: make(chan *group),
+
+		checkBytes: loadCheckBytes,
+
 		free:    make(chan *group, 2),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
@@ -136,6 +154,8 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	l.tasks.Go(committer.run)
 	l.tasks.Go(l.acknowledge)
 	l.tasks.Go(l.retain)
+	l.writeHeadMark()
+	l.tasks.Go(l.keepHeadMark)
 	return l, nil
 }
 
@@ -145,7 +165,7 @@ func (l *Log) open() (*committer, error) {
 	if err != nil {
 		return nil, err
 	}
-	dedup, err := openDedup(store.db, l.config.DedupWindow)
+	dedup, err := openDedup(store, l.config.DedupWindow)
 	if err != nil {
 		return nil, errors.Join(err, store.close())
 	}
@@ -154,6 +174,9 @@ func (l *Log) open() (*committer, error) {
 		return nil, errors.Join(err, store.close())
 	}
 	l.clock.start(store)
+	for _, lost := range lostWithin(store.lost, store.trimmed.position) {
+		l.logger.Warn("acknowledged events within retention are lost", "after", uint64(lost.After), "up_to", uint64(lost.UpTo), "found", lost.Found)
+	}
 	l.store = store
 	l.stall.store.Store(store)
 	l.published.publish(store.head)
@@ -239,7 +262,9 @@ func (l *Log) end() {
 	store := l.store
 	l.store = nil
 	l.storeMu.Unlock()
-	l.closeErr = errors.Join(store.close(), l.release())
+	l.closeErr = store.close()
+	l.writeHeadMark()
+	l.closeErr = errors.Join(l.closeErr, l.release())
 }
 
 func (l *Log) isClosed() bool {

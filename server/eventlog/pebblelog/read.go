@@ -100,6 +100,7 @@ func (r *reader) next(ctx context.Context) ([]eventlog.Record, error) {
 			continue
 		}
 		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {
+			r.log.damage.found(damaged.After, damaged.UpTo)
 			return nil, damaged
 		}
 		return nil, fmt.Errorf("read events after %d: %w", r.after, err)
@@ -171,7 +172,7 @@ func (c *chunk) fill(s *store, after, head eventlog.Position, limit int) error {
 func (c *chunk) copyValues(s *store, after, head eventlog.Position, limit int) (next eventlog.Position, err error) {
 	it, err := s.events(after, head)
 	if err != nil {
-		return 0, err
+		return after + 1, err
 	}
 	defer it.Close() // it.Error has returned its error before
 	next = after + 1

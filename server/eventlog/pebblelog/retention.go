@@ -34,6 +34,13 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 		if m.position <= c.trimmed.position {
 			return nil
 		}
+		for _, lost := range c.store.lost {
+			if lost.upTo.position <= m.position {
+				if err := batch.Delete(lossKey(lost.after), nil); err != nil {
+					return err
+				}
+			}
+		}
 		c.trimmed = m
 		return batch.Set(metaKey(metaTrimmed), m.encode(), nil)
 	})

@@ -34,9 +34,11 @@ func (l *Log) openFirst() (*store, error) {
 	var cause diskError
 	id := eventlog.NewID()
 	err := l.acquire()
+	known := l.readMark()
 	if err == nil {
+		l.removeOldBackups()
 		var s *store
-		if s, err = openStore(l.config, id, l.disk, l.logger); err == nil {
+		if s, err = openStore(l.config, id, *known, l.disk, l.logger); err == nil {
 			return s, nil
 		}
 		err = fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
@@ -44,12 +46,14 @@ func (l *Log) openFirst() (*store, error) {
 	if !errors.As(err, &cause) {
 		return nil, err
 	}
-	s, readErr := openReadOnly(l.config, l.disk, l.logger, cause)
+	l.before.Store(known)
+	s, readErr := openReadOnly(l.config, *known, l.disk, l.logger, cause)
 	if errors.Is(readErr, errNoLog) {
 		// It will be created with this id.
-		if s, readErr = openStore(l.config, id, vfs.NewMem(), l.logger); readErr == nil {
-			s.fence.fail(cause)
+		if known.id != (eventlog.ID{}) {
+			id = known.id
 		}
+		s, readErr = openInMemory(l.config, id, l.logger, cause)
 	}
 	if readErr != nil {
 		return nil, errors.Join(err, fmt.Errorf("and to read it alone: %w", readErr))
@@ -57,23 +61,46 @@ func (l *Log) openFirst() (*store, error) {
 	return s, nil
 }
 
+// readMark reads the mark of the head. One that cannot be read keeps no log from
+// opening.
+func (l *Log) readMark() *headMark {
+	known, err := readHeadMark(l.disk, l.config.Path)
+	if err != nil {
+		l.logger.Error("the mark of the head cannot be used: if events were lost that is not noticed", "error", err)
+	}
+	return &known
+}
+
 var errNoLog = errors.New("the folder has no event log")
 
+// openInMemory opens an empty log that takes nothing. The cause is why.
+func openInMemory(config Config, id eventlog.ID, logger *slog.Logger, cause error) (*store, error) {
+	disk := vfs.NewMem()
+	if err := disk.MkdirAll(config.Path, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := openStore(config, id, headMark{}, disk, logger)
+	if err == nil {
+		s.fence.fail(cause)
+	}
+	return s, err
+}
+
 // openReadOnly opens the log in a folder without writing anything. The cause is why.
-func openReadOnly(config Config, disk vfs.FS, logger *slog.Logger, cause error) (*store, error) {
-	s := &store{fence: newFence(disk), memTable: memTableOf(config, disk)}
+// Nothing is recovered: what is known of the log besides waits for an opening that can
+// write.
+func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logger, cause error) (*store, error) {
+	s := newStore(config, disk, logger)
+	s.readOnly = true
 	s.fence.fail(cause)
 	if _, err := disk.Stat(config.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoLog
 	}
-	if err := checkFolder(config.Path, disk); err != nil {
+	if err := errors.Join(checkFolder(config.Path, disk), checkManifestFile(disk, config.Path)); err != nil {
 		return nil, err
 	}
 	syncWrites(config.Path, disk)
-	options := s.options(logger)
-	options.ReadOnly = true
-	var err error
-	s.db, err = pebble.Open(config.Path, options)
+	err := s.openDatabase()
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return nil, errNoLog
 	}
@@ -83,13 +110,13 @@ func openReadOnly(config Config, disk vfs.FS, logger *slog.Logger, cause error) 
 	_, err = s.meta(metaKeyspace)
 	if errors.Is(err, pebble.ErrNotFound) { // it was not created to the end
 		err = errNoLog
-	}
-	if err == nil {
-		err = s.load(eventlog.ID{})
+	} else {
+		err = s.load(eventlog.ID{}, known)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	s.epochs = soundEpochs(s.epochs, s.head.position) // others are of events that were lost
 	s.fence.serving.Store(true)
 	return s, nil
 }

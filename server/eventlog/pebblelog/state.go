@@ -244,3 +244,43 @@ func (s *store) term(scope string) (uint64, error) {
 	}
 	return binary.BigEndian.Uint64(value), closer.Close()
 }
+
+// termLeap is how far the terms of scopes leap when writes were lost: farther than
+// those that were lost can have gone.
+const termLeap = 1 << 12
+
+// leapTerms has the terms of all scopes leap. Those that were lost are never given
+// again: a token from then settles nothing.
+func (s *store) leapTerms(b *pebble.Batch) (err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixState}, UpperBound: []byte{prefixState + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	for ok := it.First(); ok; {
+		scope, ok2 := scopeOf(it.Key())
+		if !ok2 {
+			ok = it.Next()
+			continue
+		}
+		if key := stateKey(scope, kindTerm); bytes.Equal(it.Key(), key) && len(it.Value()) == 8 {
+			term := binary.BigEndian.Uint64(it.Value()) + termLeap
+			if err := b.Set(key, binary.BigEndian.AppendUint64(nil, term), nil); err != nil {
+				return err
+			}
+		}
+		ok = it.SeekGE(stateKey(scope, kindTerm+1))
+		if ok && bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) {
+			ok = it.SeekGE(stateKey(scope, kindPair+1))
+		}
+	}
+	return nil
+}
+
+// scopeOf returns the scope that a key of state belongs to.
+func scopeOf(key []byte) (string, bool) {
+	if len(key) < 3 || len(key) < 2+int(key[1])+1 {
+		return "", false
+	}
+	return string(key[2 : 2+int(key[1])]), true
+}

@@ -36,75 +36,42 @@ const (
 	stopL0         = 1000
 )
 
+// errReadOnly is for what an opening would mend if it could.
+var errReadOnly = errors.New("it is missing or damaged: the next start of a gateway makes it anew")
+
 // A store is one opening of the database.
 type store struct {
-	fence *fence
-	db    *pebble.DB
+	path   string
+	disk   vfs.FS
+	logger *slog.Logger
+	guard  *guard
+	fence  *fence
+	db     *pebble.DB
 	// memTable is the size of a memory table.
 	memTable uint64
+	// readOnly is set if nothing may be written.
+	readOnly bool
 
 	// What was found at the opening.
 	id            eventlog.ID
 	head, trimmed mark
 	epochs        []eventlog.EpochStart
+	lost          []loss
 	// The clock when the log was last in use; zero if that is not known.
 	seen, retained time.Time
-}
-
-// openStore opens the database in a folder, or creates it for a log with an id.
-func openStore(config Config, id eventlog.ID, disk vfs.FS, logger *slog.Logger) (*store, error) {
-	s := &store{fence: newFence(disk), memTable: memTableOf(config, disk)}
-	if err := checkFolder(config.Path, disk); err != nil {
-		return nil, err
-	}
-	var err error
-	if s.db, err = pebble.Open(config.Path, s.options(logger)); err == nil {
-		// NOTE: The formats of Pebble are raised only when the keyspace is known.
-		if err = s.load(id); err == nil {
-			err = s.db.RatchetFormatMajorVersion(formatVersion)
-		}
-	}
-	// NOTE: Behind a raised fence Pebble fails because of what the fence hid from it.
-	// Why the fence was raised is the cause.
-	if cause := s.fence.err(); cause != nil {
-		err = diskError{cause}
-	}
-	if errors.Is(err, pebble.ErrDBNotPristine) {
-		err = fmt.Errorf("the folder has the tables of an event log, but not the file marker.format-version... with their format: "+
-			"nothing was removed: restore the folder from a backup: %w", err)
-	}
-	if err != nil {
-		return nil, errors.Join(err, s.abandon())
-	}
-	s.fence.serving.Store(true)
-	return s, nil
-}
-
-// abandon ends an opening that failed.
-func (s *store) abandon() error {
-	var err error
-	if s.db != nil {
-		err = s.close()
-	}
-	if s.fence.err() != nil {
-		s.fence.made.discard(s.fence.FS)
-	}
-	return err
-}
-
-// memTableOf returns the size of a memory table that suits a disk.
-func memTableOf(config Config, disk vfs.FS) uint64 {
-	usage, err := disk.GetDiskUsage(config.Path)
-	if err != nil || usage.TotalBytes == 0 {
-		return maxMemTableBytes
-	}
-	reserve := reserveOf(config.DiskReserve, usage.TotalBytes)
-	return min(max(reserve/reserveMemTables, minMemTableBytes), maxMemTableBytes)
+	// damaged are tables that cannot be read in full. unmended is set if some of them
+	// stay so: see mend.go.
+	damaged  damagedTables
+	unmended bool
+	// implied is a position that was given out according to the table of epochs.
+	implied eventlog.Position
 }
 
 func (s *store) options(logger *slog.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          s.fence,
+		ReadOnly:                    s.readOnly,
+		DisableConsistencyCheck:     true, // a table that is missing or cut is damage like any other
 		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
 		CacheSize:                   cacheBytes,
 		MemTableSize:                s.memTable,
@@ -120,7 +87,7 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
 				if s.fence.err() == nil {
-					logger.Error("the event log is corrupt", "details", info.String())
+					s.damaged.found(info)
 				}
 			},
 		},
@@ -135,13 +102,16 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 	return o
 }
 
-// load reads the facts about the log, and writes those of a new one.
-func (s *store) load(newID eventlog.ID) error {
+// load reads the facts about the log, and writes those of a new one. What is damaged
+// of them is taken from what is known besides, or found out from the events.
+func (s *store) load(newID eventlog.ID, known headMark) error {
 	version, err := s.meta(metaKeyspace)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return s.create(newID)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return s.create(newID, known)
+	case s.isDamage(err):
+		return s.reload(known, err)
+	case err != nil:
 		return err
 	}
 	if len(version) != 1 {
@@ -151,7 +121,10 @@ func (s *store) load(newID eventlog.ID) error {
 		return fmt.Errorf("the event log has keyspace version %d and this gateway supports version %d: use the version of the gateway that wrote it, or another path", version[0], keyspaceVersion)
 	}
 	id, err := s.meta(metaLogID)
-	if err != nil {
+	switch {
+	case s.isDamage(err):
+		return s.reload(known, err)
+	case err != nil:
 		return err
 	}
 	if len(id) != len(s.id) {
@@ -162,6 +135,8 @@ func (s *store) load(newID eventlog.ID) error {
 	trimmed, err := s.meta(metaTrimmed)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
+	case s.isDamage(err):
+		return s.reload(known, err)
 	case err != nil:
 		return err
 	default:
@@ -169,88 +144,51 @@ func (s *store) load(newID eventlog.ID) error {
 			return fmt.Errorf("read %s: %w", metaTrimmed, err)
 		}
 	}
-	s.head = s.trimmed
-	if err := s.loadHead(); err != nil {
-		return err
+	return s.loadRest(known)
+}
+
+// loadRest reads what is not a fact of its own: losses, the head, the epochs.
+func (s *store) loadRest(known headMark) error {
+	if known.id != s.id {
+		known = headMark{}
 	}
-	if err := s.loadClock(); err != nil {
-		return err
+	if err := s.loadLosses(); err != nil && !s.isDamage(err) {
+		return fmt.Errorf("read what the event log has lost: %w", err)
 	}
-	if err := s.loadEpochs(); err != nil {
+	if err := s.loadHead(known); err != nil {
+		return fmt.Errorf("find the newest event: %w", err)
+	}
+	if err := s.loadEpochs(known); err != nil {
 		return fmt.Errorf("read the epochs of the event log: %w", err)
 	}
-	return nil
-}
-
-// loadEpochs reads the table of epochs. It covers every event, trimmed ones
-// included.
-func (s *store) loadEpochs() (err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixHistory}, UpperBound: []byte{prefixHistory + 1}})
-	if err != nil {
+	if err := s.loadClock(); err != nil && !s.isDamage(err) {
 		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		start, err := parseEpochPair(it.Key(), value)
-		if err != nil {
-			return err
-		}
-		s.epochs = append(s.epochs, start)
-	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	last := eventlog.Position(0)
-	if n := len(s.epochs); n > 0 {
-		last = s.epochs[n-1].First
-	}
-	if last > s.head.position || last == 0 && s.head.position > 0 {
-		return fmt.Errorf("the last epoch begins at position %d, and the newest event is %d", last, s.head.position)
-	}
-	_, err = eventlog.NewHistory(s.id, s.epochs...)
-	return err
-}
-
-func (s *store) loadHead() error {
-	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEvent}, UpperBound: []byte{prefixEvent + 1}})
-	if err != nil {
-		return fmt.Errorf("find the newest event: %w", err)
-	}
-	newest := eventlog.Position(0)
-	for ok := iter.Last(); ok; ok = iter.Prev() {
-		var record eventlog.Record
-		record, err = recordAt(iter)
-		if newest == 0 {
-			newest = record.Position
-		}
-		if err == nil {
-			s.head = markOf(record)
-			break
-		}
-		// NOTE: A damaged event must not keep the log from opening. Of the newest one the
-		// position is enough: the rest is taken from the one before.
-		if !errors.Is(err, errValue) {
-			break
-		}
-		err = nil
-	}
-	s.head.position = max(s.head.position, newest)
-	if err := errors.Join(err, iter.Close()); err != nil {
-		return fmt.Errorf("find the newest event: %w", err)
 	}
 	return nil
 }
 
-func (s *store) create(id eventlog.ID) error {
+// create makes a new log with an id. If one is known in this folder its name goes on:
+// it has lost everything.
+func (s *store) create(id eventlog.ID, known headMark) error {
+	if known.running && known.head.position > 0 {
+		return errors.New("the folder of the event log is empty, and was not: is its disk mounted?")
+	}
 	s.id = id
+	if known.id != (eventlog.ID{}) {
+		s.id = known.id
+	}
+	return s.writeFacts()
+}
+
+func (s *store) writeFacts() error {
+	if s.readOnly {
+		return errReadOnly
+	}
 	batch := s.db.NewBatch()
 	err := errors.Join(
 		batch.Set(metaKey(metaKeyspace), []byte{keyspaceVersion}, nil),
 		batch.Set(metaKey(metaLogID), s.id[:], nil),
+		batch.Set(metaKey(metaTrimmed), s.trimmed.encode(), nil),
 		batch.Commit(pebble.Sync),
 		batch.Close(),
 	)
@@ -269,17 +207,30 @@ func (s *store) meta(name string) ([]byte, error) {
 	return value, closer.Close()
 }
 
-// mark reads the mark of one event. It copies nothing: an event may be large.
-func (s *store) mark(p eventlog.Position) (mark, error) {
+// view reads one event. It copies nothing: an event may be large. The record is valid
+// until read returns.
+func (s *store) view(p eventlog.Position, read func(eventlog.Record)) error {
 	value, closer, err := s.db.Get(eventKey(p))
 	if err != nil {
-		return mark{}, err
+		return err
 	}
 	record, err := parseEvent(p, value, false)
-	if err != nil {
-		return mark{}, errors.Join(err, closer.Close())
+	if err == nil {
+		read(record)
 	}
-	return markOf(record), closer.Close()
+	return errors.Join(err, closer.Close())
+}
+
+// mark reads the mark of one event.
+func (s *store) mark(p eventlog.Position) (m mark, err error) {
+	err = s.view(p, func(record eventlog.Record) { m = markOf(record) })
+	return m, err
+}
+
+// epoch reads the epoch of one event.
+func (s *store) epoch(p eventlog.Position) (epoch eventlog.Epoch, err error) {
+	err = s.view(p, func(record eventlog.Record) { epoch = record.Epoch() })
+	return epoch, err
 }
 
 // events returns an iterator over the events strictly after a position and up to
@@ -305,7 +256,7 @@ func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
 // overloaded reports whether too much background work is waiting.
 func (s *store) overloaded() bool {
 	m := s.db.Metrics()
-	return m.MemTable.Size > maxMemTables*s.memTable || m.Levels[0].Sublevels > maxL0Sublevels
+	return m.MemTable.Size > maxMemTables*s.memTable || m.Levels[0].Sublevels > s.maxSublevels()
 }
 
 // close ends the opening. No iterator may be open.
