@@ -22,6 +22,7 @@ func newStore(config Config, disk vfs.FS, logger *slog.Logger) *store {
 		guard:    guard,
 		fence:    newFence(guard),
 		memTable: memTableOf(config, disk),
+		maxFiles: config.MaxOpenFiles,
 		damaged:  damagedTables{logger: logger},
 	}
 }

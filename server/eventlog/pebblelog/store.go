@@ -49,6 +49,8 @@ type store struct {
 	db     *pebble.DB
 	// memTable is the size of a memory table.
 	memTable uint64
+	// maxFiles is how many files are open at the same time.
+	maxFiles int
 	// readOnly is set if nothing may be written.
 	readOnly bool
 
@@ -74,6 +76,7 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 		DisableConsistencyCheck:     true, // a table that is missing or cut is damage like any other
 		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
 		CacheSize:                   cacheBytes,
+		MaxOpenFiles:                s.maxFiles,
 		MemTableSize:                s.memTable,
 		MemTableStopWritesThreshold: stopMemTables,
 		L0CompactionThreshold:       4,
