@@ -98,8 +98,8 @@ func (s *store) isDamage(err error) bool {
 }
 
 // parseEvent interprets the value of an event.
-func parseEvent(p eventlog.Position, value []byte, live bool) (eventlog.Record, error) {
-	record, err := eventlog.ParseRecord(p, value, live)
+func parseEvent(p eventlog.Position, value []byte) (eventlog.Record, error) {
+	record, err := eventlog.ParseRecord(p, value, false)
 	if err != nil {
 		return eventlog.Record{Position: p}, fmt.Errorf("%w: event %d: %w", errValue, p, err)
 	}

@@ -152,7 +152,7 @@ func (c *chunk) fill(s *store, after, head eventlog.Position, limit int) error {
 	}
 	start := 0
 	for i, end := range c.ends {
-		record, err := parseEvent(after+1+eventlog.Position(i), c.buf[start:end:end], false)
+		record, err := parseEvent(after+1+eventlog.Position(i), c.buf[start:end:end])
 		if err != nil {
 			if i > 0 {
 				break // it comes first in the next chunk

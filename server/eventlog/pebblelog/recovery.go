@@ -237,7 +237,7 @@ func (r *restorer) set(key, value []byte) error {
 		if err != nil || !r.wants(p) {
 			return err
 		}
-		record, err := parseEvent(p, value, false)
+		record, err := parseEvent(p, value)
 		if err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 				}
 				load.run(t, "after", 80)
 				load.verify(t, log, load.acked)
-				if text := logged.String(); strings.Contains(text, "corrupt") || strings.Contains(text, "goroutine ") {
+				if text := logged.String(); strings.Contains(text, "corrupt") || strings.Contains(text, "damaged") || strings.Contains(text, "goroutine ") {
 					t.Errorf("a full disk raised a false alarm:\n%s", text)
 				}
 			})

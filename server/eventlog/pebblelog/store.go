@@ -217,7 +217,7 @@ func (s *store) view(p eventlog.Position, read func(eventlog.Record)) error {
 	if err != nil {
 		return err
 	}
-	record, err := parseEvent(p, value, false)
+	record, err := parseEvent(p, value)
 	if err == nil {
 		read(record)
 	}
@@ -253,7 +253,7 @@ func recordAt(iter *pebble.Iterator) (eventlog.Record, error) {
 	if err != nil {
 		return eventlog.Record{}, err
 	}
-	return parseEvent(p, value, false)
+	return parseEvent(p, value)
 }
 
 // overloaded reports whether too much background work is waiting.
