@@ -373,3 +373,48 @@ func TestNothingBeforeSync(t *testing.T) {
 		})
 	}
 }
+
+// TestListFailsDuringACompaction has the last look into the folder of an opening fail
+// while a compaction runs that the opening has begun: the process lives, and the log
+// goes on.
+func TestListFailsDuringACompaction(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	log := mustOpen(t, testConfig("log"), WithFS(disk))
+	load := newLoad(log)
+	for i := range 3 {
+		load.run(t, fmt.Sprint("flushed ", i), 20)
+		if err := log.store.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load.run(t, "in the write-ahead log", 20)
+	var lists atomic.Int64
+	fault := &fault{err: syscall.EIO, match: func(op errorfs.Op) bool { return op.Kind == errorfs.OpList && lists.Add(1) == 1 }}
+	open := func() *Log {
+		crashed := disk.CrashClone(vfs.CrashCloneCfg{})
+		fault.on.Store(true)
+		opened, err := Open(testConfig("log"), testLogger(), WithFS(errorfs.Wrap(crashed, fault)))
+		fault.on.Store(false)
+		if err != nil {
+			t.Fatalf("Open() = %v", err)
+		}
+		return opened
+	}
+	lists.Store(-1000)
+	if err := open().Close(); err != nil {
+		t.Fatal(err)
+	}
+	last := lists.Load() + 1000
+	for range 20 {
+		lists.Store(1 - last)
+		opened := open()
+		if lists.Load() <= 0 {
+			t.Fatal("nothing failed")
+		}
+		waitUntil(t, "the log works", func() bool { return opened.Err() == nil })
+		load.verify(t, opened, load.acked)
+		if err := opened.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,9 @@ type fence struct {
 
 	made     made
 	underWay underWay
+
+	// listed is what folders were last seen to have, by their paths.
+	listed sync.Map
 }
 
 func newFence(disk vfs.FS) *fence {
@@ -199,6 +203,23 @@ func (f *fence) remove(name string, remove func(string) error) error {
 		return nil
 	})
 	return errors.Join(failure, err)
+}
+
+// List lists a folder. Pebble does so at the end of an opening once more, when
+// compactions run already that it does not wait for if that fails: they would end the
+// process. So a folder that could be listed before still has what it had, and the fence
+// is raised.
+func (f *fence) List(folder string) ([]string, error) {
+	names, err := f.FS.List(folder)
+	if err == nil {
+		f.listed.Store(folder, slices.Clone(names))
+		return names, nil
+	}
+	if before, ok := f.listed.Load(folder); ok {
+		f.fail(err)
+		return slices.Clone(before.([]string)), nil //nolint:forcetypeassert // it was stored above
+	}
+	return nil, err
 }
 
 // Lock does nothing: the log holds the lock, over all openings.
