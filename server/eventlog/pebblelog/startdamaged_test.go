@@ -53,7 +53,7 @@ func TestVerifyVerdicts(t *testing.T) {
 	config := testConfig(t.TempDir())
 	log := mustOpen(t, config)
 	for i := range 60 {
-		verdict := webhookgatewayv1.VerificationVerdict(i % 3) //nolint:gosec // small
+		verdict := webhookgatewayv1.VerificationVerdict(i % 3)
 		if _, err := log.Append(t.Context(), eventlogtest.EntryWithVerdict(t, verdict, "client", fmt.Sprint("id ", i%7), fmt.Sprint("body ", i))); err != nil {
 			t.Fatal(err)
 		}
