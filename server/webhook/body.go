@@ -125,9 +125,9 @@ func tooLarge(limit int64) error {
 		fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise webhooks.max_body_bytes", limit))
 }
 
-// checkContent refuses a body that is not plain application/json. A delivery
-// without a Content-Type is taken: HTTP allows it, no document says what Vezgo
-// sends, and the body must be a JSON object anyway.
+// checkContent refuses what cannot be a JSON object: compressed bodies and XML, which
+// Finicity sends to who chose it. Any other content type is taken, and none: the body
+// must be a JSON object anyway, and a provider that changes its header loses nothing.
 func checkContent(header http.Header) error {
 	for _, encoding := range header["Content-Encoding"] {
 		if encoding != "" && !strings.EqualFold(encoding, "identity") {
@@ -136,23 +136,15 @@ func checkContent(header http.Header) error {
 		}
 	}
 	contentType := header.Get("Content-Type")
-	if contentType == "" || contentType == "application/json" {
+	if contentType == "application/json" {
 		return nil
 	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		mediaType = ""
-	}
-	switch {
-	case mediaType == "application/json":
-		return nil
-	case mediaType == "text/xml" || strings.HasSuffix(mediaType, "xml"):
+	mediaType, _, _ := mime.ParseMediaType(contentType) // what is malformed is no XML
+	if mediaType == "text/xml" || strings.HasSuffix(mediaType, "xml") {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
 			"XML webhooks are not supported: choose application/json where the provider is told of this URL")
-	default:
-		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
-			"the content type is not supported: send application/json")
 	}
+	return nil
 }
 
 // rawBody is the marshaler of the mux. It hands a body over as it was received,

@@ -40,7 +40,7 @@ const (
 	ErrorReason_ERROR_REASON_BODY_TIMEOUT ErrorReason = 3
 	// HTTP 413: the body is larger than the limit.
 	ErrorReason_ERROR_REASON_BODY_TOO_LARGE ErrorReason = 4
-	// HTTP 415: the content type is not application/json.
+	// HTTP 415: the content type is XML. Over the REST API: it is not application/json.
 	ErrorReason_ERROR_REASON_CONTENT_TYPE_UNSUPPORTED ErrorReason = 5
 	// HTTP 415: the body has a content encoding such as gzip.
 	ErrorReason_ERROR_REASON_CONTENT_ENCODING_UNSUPPORTED ErrorReason = 6
