@@ -100,7 +100,7 @@ func (d *dedup) listBuckets() (err error) {
 
 // find looks up the event id of an entry. If it was stored with the same body, the
 // receipt is that of a duplicate. Otherwise it has the position p, and says whether
-// it is a conflict.
+// it is a conflict. What is lost is stored again when the provider sends it again.
 func (d *dedup) find(entry *eventlog.Entry, p eventlog.Position, now time.Time) (eventlog.Receipt, error) {
 	d.id = appendDedupID(d.id[:0], entry)
 	receipt := eventlog.Receipt{Position: p}
@@ -115,14 +115,17 @@ func (d *dedup) find(entry *eventlog.Entry, p eventlog.Position, now time.Time) 
 		if !known {
 			continue
 		}
-		receipt.Conflict = true
 		found := first.hash == entry.BodyHash
 		if !found {
+			receipt.Conflict = true
 			if first, found, err = d.get(d.keyOfBody(bucket, entry)); err != nil {
 				return receipt, fmt.Errorf("look up the body of the event id: %w", err)
 			}
 		}
-		if found {
+		switch {
+		case found && d.store.isLost(first.position):
+			return receipt, nil
+		case found:
 			return eventlog.Receipt{Position: first.position, Duplicate: true}, nil
 		}
 	}

@@ -39,6 +39,7 @@ const (
 	metaLogID    = "log_id"
 	metaTrimmed  = "trimmed"
 	metaClock    = "clock"
+	metaKept     = "kept" // see cut
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }

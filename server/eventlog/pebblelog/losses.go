@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -74,6 +75,11 @@ func (s *store) loadLosses() (err error) {
 		s.lost = append(s.lost, l)
 	}
 	return it.Error()
+}
+
+// isLost reports whether an event is recorded as lost.
+func (s *store) isLost(p eventlog.Position) bool {
+	return slices.ContainsFunc(s.lost, func(l loss) bool { return l.after < p && p <= l.upTo.position })
 }
 
 // lostWithin returns the recorded losses without what was trimmed.

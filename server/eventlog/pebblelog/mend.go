@@ -3,6 +3,7 @@ package pebblelog
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -150,7 +151,8 @@ func (s *store) cutOut(table damagedTable) error {
 // remove. If it meets the damaged block there it takes it for the beginning of the
 // table, and removes everything before it as well. Seeking a key of the damaged block
 // leads into it, seeking the last one before does not. So that one is removed too, and
-// put back; and it is tried first whether both ends can be read.
+// put back; and it is tried first whether both ends can be read. Until it is back, it is
+// kept under a key of its own, for an opening after a crash.
 func (s *store) cut(table damagedTable, before, behind []byte) error {
 	span := pebble.KeyRange{Start: before, End: behind}
 	var value []byte
@@ -181,10 +183,40 @@ func (s *store) cut(table damagedTable, before, behind []byte) error {
 	if err := errors.Join(err, it.Close()); err != nil {
 		return err
 	}
-	if err := s.db.Excise(context.Background(), span); err != nil || before == nil {
+	if before == nil {
+		return s.db.Excise(context.Background(), span)
+	}
+	kept := append(binary.AppendUvarint(nil, uint64(len(before))), before...)
+	if err := s.db.Set(metaKey(metaKept), append(kept, value...), pebble.Sync); err != nil {
 		return err
 	}
-	return s.db.Set(before, value, pebble.Sync)
+	if err := s.db.Excise(context.Background(), span); err != nil {
+		return err
+	}
+	return s.putBackKept()
+}
+
+// putBackKept puts back what was removed with something damaged, if it is not back.
+func (s *store) putBackKept() error {
+	kept, err := s.meta(metaKept)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	length, n := binary.Uvarint(kept)
+	if n <= 0 || length > uint64(len(kept)-n) {
+		return errors.New("what was kept while something was cut out is malformed")
+	}
+	pair := kept[n:]
+	batch := s.db.NewBatch()
+	return errors.Join(
+		batch.Set(pair[:length], pair[length:], nil),
+		batch.Delete(metaKey(metaKept), nil),
+		batch.Commit(pebble.Sync),
+		batch.Close(),
+	)
 }
 
 // damagedEvents returns the ranges of events of a table that cannot be read.

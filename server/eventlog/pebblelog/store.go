@@ -152,6 +152,11 @@ func (s *store) load(newID eventlog.ID, known headMark) error {
 
 // loadRest reads what is not a fact of its own: losses, the head, the epochs.
 func (s *store) loadRest(known headMark) error {
+	if !s.readOnly {
+		if err := s.putBackKept(); err != nil && !s.isDamage(err) {
+			return err
+		}
+	}
 	if known.id != s.id {
 		known = headMark{}
 	}
