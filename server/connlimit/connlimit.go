@@ -10,8 +10,9 @@ import (
 )
 
 // Listener accepts at most a number of connections. One more takes the place of the
-// one that has been idle for longest, and is closed at once if all are busy. So those
-// who hold connections open push out each other, and not who has something to say.
+// one that has been idle for longest, or else of the one whose request has been read for
+// longest, and is closed at once if all are at work. So those who hold connections open
+// push out each other, and not who has something to say.
 type Listener struct {
 	net.Listener
 
@@ -21,8 +22,9 @@ type Listener struct {
 
 	mu    sync.Mutex
 	conns int
-	// idle has the connections without work, the one that is idle for longest in front.
-	idle list.List
+	// idle and reading have the connections that may be closed, the one that is so for
+	// longest in front.
+	idle, reading list.List
 }
 
 // New returns a listener that accepts at most limit connections of another. refused is
@@ -66,6 +68,9 @@ func (l *Listener) add(c *conn) (ok bool, evicted *conn) {
 	if l.conns >= l.limit {
 		front := l.idle.Front()
 		if front == nil {
+			front = l.reading.Front()
+		}
+		if front == nil {
 			return false, nil
 		}
 		evicted = front.Value.(*conn)
@@ -73,9 +78,7 @@ func (l *Listener) add(c *conn) (ok bool, evicted *conn) {
 	}
 	l.conns++
 	c.open = true
-	if !l.strict {
-		c.place = l.idle.PushBack(c)
-	}
+	l.put(c)
 	return true, evicted
 }
 
@@ -86,10 +89,24 @@ func (l *Listener) drop(c *conn) {
 	}
 	c.open = false
 	l.conns--
+	l.put(c)
+}
+
+// put gives a connection its place by what it does.
+func (l *Listener) put(c *conn) {
 	if c.place != nil {
-		l.idle.Remove(c.place)
-		c.place = nil
+		c.in.Remove(c.place)
+		c.in, c.place = nil, nil
 	}
+	switch {
+	case !c.open || l.strict || c.working > 0:
+		return
+	case c.reading > 0:
+		c.in = &l.reading
+	default:
+		c.in = &l.idle
+	}
+	c.place = c.in.PushBack(c)
 }
 
 // conn is a connection of a Listener.
@@ -98,9 +115,11 @@ type conn struct {
 	listener *Listener
 
 	// Guarded by the listener's mutex.
-	open bool
-	busy int
-	// place is where the connection stands among those that are idle.
+	open             bool
+	reading, working int
+	// place is where the connection stands among those that may be closed, in the list
+	// in; nil if it is not among them.
+	in    *list.List
 	place *list.Element
 }
 
@@ -112,22 +131,12 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *conn) begin() {
+// count changes how many requests do something on the connection.
+func (c *conn) count(what *int, by int) {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	c.busy++
-	if c.place != nil {
-		c.listener.idle.Remove(c.place)
-		c.place = nil
-	}
-}
-
-func (c *conn) end() {
-	c.listener.mu.Lock()
-	defer c.listener.mu.Unlock()
-	if c.busy--; c.busy == 0 && c.open {
-		c.place = c.listener.idle.PushBack(c)
-	}
+	*what += by
+	c.listener.put(c)
 }
 
 type contextKey struct{}
@@ -140,13 +149,23 @@ func Context(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// Begin says that the connection of a request has work from now on, and is not idle
-// until the function that it returns is called.
+// Read says that a request is being read from its connection, until the function that
+// it returns is called. Who sends slowly makes room when no connection is idle.
+func Read(ctx context.Context) (end func()) {
+	return during(ctx, func(c *conn) *int { return &c.reading })
+}
+
+// Begin says that a request is worked on, until the function that it returns is called.
+// Its connection makes room for nobody.
 func Begin(ctx context.Context) (end func()) {
+	return during(ctx, func(c *conn) *int { return &c.working })
+}
+
+func during(ctx context.Context, what func(*conn) *int) (end func()) {
 	c, ok := ctx.Value(contextKey{}).(*conn)
 	if !ok {
 		return func() {}
 	}
-	c.begin()
-	return c.end
+	c.count(what(c), 1)
+	return func() { c.count(what(c), -1) }
 }

@@ -108,7 +108,8 @@ func (c *resetConn) goAway() {
 	frame := append(make([]byte, 0, frameHeaderLen+goAwayPayloadSize), 0, 0, goAwayPayloadSize, frameGoAway, 0, 0, 0, 0, 0)
 	frame = binary.BigEndian.AppendUint32(frame, maxStreamID)
 	frame = binary.BigEndian.AppendUint32(frame, enhanceYourCalm)
-	_, _ = c.Write(frame) // a courtesy
+	_ = c.SetWriteDeadline(time.Now().Add(lingering)) // it may not read
+	_, _ = c.Write(frame)                             // a courtesy
 	<-time.After(lingering)
 	_ = c.Close() // the reader fails all the same
 }

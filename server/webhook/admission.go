@@ -41,14 +41,11 @@ func (a *admission) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 			}
 		}()
 		if err := a.admit(d, path["provider"], path["client_id"]); err != nil {
-			if d.contentLength != 0 {
-				// NOTE: Otherwise net/http waits for the body before it answers.
-				w.Header().Set("Connection", "close")
-			}
+			answerAtOnce(w, d.contentLength)
 			a.refuser.handleError(ctx, nil, nil, w, r, err)
 			return
 		}
-		defer connlimit.Begin(ctx)()
+		defer connlimit.Read(ctx)()
 		next(w, r, path)
 	}
 }

@@ -80,11 +80,13 @@ func TestRefusedWithoutWaitingForTheBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture) { f.cfg.ReadTimeout = time.Hour })
 	addr := f.listen(t)
-	for _, length := range []string{"Content-Length: 1000", "Transfer-Encoding: chunked"} {
-		conn := dial(t, addr)
-		write(t, conn, strings.Replace(head, "fake", "nobody", 1)+length+"\r\n\r\n")
-		if got := readResponse(t, bufio.NewReader(conn), http.MethodPost); got.answer != (answer{404, "PROVIDER_UNKNOWN"}) || !got.close {
-			t.Errorf("%s: reply = %+v, want a refusal that ends the connection", length, got)
+	for path, want := range map[string]answer{"nobody": {404, "PROVIDER_UNKNOWN"}, "fake/too/deep": {404, "PATH_UNKNOWN"}} {
+		for _, length := range []string{"Content-Length: 1000", "Transfer-Encoding: chunked"} {
+			conn := dial(t, addr)
+			write(t, conn, strings.Replace(head, "fake", path, 1)+length+"\r\n\r\n")
+			if got := readResponse(t, bufio.NewReader(conn), http.MethodPost); got.answer != want || !got.close {
+				t.Errorf("%s, %s: reply = %+v, want %+v, and that the connection ends", path, length, got, want)
+			}
 		}
 	}
 }

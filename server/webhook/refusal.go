@@ -124,7 +124,16 @@ func (r *refuser) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _
 			"a delivery is a POST"
 		w.Header().Set("Allow", http.MethodPost)
 	}
+	answerAtOnce(w, req.ContentLength)
 	r.refuse(ctx, w, d, reason, message, 0)
+}
+
+// answerAtOnce is for a request whose body is not read: net/http would wait for it
+// before it answers, unless the connection ends.
+func answerAtOnce(w http.ResponseWriter, contentLength int64) {
+	if contentLength != 0 {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 func (r *refuser) refuse(
@@ -166,7 +175,7 @@ func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int
 		attrs = append(attrs, slog.String("client_id", clip(d.clientID)))
 	}
 	level := slog.LevelWarn
-	if d.cause != nil {
+	if d.cause != nil && code >= http.StatusInternalServerError {
 		level = slog.LevelError
 		attrs = append(attrs, slog.Any("error", d.cause))
 	}

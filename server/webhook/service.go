@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
@@ -86,7 +87,8 @@ func newSamples(webhookgatewayv1.VerificationVerdict) *samples {
 // ReceiveWebhook verifies, decodes and stores one delivery.
 func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
 	d := deliveryFrom(ctx)
-	ep := d.provider // it was admitted
+	defer connlimit.Begin(ctx)() // its body is here
+	ep := d.provider             // it was admitted
 	identity, decoded, err := s.understand(ep, d, req)
 	if err != nil {
 		return nil, err

@@ -206,7 +206,7 @@ func (s *store) putBackKept() error {
 		return err
 	}
 	length, n := binary.Uvarint(kept)
-	if n <= 0 || length > uint64(len(kept)-n) {
+	if n <= 0 || length > uint64(len(kept[n:])) {
 		return errors.New("what was kept while something was cut out is malformed")
 	}
 	pair := kept[n:]

@@ -1,0 +1,77 @@
+package webhook_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
+)
+
+// Strangers who know the path of one client, and send a byte of a body and then nothing,
+// keep out no delivery of another client.
+func TestSlowBodiesLeaveConnections(t *testing.T) {
+	t.Parallel()
+	const limit = 4
+	f := newFixture(t, nil)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := webhook.NewServer(f.cfg, f.handler, slog.New(slog.DiscardHandler))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(connlimit.New(inner, limit, func() {})) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	for range limit {
+		conn := dial(t, inner.Addr().String())
+		write(t, conn, strings.Replace(head, "fake", "fake/known", 1)+"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+		line, err := bufio.NewReader(conn).ReadString('\n') // its body is waited for from now on
+		if err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		write(t, conn, "{")
+	}
+	conn := dial(t, inner.Addr().String())
+	_, err = io.WriteString(conn, strings.Replace(head, "fake", "fake/other", 1)+"Content-Length: 2\r\n\r\n{}")
+	if err != nil {
+		t.Fatalf("send to the gateway: %v", err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodPost})
+	if err != nil {
+		t.Fatalf("the delivery of another client was not answered: %v", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("answered %s", response.Status)
+	}
+}
+
+// What Finicity signed is taken whatever content type it names, but for XML.
+func TestSignedBodyOfAnotherContentType(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.reopen(t, provider.ModeEnforce, nil)
+	for i, contentType := range []string{"text/plain", "application/vnd.finicity+json", "text/json", ";;"} {
+		body := fmt.Sprintf(`{"eventType":"added","eventId":"e%d"}`, i)
+		got := g.post(t, "/v1/webhooks/finicity/"+testClient, body, http.Header{
+			"Content-Type": {contentType}, "X-Finicity-Signature": {finicity.Sign(g.secret, []byte(body))},
+		})
+		if got != (answer{Code: http.StatusOK}) {
+			t.Errorf("%q: answer = %+v", contentType, got)
+		}
+	}
+}
