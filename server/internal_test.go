@@ -29,17 +29,7 @@ func TestWebPages(t *testing.T) {
 			req.Header.Set("Origin", origin)
 			req.Header.Set("Sec-Fetch-Site", "cross-site")
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer http.DefaultClient.CloseIdleConnections()
-		defer func() { _ = resp.Body.Close() }()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(text)
+		return do(t, req)
 	}
 	const own, rebound = "gateway.example.com:8081", "page.example.net:8081"
 	for _, tc := range []struct {

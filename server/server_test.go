@@ -39,6 +39,12 @@ func get(t *testing.T, g *servertest.Gateway, path string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return do(t, req)
+}
+
+// do returns the answer to a request.
+func do(t *testing.T, req *http.Request) (code int, body string) {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

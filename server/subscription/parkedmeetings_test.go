@@ -16,19 +16,26 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
 )
 
+// heldBeforeTheSweep parks an event, and delivers it again after a seek when it has
+// ten seconds left until it is too old.
+func (g *gateway) heldBeforeTheSweep(t *testing.T) []Delivery {
+	t.Helper()
+	g.append(t, "a", "1")
+	g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{ParkedRetention: durationpb.New(time.Hour)})
+	st := g.attach(t)
+	g.park(t, st, 1)
+	<-time.After(time.Hour - 10*time.Second)
+	if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
+		t.Fatal(err)
+	}
+	return next(t, st, 1)
+}
+
 // An event that was parked long ago, and again just now, is not too old.
 func TestTheSweepLeavesWhatWasParkedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, store := hooked(t)
-		g.append(t, "a", "1")
-		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{ParkedRetention: durationpb.New(time.Hour)})
-		st := g.attach(t)
-		g.park(t, st, 1)
-		<-time.After(time.Hour - 10*time.Second)
-		if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
-			t.Fatal(err)
-		}
-		d := next(t, st, 1)
+		d := g.heldBeforeTheSweep(t)
 		var once atomic.Bool
 		hook := func(from, to []byte) {
 			if len(from) == 1 && from[0] == 'q' && len(to) == 17 && once.CompareAndSwap(false, true) {
@@ -246,15 +253,7 @@ func TestACopyBesideAnEventThatIsGone(t *testing.T) {
 func TestTheSweepLeavesWhatCouldNotBeParkedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, store := hooked(t)
-		g.append(t, "a", "1")
-		g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{ParkedRetention: durationpb.New(time.Hour)})
-		st := g.attach(t)
-		g.park(t, st, 1)
-		<-time.After(time.Hour - 10*time.Second)
-		if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
-			t.Fatal(err)
-		}
-		d := next(t, st, 1)
+		d := g.heldBeforeTheSweep(t)
 		// The write of the parking is under way for half a minute, and fails.
 		var once atomic.Bool
 		hook := func([]eventlog.StateMutation) error {
