@@ -113,7 +113,7 @@ func (s *store) cutOut(table damagedTable) error {
 	}
 	for i, span := range events {
 		// NOTE: Recorded first. What is recorded and not cut out can still be told.
-		l := loss{after: span.After, upTo: mark{position: span.UpTo, receiveTime: time.Unix(0, 0)}, found: time.Now(), setAside: aside}
+		l := loss{after: span.After, upTo: s.markNear(span.UpTo, s.head), found: time.Now(), setAside: aside}
 		key, value := l.pair()
 		if err := s.db.Set(key, value, pebble.Sync); err != nil {
 			return err

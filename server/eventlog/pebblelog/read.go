@@ -286,10 +286,16 @@ func (l *Log) markAt(ctx context.Context, p eventlog.Position) (mark, error) {
 	if !isDamage(err) || p <= trimmed.position || p > head.position {
 		return mark{}, fmt.Errorf("event %d: %w", p, err)
 	}
-	m = head
-	if next, err := l.store.someReadableAfter(p, head.position); err == nil {
+	return l.store.markNear(p, head), nil
+}
+
+// markNear returns the mark of an event that cannot be read: its position, and time and
+// totals of the next event that can be, or of the head.
+func (s *store) markNear(p eventlog.Position, head mark) mark {
+	m := head
+	if next, err := s.someReadableAfter(p, head.position); err == nil {
 		m = next
 	}
 	m.position = p
-	return m, nil
+	return m
 }
