@@ -17,7 +17,7 @@ const (
 	resetBurst      = 200
 	// lingering is how long a client that did is kept waiting: it would only connect
 	// again.
-	lingering = time.Second
+	lingering = 2 * time.Second
 )
 
 // LimitResets returns a listener of HTTP/2 connections that closes those whose client

@@ -131,7 +131,7 @@ func (h *holder) finish(t *testing.T) {
 func TestAnnouncedBytesCostNothing(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10
-	f := newFixture(t, func(f *fixture) { f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = limit, limit })
+	f := newFixture(t, func(f *fixture) { f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = limit, 8*limit })
 	for range 6 {
 		defer f.hold(t, "/v1/webhooks/fake/client-1", "192.0.2.1", limit, "{").finish(t)
 	}
@@ -140,8 +140,8 @@ func TestAnnouncedBytesCostNothing(t *testing.T) {
 	}
 }
 
-// Who crowds one client leaves the others their memory, and so does one source among
-// those that proxies name. A proxy that the gateway was not told of is no source: all
+// Who crowds one client with large bodies leaves the others their memory, and the client
+// that for its small ones. So does one source among those that proxies name. A proxy that the gateway was not told of is no source: all
 // deliveries come from there.
 func TestCrowdsLeaveRoom(t *testing.T) {
 	t.Parallel()
@@ -158,7 +158,7 @@ func TestCrowdsLeaveRoom(t *testing.T) {
 	}{
 		"one client": {
 			path: "/v1/webhooks/fake/a", source: "192.0.2.1", crowd: 4,
-			others: [][2]string{{"/v1/webhooks/fake/b", "192.0.2.1"}},
+			others: [][2]string{{"/v1/webhooks/fake/a", "192.0.2.1"}, {"/v1/webhooks/fake/b", "192.0.2.1"}},
 		},
 		"one source": {
 			trusted: []string{"10.0.0.0/8"}, path: "/v1/webhooks/fake/a", source: "192.0.2.1", crowd: 2,
@@ -168,7 +168,7 @@ func TestCrowdsLeaveRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, func(f *fixture) {
-				f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes, f.cfg.TrustedProxies = limit/4, limit, test.trusted
+				f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes, f.cfg.TrustedProxies = limit/8, limit, test.trusted
 			})
 			for range test.crowd {
 				defer f.hold(t, test.path, test.source, len(large)-4<<10, large[4<<10:][1:]).finish(t)

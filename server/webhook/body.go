@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	goruntime "runtime"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -91,7 +90,7 @@ func (d *delivery) readBody() ([]byte, error) {
 		n, err := d.body.Read(body[len(body):min(cap(body), len(body)+readBytes)])
 		body = body[:len(body)+n]
 		if len(body) > readBytes {
-			goruntime.Gosched() // large bodies that arrive fast let others go first
+			d.share.pace(n)
 		}
 		switch {
 		case err == nil || int64(len(body)) == ceiling:

@@ -3,17 +3,35 @@ package webhook
 import (
 	"bytes"
 	"net/netip"
+	"runtime/debug"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
-// Of the memory of all deliveries, one client may use a half and one source a
-// quarter, so that a crowd from one side leaves room for the others.
+// Of the memory of all deliveries, one client may use a half for large ones and a
+// quarter for small ones, and one source a quarter, so that a crowd from one side
+// leaves room for the others, and a crowd of large ones for the small ones of their
+// client.
 const (
-	clientParts = 2
+	largeParts  = 2
+	smallParts  = 4
 	sourceParts = 4
+)
+
+// smallDelivery is how much a small delivery takes at most, encoded and decoded.
+const smallDelivery = 64 << 10
+
+// Bodies of a client beyond their first readBytes come at most at this many bytes a
+// second, together: reading and hashing them, before anything is known of them, must
+// not take the processors from the deliveries of others.
+const (
+	largeRate  = 64 << 20
+	largeBurst = 1 << 20
 )
 
 // A budget is the memory that deliveries take while they are handled. What is held
@@ -23,12 +41,32 @@ type budget struct {
 
 	mu      sync.Mutex
 	used    int64
-	clients map[clientKey]int64
+	clients map[crowd]int64
 	sources map[netip.Prefix]int64
+	// paces are those of the clients whose large bodies are on their way.
+	paces map[clientKey]*rate.Limiter
+
+	// tidy gives the memory of large deliveries back to the system when there were none
+	// for a while. The runtime alone takes minutes for that in a gateway that is idle.
+	tidy *time.Timer
+}
+
+// tidyAfter is how long after the last large delivery memory is given back.
+const tidyAfter = 15 * time.Second
+
+// A crowd is the small deliveries of a client, or its large ones.
+type crowd struct {
+	client clientKey
+	large  bool
 }
 
 func newBudget(limit int64) *budget {
-	return &budget{limit: limit, clients: make(map[clientKey]int64), sources: make(map[netip.Prefix]int64)}
+	b := &budget{
+		limit: limit, clients: make(map[crowd]int64), sources: make(map[netip.Prefix]int64), paces: make(map[clientKey]*rate.Limiter),
+		tidy: time.AfterFunc(tidyAfter, debug.FreeOSMemory),
+	}
+	b.tidy.Stop()
+	return b
 }
 
 // A share is what one delivery holds of a budget. The zero share holds nothing.
@@ -46,12 +84,19 @@ func (s *share) take(n int64) error {
 	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	full := func(used, limit int64) bool { return used+n > limit && used > s.held }
-	if full(b.used, b.limit) || full(b.clients[s.client], b.limit/clientParts) ||
-		s.source.IsValid() && full(b.sources[s.source], b.limit/sourceParts) {
+	held := s.held
+	s.hold(0) // so that what is counted is of the others
+	full := func(others, limit int64) bool { return others > 0 && others+held+n > limit }
+	like := s.crowd(held + n)
+	parts := int64(smallParts)
+	if like.large {
+		parts = largeParts
+	}
+	if full(b.used, b.limit) || full(b.clients[like], b.limit/parts) || s.source.IsValid() && full(b.sources[s.source], b.limit/sourceParts) {
+		s.hold(held)
 		return overloaded()
 	}
-	s.add(n)
+	s.hold(held + n)
 	return nil
 }
 
@@ -62,22 +107,49 @@ func (s *share) release() {
 	}
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
-	s.add(-s.held)
+	if s.held > smallDelivery {
+		s.budget.tidy.Reset(tidyAfter)
+	}
+	s.hold(0)
+	if s.budget.clients[s.crowd(smallDelivery+1)] == 0 {
+		delete(s.budget.paces, s.client)
+	}
 }
 
-func (s *share) add(n int64) {
+// hold makes n what the delivery holds.
+func (s *share) hold(n int64) {
 	b := s.budget
-	s.held += n
-	b.used += n
-	if b.clients[s.client] += n; b.clients[s.client] == 0 {
-		delete(b.clients, s.client)
+	b.used += n - s.held
+	add(b.clients, s.crowd(s.held), -s.held)
+	add(b.clients, s.crowd(n), n)
+	if s.source.IsValid() {
+		add(b.sources, s.source, n-s.held)
 	}
-	if !s.source.IsValid() {
-		return
+	s.held = n
+}
+
+// crowd returns the crowd of a delivery that takes n.
+func (s *share) crowd(n int64) crowd { return crowd{s.client, n > smallDelivery} }
+
+// add adds to what is counted under a key, where zero takes no memory.
+func add[K comparable](counts map[K]int64, key K, n int64) {
+	if counts[key] += n; counts[key] == 0 {
+		delete(counts, key)
 	}
-	if b.sources[s.source] += n; b.sources[s.source] == 0 {
-		delete(b.sources, s.source)
+}
+
+// pace waits until n more bytes of a large body of the client may be read.
+func (s *share) pace(n int) {
+	b := s.budget
+	b.mu.Lock()
+	limiter, ok := b.paces[s.client]
+	if !ok {
+		limiter = rate.NewLimiter(largeRate, largeBurst)
+		b.paces[s.client] = limiter
 	}
+	delay := limiter.ReserveN(time.Now(), n).Delay()
+	b.mu.Unlock()
+	<-time.After(delay)
 }
 
 // overloaded is the answer to a delivery that finds no memory left.

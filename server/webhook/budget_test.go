@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -36,6 +38,44 @@ func TestBudgetComesBack(t *testing.T) {
 	if b.used != 0 || len(b.clients) != 0 || len(b.sources) != 0 {
 		t.Errorf("%d bytes are held, by %v and %v", b.used, b.clients, b.sources)
 	}
+}
+
+// The large bodies of one client come at a rate of their own, together, and wait for
+// nobody else's.
+func TestLargeBodiesArePaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(1 << 30)
+		began := time.Now()
+		read := func(client string, bodies, size int) *sync.WaitGroup {
+			var group sync.WaitGroup
+			for range bodies {
+				group.Go(func() {
+					s := share{budget: b, client: clientKey{1, client}}
+					defer s.release()
+					if err := s.take(int64(size)); err != nil {
+						t.Error(err)
+					}
+					for range size / readBytes {
+						s.pace(readBytes)
+					}
+				})
+			}
+			return &group
+		}
+		crowd, other := read("a", 8, 17<<20), read("b", 1, 33<<20)
+		other.Wait()
+		if took := time.Since(began); took.Round(time.Millisecond) != time.Second/2 {
+			t.Errorf("33 MiB of a client alone took %v, want those after the first at 64 MiB a second", took)
+		}
+		crowd.Wait()
+		if took := time.Since(began); took < 2*time.Second {
+			t.Errorf("136 MiB of one client took %v", took)
+		}
+		if len(b.paces) != 0 {
+			t.Errorf("the paces of %d clients are kept", len(b.paces))
+		}
+	})
 }
 
 func TestSourceNetwork(t *testing.T) {

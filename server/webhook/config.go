@@ -15,14 +15,19 @@ import (
 // entry can hold.
 const maxMaxBodyBytes = 256 << 20
 
+// bufferedBodies is how many of the largest bodies max_buffered_bytes has room for at
+// least.
+const bufferedBodies = 6
+
 // Config is the configuration of the public listener.
 type Config struct {
 	// MaxBodyBytes is the largest body that is accepted.
 	MaxBodyBytes int64 `yaml:"max_body_bytes"`
 	// MaxBufferedBytes bounds the memory of all deliveries that are being handled at the
-	// same time: their bodies, as the bytes arrive, and what they are decoded to. One
-	// client may use a half of it, and one source a quarter, if TrustedProxies says who
-	// that is. A delivery that finds it used up is answered 503 OVERLOADED.
+	// same time: their bodies, as the bytes arrive, and what they are decoded to. The
+	// large deliveries of one client (more than 64 KiB) may use a half of it, its small
+	// ones a quarter, and one source a quarter, if TrustedProxies says who that is. A
+	// delivery that finds it used up is answered 503 OVERLOADED.
 	MaxBufferedBytes int64 `yaml:"max_buffered_bytes"`
 	// MaxHeaderBytes is the largest request head that is accepted, about.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`
@@ -84,9 +89,10 @@ func (c Config) Validate() error {
 	}
 	require(c.MaxBodyBytes > 0 && c.MaxBodyBytes <= maxMaxBodyBytes,
 		"max_body_bytes", "must be 1 to %d, not %d", maxMaxBodyBytes, c.MaxBodyBytes)
-	require(c.MaxBufferedBytes >= c.MaxBodyBytes,
-		"max_buffered_bytes", "must be at least webhooks.max_body_bytes (%d), or no body of that size can ever be taken; not %d",
-		c.MaxBodyBytes, c.MaxBufferedBytes)
+	require(c.MaxBufferedBytes/bufferedBodies >= c.MaxBodyBytes,
+		"max_buffered_bytes", "must be at least %d times webhooks.max_body_bytes (%d), so that one body does not keep out all others: "+
+			"it takes up to 3 times its size, and the large bodies of one client may take a half; not %d",
+		bufferedBodies, c.MaxBodyBytes, c.MaxBufferedBytes)
 	require(c.MaxHeaderBytes >= 1<<10, "max_header_bytes", "must be at least 1024, not %d", c.MaxHeaderBytes)
 	for _, d := range []struct {
 		key   string

@@ -20,7 +20,7 @@ func TestConfigValidate(t *testing.T) {
 	}{
 		{"max_body_bytes", func(c *Config) { c.MaxBodyBytes = 0 }},
 		{"max_body_bytes", func(c *Config) { c.MaxBodyBytes, c.MaxBufferedBytes = 1<<40, 1<<41 }},
-		{"max_buffered_bytes", func(c *Config) { c.MaxBufferedBytes = c.MaxBodyBytes - 1 }},
+		{"max_buffered_bytes", func(c *Config) { c.MaxBufferedBytes = 6*c.MaxBodyBytes - 1 }},
 		{"max_header_bytes", func(c *Config) { c.MaxHeaderBytes = 10 }},
 		{"read_header_timeout", func(c *Config) { c.ReadHeaderTimeout = 0 }},
 		{"read_timeout", func(c *Config) { c.ReadTimeout = -1 }},

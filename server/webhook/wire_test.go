@@ -72,7 +72,7 @@ func chunked(chunks ...string) string {
 func TestBodiesOnTheWire(t *testing.T) {
 	t.Parallel()
 	const limit = 200_000
-	f := newFixture(t, func(f *fixture) { f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = limit, limit })
+	f := newFixture(t, func(f *fixture) { f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = limit, 6*limit })
 	addr := f.listen(t)
 	large := strings.Repeat("0123456789", limit/10)
 	withLength := func(length int, body string) string {
