@@ -102,7 +102,7 @@ func (s *Server) problems() []string {
 // warnings returns what somebody should look at, although the gateway is ready.
 func (s *Server) warnings() []string {
 	const tolerated = time.Minute
-	warnings := slices.Clone(s.unverified)
+	warnings := append(slices.Clone(s.unverified), s.certificates.warnings(time.Now())...)
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {
 	case ahead > tolerated:

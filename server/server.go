@@ -51,6 +51,7 @@ type Server struct {
 	webhookServer  *http.Server
 	internalServer *http.Server
 
+	certificates     certificates
 	shares           connlimit.Shares
 	refusedConns     *prometheus.CounterVec
 	webhookListener  net.Listener
@@ -91,6 +92,11 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 }
 
 func (s *Server) build(ctx context.Context) error {
+	loaded, err := s.config.TLS.load()
+	if err != nil {
+		return err
+	}
+	s.certificates = newCertificates(loaded)
 	descriptors, err := connlimit.Descriptors()
 	if err != nil {
 		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
@@ -113,6 +119,7 @@ func (s *Server) build(ctx context.Context) error {
 		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
 		newModeMetrics(s.config.Providers.Modes()),
 		log.Metrics(),
+		s.certificates,
 	)
 	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_connections_refused_total",
@@ -164,17 +171,18 @@ func (s *Server) listen(ctx context.Context) error {
 		listener     *net.Listener
 		limit        func(inner net.Listener, refused func()) net.Listener
 	}{
-		{"webhooks", s.config.Listen.Webhooks, &s.webhookListener, func(inner net.Listener, refused func()) net.Listener {
-			return connlimit.New(inner, s.shares.Webhooks, refused)
+		{listenerWebhooks, s.config.Listen.Webhooks, &s.webhookListener, func(inner net.Listener, refused func()) net.Listener {
+			return s.certificates.listener(listenerWebhooks, connlimit.New(inner, s.shares.Webhooks, refused))
 		}},
-		{"grpc", s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
-			return connlimit.LimitResets(connlimit.NewStrict(inner, s.shares.GRPC, refused), func(remote net.Addr) {
+		{listenerGRPC, s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
+			encrypted := s.certificates.listener(listenerGRPC, connlimit.NewStrict(inner, s.shares.GRPC, refused))
+			return connlimit.LimitResets(encrypted, func(remote net.Addr) {
 				refused()
 				s.logger.Warn("a connection was closed: its client resets streams too often", "remote", remote)
 			})
 		}},
-		{"internal_http", s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {
-			return connlimit.New(inner, s.shares.InternalHTTP, refused)
+		{listenerInternalHTTP, s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {
+			return s.certificates.listener(listenerInternalHTTP, connlimit.New(inner, s.shares.InternalHTTP, refused))
 		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)
