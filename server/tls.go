@@ -66,6 +66,13 @@ func newCertificates(loaded loadedTLS) certificates {
 	return c
 }
 
+// replace puts other configurations in force.
+func (c certificates) replace(loaded loadedTLS) {
+	for name, current := range c {
+		current.Replace(loaded[name])
+	}
+}
+
 // listener returns a listener that speaks TLS if there is a certificate for it.
 func (c certificates) listener(name string, inner net.Listener) net.Listener {
 	if current, ok := c[name]; ok {
