@@ -23,27 +23,28 @@ type configFiles struct {
 	// seen is the sum of what the files held when they were looked at last.
 	seen  [sha256.Size]byte
 	named []string // by the configuration that was loaded last
+	// hangup gets SIGHUP, from the beginning: it would end the process otherwise.
+	hangup chan os.Signal
 }
 
 func newConfigFiles(path string, environ []string, config server.Config, level *slog.LevelVar) *configFiles {
-	f := &configFiles{path: path, environ: environ, named: config.Files(), level: level}
+	f := &configFiles{path: path, environ: environ, named: config.Files(), level: level, hangup: make(chan os.Signal, 1)}
 	f.seen = f.sum()
+	signal.Notify(f.hangup, syscall.SIGHUP)
 	return f
 }
 
 // follow has the gateway load its configuration again when it gets SIGHUP, and when a
 // file has changed, until the context is done.
 func (f *configFiles) follow(ctx context.Context, gateway *server.Server) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+	defer signal.Stop(f.hangup)
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hangup:
+		case <-f.hangup:
 			f.seen = f.sum()
 		case <-ticker.C:
 			sum := f.sum()

@@ -50,7 +50,8 @@ for Vezgo, so that "trigger" can play both.`,
 			}
 			ctx, ended := context.WithCancel(cmd.Context())
 			var following sync.WaitGroup
-			following.Go(func() { newConfigFiles(configPath(path, std.environ), std.environ, config, level).follow(ctx, gateway) })
+			files := newConfigFiles(configPath(path, std.environ), std.environ, config, level)
+			following.Go(func() { files.follow(ctx, gateway) })
 			err = gateway.Run(ctx)
 			ended()
 			following.Wait()
