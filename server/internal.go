@@ -48,16 +48,13 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	s.internalServer = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer connlimit.Begin(r.Context())()
-			mux.ServeHTTP(w, r)
-		}),
-		ConnContext: connlimit.Context,
+		Handler: mux,
 		// NOTE: no write timeout and no read timeout, which would cut streams.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
+	connlimit.Serve(s.internalServer)
 	return nil
 }
 

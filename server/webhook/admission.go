@@ -45,7 +45,7 @@ func (a *admission) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 			a.refuser.handleError(ctx, nil, nil, w, r, err)
 			return
 		}
-		defer connlimit.Read(ctx)()
+		connlimit.Reading(ctx)
 		next(w, r, path)
 	}
 }

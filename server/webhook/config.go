@@ -133,9 +133,8 @@ func (c Config) acceptedLevel() slog.Level {
 //
 // ReadTimeout is also what ends a slow body: the handler then answers 408.
 func NewServer(cfg Config, handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:           handler,
-		ConnContext:       connlimit.Context,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 		ReadTimeout:       cfg.ReadTimeout,
 		// It counts from the end of the head: the answer to the slowest body and the
@@ -145,4 +144,6 @@ func NewServer(cfg Config, handler http.Handler, logger *slog.Logger) *http.Serv
 		MaxHeaderBytes: cfg.MaxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
+	connlimit.Serve(server)
+	return server
 }

@@ -87,8 +87,8 @@ func newSamples(webhookgatewayv1.VerificationVerdict) *samples {
 // ReceiveWebhook verifies, decodes and stores one delivery.
 func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
 	d := deliveryFrom(ctx)
-	defer connlimit.Begin(ctx)() // its body is here
-	ep := d.provider             // it was admitted
+	connlimit.Working(ctx)
+	ep := d.provider // it was admitted
 	identity, decoded, err := s.understand(ep, d, req)
 	if err != nil {
 		return nil, err
