@@ -26,8 +26,9 @@ type Config struct {
 	// MaxBufferedBytes bounds the memory of all deliveries that are being handled at the
 	// same time: their bodies, as the bytes arrive, and what they are decoded to. The
 	// large deliveries of one client (more than 64 KiB) may use a half of it, its small
-	// ones a quarter, and one source a quarter, if TrustedProxies says who that is. A
-	// delivery that finds it used up is answered 503 OVERLOADED.
+	// ones a quarter, and one source a quarter, if TrustedProxies says who that is. When
+	// it is used up, the delivery whose body has been waited for for longest is answered
+	// 503 OVERLOADED, or else the new one.
 	MaxBufferedBytes int64 `yaml:"max_buffered_bytes"`
 	// MaxHeaderBytes is the largest request head that is accepted, about.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`

@@ -23,6 +23,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +43,7 @@ type Appender interface {
 // NewServer returns: some limits are the server's.
 func New(
 	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer,
-) (http.Handler, error) {
+) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -88,6 +90,7 @@ func New(
 		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
 			return newRateLimits(cfg.RateLimit)
 		}),
+		decoding:      byVerdict(func(webhookgatewayv1.VerificationVerdict) *sync.Mutex { return &sync.Mutex{} }),
 		metrics:       m,
 		logger:        logger,
 		samples:       byVerdict(newSamples),
@@ -97,23 +100,34 @@ func New(
 	if err != nil {
 		return nil, fmt.Errorf("register the webhook service: %w", err)
 	}
-	return &edge{
+	return &Handler{
 		mux:     mux,
+		budget:  admission.budget,
 		trusted: trusted,
 		maxBody: cfg.MaxBodyBytes,
 		noForm:  url.Values{},
 	}, nil
 }
 
-// edge puts what the mux must not see beside it.
-type edge struct {
+// drainGrace is how long a body may take that is arriving when the gateway ends.
+const drainGrace = 2 * time.Second
+
+// Handler is the handler of the public listener. It puts what the mux must not see beside
+// it.
+type Handler struct {
 	mux     *runtime.ServeMux
+	budget  *budget
 	trusted proxies
 	maxBody int64
 	noForm  url.Values
 }
 
-func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Drain has a sender whose body does not arrive soon answered 503, so that it does not hold
+// up the end of the gateway.
+func (e *Handler) Drain() { time.AfterFunc(drainGrace, e.budget.drain) }
+
+// ServeHTTP implements http.Handler.
+func (e *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := &delivery{
 		header:        r.Header,
 		rawQuery:      r.URL.RawQuery,
