@@ -37,8 +37,9 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
 	guarded.HandleFunc("POST "+BackupPath, s.backup)
-	// Probes ask under any name, and learn nothing that is secret.
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}) })
+	// Probes ask under any name, and learn no more than the status under one that does not
+	// belong to the gateway.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}, true) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.config.Debug.Pprof {
 		guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -77,7 +78,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	writeHealth(w, healthReport{
 		Reasons: reasons, Problems: problems, Damage: damageLines(s.log.Damage()), Warnings: s.warnings(),
-	})
+	}, rest.HostBelongs(r.Host, s.config.Listen.InternalHosts))
 }
 
 // notReady returns why the gateway should get no new work, or nothing.
@@ -124,9 +125,15 @@ type healthReport struct {
 	Damage []string `json:"damage,omitempty"`
 	// Warnings are what somebody should look at although all works.
 	Warnings []string `json:"warnings,omitempty"`
+	// Note is set if all but the status is hidden.
+	Note string `json:"note,omitempty"`
 }
 
-func writeHealth(w http.ResponseWriter, answer healthReport) {
+// hidden is what stands in place of clients, paths and errors, which are nothing for a web
+// page.
+const hidden = "for details ask by the address of the gateway, or by a name in listen.internal_hosts"
+
+func writeHealth(w http.ResponseWriter, answer healthReport, details bool) {
 	answer.Status = "ok"
 	code := http.StatusOK
 	switch {
@@ -134,6 +141,9 @@ func writeHealth(w http.ResponseWriter, answer healthReport) {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable
 	case len(answer.Problems) > 0:
 		answer.Status = "degraded"
+	}
+	if !details {
+		answer = healthReport{Status: answer.Status, Note: hidden}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
