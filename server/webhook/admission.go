@@ -73,7 +73,10 @@ func (a *admission) admit(d *delivery, providerName, clientID string) error {
 	if d.contentLength > a.maxBody {
 		return tooLarge(a.maxBody)
 	}
-	d.share.budget, d.share.client, d.share.waiting = a.budget, clientKey{ep.ID(), clientID}, true
+	d.share.budget, d.share.client, d.share.waiting = a.budget, clientKey{provider: ep.ID()}, true
+	if !ep.AnyClient() {
+		d.share.client.clientID = clientID
+	}
 	if d.sourceKnown {
 		d.share.source = sourceNetwork(d.source)
 	}

@@ -94,6 +94,34 @@ func TestSlowBodiesLeaveMemory(t *testing.T) {
 	}
 }
 
+// Who may name any client does not get the share of many: all of them leave room for
+// another provider.
+func TestMadeUpClientsShareOneShare(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture) {
+		f.provider.anyClient = true
+		f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = 32<<10, 192<<10
+	})
+	other := &fakeProvider{name: "other", verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED}
+	handler, err := newHandler(f.cfg, []provider.Provider{f.provider, other}, &fixture{log: f.log, logged: f.logged, registry: newRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.handler = handler
+	const each = 16 << 10
+	waiting := f.hold(t, "/v1/webhooks/other", "192.0.2.1", each, strings.Repeat("x", each-1))
+	var crowd []*holder
+	for i := range 192 * 2 / 16 {
+		crowd = append(crowd, f.hold(t, fmt.Sprintf("/v1/webhooks/fake/client-%d", i), "192.0.2.1", each, strings.Repeat("x", each-1)))
+	}
+	crowd[0].end(t, "OVERLOADED")
+	waiting.finish(t) // the one that had waited for longest of all
+	for _, h := range crowd[1:] {
+		_ = h.send.Close()
+		<-h.done
+	}
+}
+
 // A large body that failed verification holds up no large one that is verified.
 func TestUnverifiedBodiesHoldUpNoOthers(t *testing.T) {
 	t.Parallel()
