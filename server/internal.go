@@ -38,8 +38,9 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	}))
 	guarded.HandleFunc("POST "+BackupPath, s.backup)
 	guarded.HandleFunc("GET "+ConfigPath, s.printConfig)
-	// Probes ask under any name, and learn nothing that is secret.
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}) })
+	// Probes ask under any name, and learn no more than the status under one that does not
+	// belong to the gateway.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}, true) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.config.Debug.Pprof {
 		guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -49,16 +50,13 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	s.internalServer = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer connlimit.Begin(r.Context())()
-			mux.ServeHTTP(w, r)
-		}),
-		ConnContext: connlimit.Context,
+		Handler: mux,
 		// NOTE: no write timeout and no read timeout, which would cut streams.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
+	connlimit.Serve(s.internalServer)
 	return nil
 }
 
@@ -83,7 +81,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	writeHealth(w, healthReport{
 		Reasons: reasons, Problems: problems, Damage: damageLines(s.log.Damage()), Warnings: s.warnings(),
 		Config: &configReport{Fingerprint: inForce.fingerprint, Since: inForce.since.UTC()},
-	})
+	}, rest.HostBelongs(r.Host, s.config.Listen.InternalHosts))
 }
 
 // ConfigPath of the internal HTTP listener answers the configuration in force, as YAML
@@ -147,6 +145,8 @@ type healthReport struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Config is the configuration in force.
 	Config *configReport `json:"config,omitempty"`
+	// Note is set if all but the status is hidden.
+	Note string `json:"note,omitempty"`
 }
 
 type configReport struct {
@@ -155,7 +155,11 @@ type configReport struct {
 	Since       time.Time `json:"since"`
 }
 
-func writeHealth(w http.ResponseWriter, answer healthReport) {
+// hidden is what stands in place of clients, paths and errors, which are nothing for a web
+// page.
+const hidden = "for details ask by the address of the gateway, or by a name in listen.internal_hosts"
+
+func writeHealth(w http.ResponseWriter, answer healthReport, details bool) {
 	answer.Status = "ok"
 	code := http.StatusOK
 	switch {
@@ -163,6 +167,9 @@ func writeHealth(w http.ResponseWriter, answer healthReport) {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable
 	case len(answer.Problems) > 0:
 		answer.Status = "degraded"
+	}
+	if !details {
+		answer = healthReport{Status: answer.Status, Note: hidden}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

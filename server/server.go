@@ -145,6 +145,7 @@ func (s *Server) build(ctx context.Context) error {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
 	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(s.webhooks), s.logger)
+	s.webhookServer.RegisterOnShutdown(s.webhooks.Drain)
 
 	subscriptions, err := subscription.New(ctx, subscription.Params{
 		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
 // forwardTimeout bounds the answer to one event that is sent on.
@@ -23,9 +24,11 @@ type forwarder struct {
 	url   string
 	http  *http.Client
 	out   io.Writer
+	note  func(format string, args ...any)
 	paint painter
 
 	sent, refused int
+	toGateway     bool // it was said
 }
 
 func newForwarder(to string, std streams) (*forwarder, error) {
@@ -41,6 +44,7 @@ func newForwarder(to string, std streams) (*forwarder, error) {
 			Transport:     http.DefaultTransport.(*http.Transport).Clone(), // it is one
 		},
 		out:   std.out,
+		note:  noteTo(std.err),
 		paint: std.painter(),
 	}, nil
 }
@@ -83,6 +87,10 @@ func (f *forwarder) post(ctx context.Context, event *webhookgatewayv1.Event) (in
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read, or is of no use
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	if resp.Header.Get(webhook.OutcomeHeader) != "" && !f.toGateway {
+		f.toGateway = true
+		f.note("%s is a webhook gateway: if it is the one that the events come from, it stores what has no event id (all of Vezgo) again, and it comes again, for ever", f.url)
+	}
 	return resp.StatusCode, nil
 }
 

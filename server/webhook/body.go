@@ -65,8 +65,12 @@ func (d *delivery) Decode(v any) error {
 		return fmt.Errorf("decode a body into %T: the HTTP mapping must name a bytes field", v)
 	}
 	var body []byte
-	if body, d.bodyErr = d.readBody(); d.bodyErr == nil {
-		*target, d.bodyErr = body, d.share.take(decodedBytes(body))
+	body, d.bodyErr = d.readBody()
+	if refusal := d.share.arrived(); refusal != nil {
+		d.bodyErr = refusal
+	}
+	if d.bodyErr == nil {
+		*target = body
 	}
 	return d.bodyErr
 }

@@ -69,6 +69,9 @@ func (p *Provider) Admit(d *provider.Delivery) (clientID string, err error) {
 	return d.ClientID, c.checkRequiredHeader(d)
 }
 
+// AnyClient implements provider.Provider.
+func (p *Provider) AnyClient() bool { return false }
+
 // Authenticate implements provider.Provider.
 func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
 	c, err := p.client(d)

@@ -24,6 +24,9 @@ func (p *Provider) Admit(d *provider.Delivery) (clientID string, err error) {
 	return p.client(d)
 }
 
+// AnyClient implements provider.Provider.
+func (p *Provider) AnyClient() bool { return len(p.clients) == 0 }
+
 // Authenticate implements provider.Provider. Nothing of it depends on the body.
 func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
 	clientID, err := p.Admit(d)
