@@ -127,7 +127,7 @@ func TestResetsNowAndThen(t *testing.T) {
 		r := newResets(t, 1<<20)
 		for n := range uint32(10 * allowed) {
 			r.must(t, r.reset(2*n+1))
-			time.Sleep(time.Second / 50)
+			<-time.After(time.Second / 50)
 		}
 		r.must(t, r.client.Close())
 		if err := <-r.readErr; err != nil && !errors.Is(err, io.EOF) {

@@ -122,19 +122,19 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			s.release()
 		}
 		deliver(smallDelivery)
-		time.Sleep(2 * tidyAfter)
+		<-time.After(2 * tidyAfter)
 		if given != 0 {
 			t.Error("memory was given back after a small delivery")
 		}
 		for range 3 {
 			deliver(smallDelivery + 1)
-			time.Sleep(tidyAfter - 1)
+			<-time.After(tidyAfter - 1)
 			synctest.Wait()
 		}
 		if given != 0 {
 			t.Error("memory was given back between large deliveries")
 		}
-		time.Sleep(1)
+		<-time.After(1)
 		synctest.Wait()
 		if given != 1 {
 			t.Errorf("memory was given back %d times after large deliveries, want once", given)
