@@ -141,8 +141,8 @@ func TestAnnouncedBytesCostNothing(t *testing.T) {
 }
 
 // Who crowds one client with large bodies leaves the others their memory, and the client
-// that for its small ones. So does one source among those that proxies name. A proxy
-// that the gateway was not told of is no source: all deliveries come from there.
+// that for its small ones. So does one source among those that proxies name. A proxy that the gateway was not told of is no source: all
+// deliveries come from there.
 func TestCrowdsLeaveRoom(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20

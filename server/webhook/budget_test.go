@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,8 +112,8 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(1 << 20)
-		given := 0
-		b.tidy = time.AfterFunc(tidyAfter, func() { given++ })
+		var given atomic.Int32
+		b.tidy = time.AfterFunc(tidyAfter, func() { given.Add(1) })
 		b.tidy.Stop()
 		deliver := func(size int64) {
 			s := share{budget: b, client: clientKey{1, "a"}}
@@ -123,7 +124,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		}
 		deliver(smallDelivery)
 		<-time.After(2 * tidyAfter)
-		if given != 0 {
+		if given.Load() != 0 {
 			t.Error("memory was given back after a small delivery")
 		}
 		for range 3 {
@@ -131,13 +132,13 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			<-time.After(tidyAfter - 1)
 			synctest.Wait()
 		}
-		if given != 0 {
+		if given.Load() != 0 {
 			t.Error("memory was given back between large deliveries")
 		}
 		<-time.After(1)
 		synctest.Wait()
-		if given != 1 {
-			t.Errorf("memory was given back %d times after large deliveries, want once", given)
+		if given.Load() != 1 {
+			t.Errorf("memory was given back %d times after large deliveries, want once", given.Load())
 		}
 	})
 }
