@@ -212,9 +212,6 @@ func (s *Server) Addrs() Addrs {
 	}
 }
 
-// LogID returns the name of the event log.
-func (s *Server) LogID() eventlog.ID { return s.log.ID() }
-
 func (s *Server) closeLater(what string, closeIt func() error) {
 	s.closers = append(s.closers, closer{what: what, close: closeIt})
 }

@@ -38,7 +38,7 @@ const (
 	bodyTimeout = 30 * time.Second
 )
 
-// New returns the handler of the REST API, which calls EventService through a
+// New returns the handler of the REST API, which calls both services through a
 // connection. The connection should take messages of any size. ctx ends nothing:
 // the caller closes the connection.
 //

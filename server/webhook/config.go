@@ -46,7 +46,7 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// StoredHeaders are the headers of a delivery that are stored with the event,
 	// beside those that verification used, Content-Type and User-Agent. Of all
-	// together at most 64 values and 8 KiB are. None may hold a required secret.
+	// together at most 64 values and 8 KiB are stored. None may hold a required secret.
 	StoredHeaders []string `yaml:"stored_headers"`
 	// LogAccepted logs each accepted delivery at level INFO, not DEBUG.
 	LogAccepted bool `yaml:"log_accepted"`

@@ -194,7 +194,7 @@ func (b *Backup) Close() error {
 func (l *Log) removeOldBackups() {
 	names, err := l.disk.List(l.config.Path)
 	for _, name := range names {
-		if strings.HasPrefix(name, backupPrefix) && name != ManifestName {
+		if strings.HasPrefix(name, backupPrefix) {
 			err = errors.Join(err, l.disk.RemoveAll(l.disk.PathJoin(l.config.Path, name)))
 		}
 	}

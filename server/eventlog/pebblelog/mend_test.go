@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -37,6 +38,14 @@ func TestDamagedTableStopsNoIngest(t *testing.T) {
 			}
 			if d := log.Damage(); d.LostEvents()+d.Unreadable != missing {
 				t.Errorf("Damage() = %+v, and %d events are missing", d, missing)
+			} else if d.Unreadable > 0 {
+				t.Errorf("Damage() = %+v: what was cut out is lost", d)
+			}
+			for _, lost := range log.Damage().Lost {
+				kept, err := disk.List(disk.PathJoin("log", lost.SetAside))
+				if err != nil || !slices.Contains(kept, disk.PathBase(table)) {
+					t.Errorf("the table is not kept: %+v has %v, %v", lost, kept, err)
+				}
 			}
 			if log.store.unmended {
 				t.Error("the table is still damaged")

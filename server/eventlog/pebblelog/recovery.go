@@ -121,8 +121,8 @@ func setAsideIn(disk vfs.FS, path, folder string, files []string) error {
 }
 
 // recover compares what was found with what is known, and records what is lost. files
-// are the write-ahead logs before the opening, and the tables that it did not use; aside is the folder that they were set
-// aside in, if they were.
+// are the write-ahead logs before the opening, and the tables that it did not use;
+// aside is the folder that they were set aside in, if they were.
 func (s *store) recover(known headMark, files []string, aside string) error {
 	if known.id != s.id && known.id != (eventlog.ID{}) {
 		s.logger.Warn("the mark of the head is of another log: whether events were lost cannot be told", "log_id", s.id.String(), "mark_of", known.id.String())

@@ -66,14 +66,7 @@ func (s *store) repair(ctx context.Context, from string) (Repaired, error) {
 		return Repaired{}, err
 	}
 	r.history, r.named = history, s.head.position
-	r.wants = func(p eventlog.Position) bool {
-		for _, l := range s.lost {
-			if l.after < p && p <= l.upTo.position {
-				return p > s.trimmed.position
-			}
-		}
-		return false
-	}
+	r.wants = func(p eventlog.Position) bool { return p > s.trimmed.position && s.isLost(p) }
 	for _, folder := range folders {
 		if ctx.Err() != nil {
 			return Repaired{}, context.Cause(ctx)

@@ -101,7 +101,7 @@ func (s *space) get() (usage vfs.DiskUsage, reserve uint64, ok bool) {
 	return s.usage, reserveOf(s.reserve, s.usage.TotalBytes), s.known
 }
 
-// short reports whether something is refused for lack of room.
+// short reports whether events are refused for lack of room.
 func (s *space) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
