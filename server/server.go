@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -178,6 +179,9 @@ func (s *Server) listen(ctx context.Context) error {
 		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen.%s: another process listens on %s: is a gateway running already?", l.key, l.address)
+		}
 		if err != nil {
 			return fmt.Errorf("listen.%s: %w", l.key, err)
 		}
