@@ -67,7 +67,7 @@ func (p *Provider) client(d *provider.Delivery) (string, error) {
 	}
 	if len(p.clients) > 0 && !p.clients[id] {
 		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
-			"the client is not one of the configured ones: see vezgo.clients")
+			"the client is not one of the configured ones: see providers.vezgo.clients")
 	}
 	return id, nil
 }
