@@ -45,7 +45,7 @@ func TestListenersThatDoNotMeet(t *testing.T) {
 }
 
 func TestListenerOfAnother(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is at hand
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
