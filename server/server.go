@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -193,6 +194,9 @@ func (s *Server) listen(ctx context.Context) error {
 		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen.%s: another process listens on %s: is a gateway running already?", l.key, l.address)
+		}
 		if err != nil {
 			return fmt.Errorf("listen.%s: %w", l.key, err)
 		}

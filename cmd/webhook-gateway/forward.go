@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,8 +30,8 @@ type forwarder struct {
 	toGateway     bool // it was said
 }
 
-func newForwarder(to string, std streams) (*forwarder, error) {
-	if err := checkURL(to); err != nil {
+func newForwarder(flag, to string, std streams) (*forwarder, error) {
+	if err := checkURL(flag, to); err != nil {
 		return nil, err
 	}
 	return &forwarder{
@@ -102,16 +101,16 @@ func (f *forwarder) result() error {
 	return fmt.Errorf("%d of %d events were not answered 2xx: `webhook-gateway events resend ID --to URL` sends one again", f.refused, f.sent)
 }
 
-// checkURL returns what is wrong with the URL of a web server.
-func checkURL(text string) error {
+// checkURL returns what is wrong with the URL of a web server that a flag gives.
+func checkURL(flag, text string) error {
 	u, err := url.Parse(text)
 	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
 	}
 	if !strings.Contains(text, "://") {
 		if u, err := url.Parse("http://" + text); err == nil && u.Hostname() != "" {
-			return usageError{fmt.Errorf("a URL begins with http:// or https://: give http://%s", u.Host+u.Path)}
+			return usageError{fmt.Errorf("%s: a URL begins with http:// or https://: give http://%s", flag, u.Host+u.Path)}
 		}
 	}
-	return usageError{errors.New("a URL is such as http://localhost:8080")}
+	return usageError{fmt.Errorf("%s: a URL is such as http://localhost:8080", flag)}
 }

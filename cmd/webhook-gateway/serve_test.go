@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
 // A served gateway: the command and where it listens.
@@ -198,6 +200,9 @@ func TestServeWithoutFileButConfigured(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
+	if delay := demoConfig("", secret.Secret{}).Shutdown.Delay; delay != 0 {
+		t.Errorf("the demo waits %v for a load balancer that it does not have", delay)
+	}
 	out := mustExecute(t, "demo")
 	for _, et := range eventTypes() {
 		if !strings.Contains(out, et.sample.TypeName) {

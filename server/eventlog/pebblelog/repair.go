@@ -32,6 +32,9 @@ func Repair(ctx context.Context, path, from string, logger *slog.Logger) (Repair
 	if _, err := l.disk.Stat(path); err != nil {
 		return Repaired{}, fmt.Errorf("open the event log: %w", err)
 	}
+	if err := checkIsLog(path, l.disk); err != nil { // opening would make an empty one
+		return Repaired{}, err
+	}
 	if err := l.acquire(); err != nil {
 		return Repaired{}, err
 	}

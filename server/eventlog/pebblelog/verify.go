@@ -88,6 +88,9 @@ func Verify(ctx context.Context, path string, progress Progress) (*Report, error
 	}
 	report.Marked = known.head.position
 	s, err := openAsItIs(path)
+	if noLog := checkIsLog(path, vfs.Default); errors.Is(noLog, errNoLog) {
+		return nil, noLog
+	}
 	if err != nil {
 		report.add("database", "it cannot be opened as it is: %v", err)
 		return report, nil
