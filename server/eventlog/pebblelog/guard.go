@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,10 @@ type guard struct {
 	// replaying is the write-ahead log that was last opened for reading.
 	replaying string
 
+	// ends has write-ahead logs that are read up to a damage only, and are not there if
+	// that is 0.
+	ends map[string]int64
+
 	sectors badSectors
 }
 
@@ -51,10 +57,37 @@ func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 		g.replaying = name
 		g.mu.Unlock()
 	}
+	if end, ok := g.ends[name]; ok {
+		return &cutFile{file, end}, nil
+	}
 	if isTable(name) {
 		return &checkedTable{File: file, name: name, sectors: &g.sectors}, nil
 	}
 	return file, nil
+}
+
+// List lists a folder.
+func (g *guard) List(folder string) ([]string, error) {
+	names, err := g.FS.List(folder)
+	return slices.DeleteFunc(names, func(name string) bool {
+		end, ok := g.ends[g.PathJoin(folder, name)]
+		return ok && end == 0
+	}), err
+}
+
+// cutFile is a file that is read up to an end only.
+type cutFile struct {
+	vfs.File
+	left int64
+}
+
+func (f *cutFile) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := f.File.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	return n, err
 }
 
 // Remove removes a file. A write-ahead log with nothing but its end in it, as an

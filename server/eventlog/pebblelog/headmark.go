@@ -128,6 +128,7 @@ func writeFile(disk vfs.FS, folder, name string, content []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
+		_ = disk.Remove(path + ".tmp") // what it takes of a full disk
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := disk.Rename(path+".tmp", path); err != nil {

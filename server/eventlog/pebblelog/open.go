@@ -36,7 +36,10 @@ func openStore(config Config, id eventlog.ID, known headMark, disk vfs.FS, logge
 	if err := errors.Join(checkFolder(config.Path, disk), checkManifestFile(disk, config.Path)); err != nil {
 		return nil, mayEnd(err)
 	}
-	var aside string
+	aside, err := findUnfinished(disk, config.Path)
+	if err != nil {
+		return nil, mayEnd(err)
+	}
 	for cuts := 0; ; cuts++ {
 		wals, err := listWALs(disk, config.Path)
 		if err != nil {

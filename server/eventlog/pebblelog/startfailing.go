@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -88,11 +89,8 @@ func openInMemory(config Config, id eventlog.ID, logger *slog.Logger, cause erro
 
 // openReadOnly opens the log in a folder without writing anything. The cause is why.
 // Nothing is recovered: what is known of the log besides waits for an opening that can
-// write.
+// write. Of a write-ahead log that is damaged it is what comes before the damage.
 func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logger, cause error) (*store, error) {
-	s := newStore(config, disk, logger)
-	s.readOnly = true
-	s.fence.fail(cause)
 	if _, err := disk.Stat(config.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoLog
 	}
@@ -100,25 +98,56 @@ func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logge
 		return nil, err
 	}
 	syncWrites(config.Path, disk)
-	err := s.openDatabase()
-	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errNoLog
-	}
+	wals, err := listWALs(disk, config.Path)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.meta(metaKeyspace)
+	var cut []string
+	ends := make(map[string]int64)
+	for {
+		s := newStore(config, disk, logger)
+		s.readOnly = true
+		s.fence.fail(cause)
+		s.guard.ends = ends
+		err := s.openDatabase()
+		if errors.Is(err, pebble.ErrDBDoesNotExist) {
+			return nil, errNoLog
+		}
+		if err == nil {
+			if err := s.loadReadOnly(known); err != nil {
+				return nil, errors.Join(err, s.close())
+			}
+			return s, nil
+		}
+		damaged, end := damagedWAL(disk, wals, s.guard.replayed())
+		if damaged == nil || slices.Contains(cut, damaged[0]) {
+			return nil, err
+		}
+		cut = append(cut, damaged[0])
+		logger.Error("a write-ahead log of the event log is damaged: it is read up to the damage until the disk can be written",
+			"file", filepath.Base(damaged[0]), "offset", end, "error", err.Error())
+		for _, wal := range damaged {
+			ends[wal] = 0
+		}
+		ends[damaged[0]] = end
+		wals = wals[:len(wals)-len(damaged)+1]
+	}
+}
+
+// loadReadOnly reads what was opened without writing anything.
+func (s *store) loadReadOnly(known headMark) error {
+	_, err := s.meta(metaKeyspace)
 	if errors.Is(err, pebble.ErrNotFound) { // it was not created to the end
 		err = errNoLog
 	} else {
 		err = s.load(eventlog.ID{}, known)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return err
 	}
 	s.epochs = soundEpochs(s.epochs, s.head.position) // others are of events that were lost
 	s.fence.serving.Store(true)
-	return s, nil
+	return nil
 }
 
 // syncWrites makes durable what a process that was killed has written: it is read
