@@ -39,10 +39,12 @@ type guard struct {
 	// that is 0.
 	ends map[string]int64
 
-	sectors badSectors
+	sectors *badSectors
 }
 
-func newGuard(disk vfs.FS) *guard { return &guard{FS: disk, holding: true} }
+func newGuard(disk vfs.FS, sectors *badSectors) *guard {
+	return &guard{FS: disk, holding: true, sectors: sectors}
+}
 
 func isWAL(name string) bool { return filepath.Ext(name) == ".log" }
 
@@ -61,7 +63,7 @@ func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 		return &cutFile{file, end}, nil
 	}
 	if isTable(name) {
-		return &checkedTable{File: file, name: name, sectors: &g.sectors}, nil
+		return &checkedTable{File: file, name: name, sectors: g.sectors}, nil
 	}
 	return file, nil
 }
@@ -175,8 +177,12 @@ const (
 	maxBadSectors  = 10_000
 )
 
-// badSectors remembers what of the tables cannot be read. Its zero value is ready.
+// badSectors remembers what of the files cannot be read, over all openings. Its zero
+// value is ready.
 type badSectors struct {
+	// impatient is set if all that cannot be read is damaged: nothing is made of it.
+	impatient bool
+
 	mu    sync.Mutex
 	since map[sector]badSector
 	now   func() time.Time // time.Now, if not set
@@ -197,6 +203,10 @@ func (b *badSectors) failed(name string, offset int64, err error) error {
 	if !errors.Is(err, syscall.EIO) {
 		return err
 	}
+	damaged := fmt.Errorf("%w: the block at %d of %s cannot be read: %w", pebble.ErrCorruption, offset, filepath.Base(name), err)
+	if b.impatient {
+		return damaged
+	}
 	now := time.Now
 	if b.now != nil {
 		now = b.now
@@ -214,7 +224,13 @@ func (b *badSectors) failed(name string, offset int64, err error) error {
 	bad.tries++
 	b.since[at] = bad
 	if bad.tries >= sectorTries && now().Sub(bad.since) >= sectorPatience {
-		return fmt.Errorf("%w: the block at %d of %s cannot be read: %w", pebble.ErrCorruption, offset, filepath.Base(name), err)
+		return damaged
 	}
 	return err
+}
+
+// pending reports whether a write-ahead log, or its copy, could not be read for a reason
+// that may still pass.
+func (b *badSectors) pending(wal string, err error) bool {
+	return err != nil && !pebble.IsCorruptionError(b.failed(filepath.Base(wal), 0, err))
 }

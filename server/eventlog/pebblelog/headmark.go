@@ -45,6 +45,8 @@ type headMark struct {
 	running bool
 	// damaged are the tables that held up the last opening.
 	damaged []damagedTable
+	// sectors are what could not be read of the files so far; nil if nothing is known.
+	sectors *badSectors
 }
 
 func (m headMark) encode() []byte {
@@ -153,7 +155,7 @@ func (l *Log) acknowledged() headMark {
 	before := l.before.Load() // before the head: it is given up after that was published
 	head, _ := l.published.get()
 	history := l.History() // after the head: it names its position
-	m := headMark{id: history.Log(), head: head, running: true}
+	m := headMark{id: history.Log(), head: head, running: true, sectors: &l.sectors}
 	for _, start := range history.Starts() {
 		if start.First <= head.position {
 			m.epochs = append(m.epochs, start)

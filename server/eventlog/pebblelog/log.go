@@ -61,6 +61,8 @@ type Log struct {
 	// afterwards. It may know of more than what is read.
 	before atomic.Pointer[headMark]
 	damage damage
+	// sectors are what of the files cannot be read.
+	sectors badSectors
 
 	backup sync.Mutex // held while one is made
 
@@ -161,13 +163,9 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 
 // open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
-	store, err := l.openFirst()
+	store, dedup, err := l.openFirst()
 	if err != nil {
 		return nil, err
-	}
-	dedup, err := openDedup(store, l.config.DedupWindow)
-	if err != nil {
-		return nil, errors.Join(err, store.close())
 	}
 	c := &committer{log: l}
 	if err := c.use(store, dedup); err != nil {

@@ -39,15 +39,19 @@ const (
 )
 
 // damagedWAL returns the write-ahead log that could not be replayed with those after
-// it, and the end of what can be replayed of it. It returns nil if it is not damaged.
-func damagedWAL(disk vfs.FS, wals []string, replayed string) ([]string, int64) {
+// it, and the end of what can be replayed of it. It returns nil if it is not damaged, or
+// what cannot be read of it may still pass.
+func damagedWAL(disk vfs.FS, wals []string, replayed string, sectors *badSectors) ([]string, int64) {
 	i := slices.Index(wals, replayed)
 	if i < 0 {
 		return nil, 0
 	}
 	scan, err := scanWAL(disk, replayed, func(*walScan, []byte) error { return nil })
 	last := i == len(wals)-1
-	if err != nil || !scan.damaged && (last || scan.ended) {
+	switch {
+	case err != nil, scan.unreadable == nil && !scan.damaged && (last || scan.ended):
+		return nil, 0
+	case sectors.pending(replayed, scan.unreadable):
 		return nil, 0
 	}
 	return wals[i:], scan.prefix
@@ -265,13 +269,17 @@ func (r *restorer) putBack(folder string) error {
 		return err
 	}
 	for _, wal := range wals {
-		if _, err := scanWAL(r.store.disk, wal, func(_ *walScan, batch []byte) error {
+		scan, err := scanWAL(r.store.disk, wal, func(_ *walScan, batch []byte) error {
 			if err := parseBatch(batch, r.set); err != nil {
 				r.store.logger.Warn("a batch of a write-ahead log cannot be used", "file", filepath.Base(wal), "error", err.Error())
 			}
 			return nil
-		}); err != nil {
+		})
+		if err != nil {
 			return err
+		}
+		if r.store.guard.sectors.pending(wal, scan.unreadable) {
+			return diskError{fmt.Errorf("read the write-ahead log %s: %w", filepath.Base(wal), scan.unreadable)}
 		}
 	}
 	return nil

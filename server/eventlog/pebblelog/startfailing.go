@@ -31,7 +31,7 @@ func isDiskFault(err error) bool {
 }
 
 // openFirst opens the database for the first time.
-func (l *Log) openFirst() (*store, error) {
+func (l *Log) openFirst() (*store, *dedup, error) {
 	var cause diskError
 	id := eventlog.NewID()
 	err := l.acquire()
@@ -39,13 +39,14 @@ func (l *Log) openFirst() (*store, error) {
 	if err == nil {
 		l.removeOldBackups()
 		var s *store
-		if s, err = openStore(l.config, id, *known, l.disk, l.logger); err == nil {
-			return s, nil
+		var d *dedup
+		if s, d, err = openBoth(l.config, id, *known, l.disk, l.logger); err == nil {
+			return s, d, nil
 		}
 		err = fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
 	}
 	if !errors.As(err, &cause) {
-		return nil, err
+		return nil, nil, err
 	}
 	l.before.Store(known)
 	s, readErr := openReadOnly(l.config, *known, l.disk, l.logger, cause)
@@ -56,16 +57,23 @@ func (l *Log) openFirst() (*store, error) {
 		}
 		s, readErr = openInMemory(l.config, id, l.logger, cause)
 	}
-	if readErr != nil {
-		return nil, errors.Join(err, fmt.Errorf("and to read it alone: %w", readErr))
+	var d *dedup
+	if readErr == nil {
+		if d, readErr = openDedup(s, l.config.DedupWindow); readErr != nil {
+			readErr = errors.Join(readErr, s.close())
+		}
 	}
-	return s, nil
+	if readErr != nil {
+		return nil, nil, errors.Join(err, fmt.Errorf("and to read it alone: %w", readErr))
+	}
+	return s, d, nil
 }
 
 // readMark reads the mark of the head. One that cannot be read keeps no log from
 // opening.
 func (l *Log) readMark() *headMark {
 	known, err := readHeadMark(l.disk, l.config.Path)
+	known.sectors = &l.sectors
 	if err != nil {
 		l.logger.Error("the mark of the head cannot be used: if events were lost that is not noticed", "error", err)
 	}
@@ -102,10 +110,11 @@ func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	sectors := &badSectors{impatient: true}
 	var cut []string
 	ends := make(map[string]int64)
 	for {
-		s := newStore(config, disk, logger)
+		s := newStore(config, disk, sectors, logger)
 		s.readOnly = true
 		s.fence.fail(cause)
 		s.guard.ends = ends
@@ -119,7 +128,7 @@ func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logge
 			}
 			return s, nil
 		}
-		damaged, end := damagedWAL(disk, wals, s.guard.replayed())
+		damaged, end := damagedWAL(disk, wals, s.guard.replayed(), sectors)
 		if damaged == nil || slices.Contains(cut, damaged[0]) {
 			return nil, err
 		}

@@ -143,7 +143,7 @@ func lockFolder(path string) (release func(), err error) {
 func openAsItIs(path string) (*store, error) {
 	config := DefaultConfig()
 	config.Path = path
-	s := newStore(config, vfs.Default, slog.New(slog.DiscardHandler))
+	s := newStore(config, vfs.Default, &badSectors{impatient: true}, slog.New(slog.DiscardHandler))
 	s.readOnly = true
 	return s, s.openDatabase()
 }
@@ -180,6 +180,8 @@ func (v *verifier) files(ctx context.Context, path string) error {
 		switch {
 		case err != nil:
 			v.report.add(name, "%v", err)
+		case scan.unreadable != nil:
+			v.report.add(name, "parts of it cannot be read: %v", scan.unreadable)
 		case scan.damaged:
 			v.report.add(name, "it is damaged at %d", scan.suspect)
 		case !scan.ended && i < len(wals)-1:
