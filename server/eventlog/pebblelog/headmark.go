@@ -195,11 +195,12 @@ func (l *Log) writeHeadMark() {
 		return
 	}
 	if err := writeHeadMark(l.disk, l.config.Path, now); err != nil {
-		if !l.markFails && l.Err() == nil {
+		if !l.markSaid && l.Err() == nil {
+			l.markSaid = true
 			l.logger.Warn("the mark of the head was not written: until it is, a damaged end of the log would not be noticed", "error", err)
 		}
 		l.markFails = true
 		return
 	}
-	l.marked, l.markFails = now.head.position, false
+	l.marked, l.markFails, l.markSaid = now.head.position, false, false
 }

@@ -52,11 +52,11 @@ type Log struct {
 	// of yet.
 	freed atomic.Uint64
 
-	// marked is the head that the mark has, and markFails whether it could not be
-	// written: see headmark.go.
-	marking   sync.Mutex
-	marked    eventlog.Position
-	markFails bool
+	// marked is the head that the mark has, markFails whether it could not be written, and
+	// markSaid whether that was logged: see headmark.go.
+	marking             sync.Mutex
+	marked              eventlog.Position
+	markFails, markSaid bool
 	// before is the mark that was found at the start, while the log is read alone; nil
 	// afterwards. It may know of more than what is read.
 	before atomic.Pointer[headMark]
