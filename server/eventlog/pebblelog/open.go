@@ -129,6 +129,9 @@ func (s *store) open(id eventlog.ID, known headMark, wals []string, aside string
 	}
 	s.guard.letGo()
 	s.unmended = len(s.mend(known.damaged)) > 0
+	if err := s.fence.err(); err != nil {
+		return true, err
+	}
 	s.fence.serving.Store(true)
 	return true, nil
 }
