@@ -30,7 +30,9 @@ func TestFailingOpeningsPileNothingUp(t *testing.T) {
 			t.Fatal(ok, err)
 		}
 		var operations atomic.Int64
-		fault := &fault{err: syscall.EIO, match: func(op errorfs.Op) bool { return isWrite(op) && op.Kind != errorfs.OpRemove && operations.Add(1) > index }}
+		fault := &fault{err: syscall.EIO, match: func(op errorfs.Op) bool {
+			return isWrite(op) && op.Kind != errorfs.OpRemove && operations.Add(1) > index
+		}}
 		fault.on.Store(true)
 		files := 0
 		for round := range 12 {
