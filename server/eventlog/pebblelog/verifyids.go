@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"time"
 
-	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
@@ -69,11 +68,7 @@ func (v *verifier) remembered(d *dedup, p eventlog.Position) (bool, error) {
 	var entry eventlog.Entry
 	var failure error
 	err := v.store.view(p, func(record eventlog.Record) {
-		var event *webhookgatewayv1.Event
-		if event, failure = record.Event(v.history, webhookgatewayv1.EventView_EVENT_VIEW_RAW); failure != nil {
-			return
-		}
-		entry, failure = eventlog.NewEntry(event)
+		entry, failure = record.Entry(v.history)
 	})
 	if err := errors.Join(err, failure); err != nil {
 		return false, err
