@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -231,4 +232,42 @@ func TestBackupFails(t *testing.T) {
 	if err := backup.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestBackupOnAFullDisk takes backups with less and less room: each is whole or is refused
+// with what to do, leaves nothing, and half of the reserve stays for others.
+func TestBackupOnAFullDisk(t *testing.T) {
+	disk := newQuotaFS(1 << 40)
+	log := mustOpen(t, testConfig("log"), WithFS(disk))
+	load := newLoad(log)
+	load.body = noise(5, 20_000)
+	load.run(t, "load", 400)
+	log.space.reserve = 1 << 20
+	taken, refused := 0, 0
+	for free := int64(16 << 20); free >= 0; free -= 1 << 20 {
+		disk.fill(free)
+		backup, err := log.Backup()
+		if left, _ := log.space.free(); left < min(uint64(free), 1<<19) {
+			t.Errorf("with %d bytes free a backup left %d", free, left)
+		}
+		if err == nil {
+			taken++
+			if err := errors.Join(backup.WriteTo(t.Context(), io.Discard), backup.Close()); err != nil {
+				t.Errorf("with %d bytes free: %v", free, err)
+			}
+		} else if refused++; !strings.Contains(err.Error(), "make room on it") {
+			t.Errorf("Backup() = %v with %d bytes free", err, free)
+		}
+		for _, name := range mustList(t, disk) {
+			if strings.HasPrefix(name, backupPrefix) {
+				t.Errorf("%s is left with %d bytes free", name, free)
+			}
+		}
+	}
+	if taken == 0 || refused < 2 || log.current().fence.err() != nil {
+		t.Errorf("%d backups were taken and %d refused; the log: %v", taken, refused, log.current().fence.err())
+	}
+	disk.setFree(-1)
+	log.space.check()
+	load.run(t, "after", 8)
 }
