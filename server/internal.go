@@ -122,11 +122,11 @@ func (s *Server) warnings() []string {
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {
 	case ahead > tolerated:
-		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v ahead of the event log and is not believed: events get the time of the log. Correct the clock, or let it stand if it is right", ahead))
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v ahead of the event log and is not believed: events get the time of the log. Correct the clock, or let it stand if it is right", ahead.Round(time.Minute)))
 	case ahead < -tolerated:
-		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v behind the newest event: events get the time of that one until the clock has reached it", -ahead))
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v behind the newest event: events get the time of that one until the clock has reached it", -ahead.Round(time.Minute)))
 	}
-	if behind := clock.Now.Sub(clock.Retention).Round(time.Second); behind > 24*time.Hour {
+	if behind := clock.Now.Sub(clock.Retention).Round(time.Minute); behind > 24*time.Hour {
 		warnings = append(warnings, fmt.Sprintf("retention by age is %v behind: it catches up after the clock jumped forward", behind))
 	}
 	return warnings

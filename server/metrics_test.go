@@ -11,8 +11,9 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
-// rareMetrics are not served before what they count has happened.
+// rareMetrics are not served before what they count has happened, or without TLS.
 var rareMetrics = []string{
+	"webhook_gateway_tls_certificate_expiry_timestamp_seconds",
 	"webhook_gateway_subscription_unusable",
 	"webhook_gateway_subscription_parked_expired_total",
 	"webhook_gateway_subscription_parked_without_event_total",
@@ -28,7 +29,7 @@ var (
 // mentions one that is not served.
 func TestEveryMetricIsDocumented(t *testing.T) {
 	g := servertest.Start(t)
-	g.Deliver(t, syncAccount)
+	g.Deliver(t, syncAccount, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
 	_, err := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn()).CreateSubscription(t.Context(),
 		&webhookgatewayv1.CreateSubscriptionRequest{Subscription: &webhookgatewayv1.Subscription{Name: "billing"}})
 	if err != nil {

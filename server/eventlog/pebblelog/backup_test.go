@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -106,6 +108,41 @@ func TestRestoredOlderCopy(t *testing.T) {
 			want, wantErr = 0, &eventlog.HistoryLostError{Last: kept}
 		}
 		wantParsed(t, restored.History().ParseCursor, cursor, want, wantErr)
+	}
+}
+
+// A backup that is months old is restored: the clock is believed at once, events get the
+// time that it is, and retention does not jump.
+func TestRestoredMonthsLater(t *testing.T) {
+	clock := newClock()
+	log, err := Open(testConfig(t.TempDir()), slog.New(slog.DiscardHandler), clock.option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, "", "of long ago")
+	backup := backUp(t, log)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	to, _ := mustRestore(t, backup)
+	clock.jump(time.Since(clock.now()))
+	restored, err := Open(testConfig(to), slog.New(slog.DiscardHandler), clock.option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = restored.Close() })
+	if c := restored.Clock(); c.Ahead > time.Minute || clock.now().Sub(c.Retention) < 24*time.Hour {
+		t.Errorf("Clock() = %+v, want that the time is believed and retention catches up", c)
+	}
+	p := mustAppend(t, restored, "", "of today").Position
+	for r, err := range restored.Read(t.Context(), p-1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late := clock.now().Sub(r.ReceiveTime()); late > time.Minute {
+			t.Errorf("an event of now is stored as received %v ago", late)
+		}
+		break
 	}
 }
 
@@ -238,11 +275,12 @@ func TestBackupFails(t *testing.T) {
 // with what to do, leaves nothing, and half of the reserve stays for others.
 func TestBackupOnAFullDisk(t *testing.T) {
 	disk := newQuotaFS(1 << 40)
-	log := mustOpen(t, testConfig("log"), WithFS(disk))
+	config := testConfig("log")
+	config.DiskReserve = 1 << 20
+	log := mustOpen(t, config, WithFS(disk))
 	load := newLoad(log)
 	load.body = noise(5, 20_000)
 	load.run(t, "load", 400)
-	log.space.reserve = 1 << 20
 	taken, refused := 0, 0
 	for free := int64(16 << 20); free >= 0; free -= 1 << 20 {
 		disk.fill(free)
