@@ -28,8 +28,7 @@ const (
 	rename
 )
 
-// rule is what becomes of a field, if it is encoded as its type is; otherwise it is a
-// field that nobody knows, and dropped.
+// rule is what becomes of a field, if it is encoded as its type is.
 type rule struct {
 	action action
 	wire   protowire.Type
@@ -41,6 +40,19 @@ type rule struct {
 
 // message has the rules of the fields of a message by number. Those beyond are dropped.
 type message []rule
+
+// of returns what becomes of a field that is encoded in some way.
+func (m message) of(number protowire.Number, wire protowire.Type) *rule {
+	if int(number) < len(m) {
+		if r := &m[number]; wire == r.wire || r.packed && wire == protowire.BytesType {
+			return r
+		}
+	}
+	return &dropped
+}
+
+// dropped is the rule of a field that is not known.
+var dropped = rule{action: drop}
 
 // compiled has the masks that were asked for, by their Classes. There are few.
 var compiled sync.Map

@@ -33,39 +33,37 @@ func (m *Mask) Apply(event []byte) []byte {
 // fields appends what is left of the fields of a message to out, which may be over the
 // bytes before them: it never grows faster than in is read.
 func (m *Mask) fields(out, in []byte, rules *message) []byte {
-	for len(in) > 0 {
-		number, wire, tagLen := protowire.ConsumeTag(in)
+	kept, at := 0, 0 // what is between is to be appended
+	for at < len(in) {
+		number, wire, tagLen := protowire.ConsumeTag(in[at:])
 		if tagLen < 0 {
 			break
 		}
-		valueLen := protowire.ConsumeFieldValue(number, wire, in[tagLen:])
+		value := in[at+tagLen:]
+		valueLen := protowire.ConsumeFieldValue(number, wire, value)
 		if valueLen < 0 {
 			break
 		}
-		field, value := in[:tagLen+valueLen], in[tagLen:tagLen+valueLen]
-		in = in[len(field):]
-		if int(number) >= len(*rules) {
-			continue
-		}
-		r := &(*rules)[number]
-		if wire != r.wire && !(r.packed && wire == protowire.BytesType) {
-			continue
+		value = value[:valueLen]
+		r := rules.of(number, wire)
+		if r.action != keep {
+			out = append(out, in[kept:at]...)
+			kept = at + tagLen + valueLen
 		}
 		switch r.action {
-		case drop:
-		case keep:
-			out = append(out, field...)
+		case drop, keep:
 		case descend:
 			content, _ := protowire.ConsumeBytes(value)
-			out = append(out, field[:tagLen]...)
+			out = append(out, in[at:at+tagLen]...)
 			out = m.sized(out, len(value)-len(content), content, r.message)
 		case rename:
 			text, _ := protowire.ConsumeString(value) // a copy
-			out = append(out, field[:tagLen]...)
+			out = append(out, in[at:at+tagLen]...)
 			out = protowire.AppendString(out, drift.WithoutNames(text, func(name string) bool { return m.words[name] }))
 		}
+		at += tagLen + valueLen
 	}
-	return out
+	return append(out, in[kept:at]...)
 }
 
 // sized appends what is left of a message with its length in front, for which as many
