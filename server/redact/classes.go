@@ -6,6 +6,7 @@
 package redact
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -23,13 +24,18 @@ type Classes uint32
 // of fielderr, with paths such as `[2]`.
 func Parse(names []string) (Classes, error) {
 	var set Classes
+	var errs []error
 	for i, name := range names {
 		class, known := sensitivityv1.Sensitivity_value[prefix+strings.ToUpper(name)]
 		if !known || class < int32(firstClass) {
-			return 0, fielderr.New(fmt.Sprintf("[%d]", i), "%q is no class of sensitive fields: choose from %s",
-				name, strings.Join(All().Names(), ", "))
+			errs = append(errs, fielderr.New(fmt.Sprintf("[%d]", i), "%q is no class of sensitive fields: choose from %s",
+				name, strings.Join(All().Names(), ", ")))
+			continue
 		}
 		set |= of(sensitivityv1.Sensitivity(class))
+	}
+	if len(errs) > 0 {
+		return 0, errors.Join(errs...)
 	}
 	return set, nil
 }

@@ -90,6 +90,9 @@ func TestParse(t *testing.T) {
 	if both := set & query; !slices.Equal(both.Names(), []string{"untyped"}) {
 		t.Errorf("what masks without a class in common mask both is %v, want untyped", both.Names())
 	}
+	if _, err := redact.Parse([]string{"a", "query", "b"}); err == nil || !strings.Contains(err.Error(), "[0]: \"a\"") || !strings.Contains(err.Error(), "[2]: \"b\"") {
+		t.Errorf("two wrong names give the error %v", err)
+	}
 	for _, name := range []string{"none", "unspecified", "", "account-number", "SENSITIVITY_SUBJECT"} {
 		_, err := redact.Parse([]string{"query", name})
 		const want = "choose from untyped, subject, name, account_id, account_number, amount, query, custom"
