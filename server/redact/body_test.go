@@ -170,7 +170,7 @@ func (b *body) number(path string) json.Number {
 	text := fmt.Sprint(n)
 	b.secrets = append(b.secrets, secret{classOf(path), text, []string{
 		text,
-		string(binary.AppendUvarint(nil, uint64(n))),                                //nolint:gosec // positive
+		string(binary.AppendUvarint(nil, uint64(n))),
 		string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(float64(n)))), // exact
 	}})
 	return json.Number(text)

@@ -70,7 +70,7 @@ func TestBatchMasks(t *testing.T) {
 	receive(t, streams, batch, deliveries)
 	var got []*webhookgatewayv1.Event
 	for _, d := range deliveries.GetDeliveries().GetDeliveries() {
-		if d.GetAttempt() != 3 || string(d.GetAckToken()) != "token" || d.GetDeadline().GetSeconds() != 9 {
+		if d.GetAttempt() != 3 || d.GetAckToken() != "token" || d.GetDeadline().GetSeconds() != 9 {
 			t.Errorf("the delivery is %v", d)
 		}
 		got = append(got, d.GetEvent())
