@@ -23,10 +23,12 @@ demo: build ## Build, and run the main job end to end: every event type in by HT
 test: ## Run all tests with the race detector.
 	$(GO) test -race ./...
 
+BINARY ?= bin/webhook-gateway
+
 .PHONY: build
-build: ## Build bin/webhook-gateway.
-	@[ -e bin/webhook-gateway ] || echo 'Building bin/webhook-gateway: a minute or two the first time, at once from then on.'
-	@$(BUILD) -o bin/webhook-gateway ./cmd/webhook-gateway
+build: ## Build bin/webhook-gateway; with VERSION=v1.2.3 it says so, without the symbols of a debugger.
+	@[ -e $(BINARY) ] || echo 'Building $(BINARY): a minute or two the first time, at once from then on.'
+	@$(BUILD) $(if $(VERSION),-buildvcs=false -ldflags='-s -X main.release=$(VERSION)') -o $(BINARY) ./cmd/webhook-gateway
 
 bin/grpcurl: .ci/tools.mod ## Build grpcurl, which calls the API by reflection.
 	$(BUILD) -modfile=.ci/tools.mod -o $@ github.com/fullstorydev/grpcurl/cmd/grpcurl
@@ -46,6 +48,10 @@ generate-check: ## Fail if what is generated is not what proto/ generates.
 .PHONY: openapi-check
 openapi-check: ## Lint the OpenAPI documents, and try clients generated from them (needs Node.js).
 	.ci/openapi/check
+
+.PHONY: deploy-check
+deploy-check: ## Check the image's tree, the systemd unit (both need root), the Helm chart and the compose file.
+	.ci/deploy/check
 
 .PHONY: lint
 lint: ## Lint the Go code and the protos.

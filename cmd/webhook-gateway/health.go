@@ -67,8 +67,11 @@ func internalAddr(path string, environ []string) (string, error) {
 	if err != nil || port == "0" {
 		return "", doubt
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost"
+	// NOTE: not localhost, a name that an image without /etc/hosts does not have.
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip == netip.IPv4Unspecified() {
+		host = "127.0.0.1"
+	} else if ip == netip.IPv6Unspecified() {
+		host = "::1"
 	}
 	return net.JoinHostPort(host, port), doubt
 }

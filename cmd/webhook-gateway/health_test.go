@@ -36,7 +36,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestHealth(t *testing.T) {
-	g := servertest.Start(t, func(config *server.Config) { config.Listen.InternalHTTP = "localhost:0" })
+	g := servertest.Start(t, func(config *server.Config) { config.Listen.InternalHTTP = "127.0.0.1:0" })
 	addr := strings.TrimPrefix(g.InternalURL(), "http://")
 	_, port, _ := strings.Cut(addr, ":")
 	every := "WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=:" + port
@@ -68,6 +68,17 @@ func TestHealth(t *testing.T) {
 	}
 	if code, _, errOut := health(t, nil, "--config", wrong); code != exitFailure || !strings.Contains(errOut, "no_such_key") {
 		t.Errorf("of no gateway, with a wrong file: %d %s", code, errOut)
+	}
+}
+
+func TestInternalAddr(t *testing.T) {
+	for listen, want := range map[string]string{
+		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:1": "10.0.0.1:1",
+		"localhost:1": "localhost:1", ":0": "", "nowhere": "",
+	} {
+		if got, err := internalAddr("", []string{"WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=" + listen}); got != want || err != nil {
+			t.Errorf("listening on %q it is asked at %q, not %q: %v", listen, got, want, err)
+		}
 	}
 }
 
