@@ -73,6 +73,18 @@ breaking: ## Fail if the protos break users of those at AGAINST (default: the la
 	@if [ -z '$(AGAINST)' ]; then echo "no release yet to compare the protos with"; \
 	else $(BUF) breaking --against '.git#ref=$(AGAINST)' && echo "no breaking change since $(AGAINST)"; fi
 
+.PHONY: release
+release: ## Build a release in dist/: archives, SBOM, protos, chart, checksums (VERSION=v1.2.3, default: the tag of this commit).
+	@version='$(or $(VERSION),$(shell git describe --tags --exact-match --match 'v*' --dirty=-dirty 2>/dev/null))'; \
+	case "$$version" in \
+	'') echo 'release: this commit has no tag v*: tag it, or give VERSION=v1.2.3' >&2; exit 2;; \
+	*-dirty) echo 'release: there are changes that are not committed: commit them, or give VERSION=v1.2.3' >&2; exit 2;; \
+	esac; rm -rf dist && .ci/release/build "$$version" dist && ls -l dist
+
+.PHONY: release-check
+release-check: ## Check that a release of the last commit is whole and reproducible.
+	.ci/release/check
+
 FUZZTIME ?= 30s
 
 .PHONY: fuzz
