@@ -59,6 +59,10 @@ lint: ## Lint the Go code and the protos.
 	$(BUF) format --diff --exit-code
 	$(LINT) run ./...
 
+.PHONY: vulnerabilities
+vulnerabilities: ## Fail if the code calls what is known to be vulnerable (needs a network, or GOVULNDB).
+	.ci/vulnerabilities
+
 .PHONY: format
 format: ## Format the Go code and the protos.
 	$(BUF) format --write
