@@ -278,13 +278,39 @@ func gatewayTakes(t *testing.T, config string, env []corev1.EnvVar) {
 	}
 }
 
-// TestChartRestartsForAChange: the gateway reads its configuration when it starts.
+// TestChartRestartsForAChange: what the gateway loads again by itself ends nothing.
 func TestChartRestartsForAChange(t *testing.T) {
 	sum := func(values string) string {
 		return install(t, values).set.Spec.Template.Annotations["checksum/config"]
 	}
-	if a, b := sum(fine), sum(strings.Replace(fine, "acme", "other", 1)); a == "" || a == b {
-		t.Errorf("the checksums are %q and %q", a, b)
+	before := sum(fine)
+	if client := sum(strings.Replace(fine, "acme:", "other:", 1)); before == "" || client != before {
+		t.Errorf("another client starts the gateway anew: %q, %q", before, client)
+	}
+	if port := sum(strings.Replace(fine, "config:", "config:\n  listen: {grpc: \":9091\"}", 1)); port == before {
+		t.Error("another port does not start the gateway anew")
+	}
+}
+
+// TestChartWithTLS: what asks the gateway speaks what the gateway speaks.
+func TestChartWithTLS(t *testing.T) {
+	pair := "{certificate: /run/secrets/webhook-gateway/tls.crt, key: /run/secrets/webhook-gateway/tls.key}"
+	i := install(t, strings.Replace(everything, "config:", "config:\n  tls: {webhooks: "+pair+", grpc: "+pair+", internal_http: "+pair+"}", 1))
+	container := i.set.Spec.Template.Spec.Containers[0]
+	for _, probe := range []*corev1.Probe{container.StartupProbe, container.LivenessProbe, container.ReadinessProbe} {
+		if probe.HTTPGet.Scheme != corev1.URISchemeHTTPS {
+			t.Errorf("a probe speaks %s", probe.HTTPGet.Scheme)
+		}
+	}
+	for _, service := range i.services {
+		for _, port := range service.Spec.Ports {
+			if *port.AppProtocol != "https" {
+				t.Errorf("%s/%s is said to speak %s", service.Name, port.Name, *port.AppProtocol)
+			}
+		}
+	}
+	if scheme := i.monitor.Spec.Endpoints[0].Scheme; scheme == nil || *scheme != "https" {
+		t.Errorf("metrics are read by %v", scheme)
 	}
 }
 
@@ -300,6 +326,7 @@ func TestChartRefuses(t *testing.T) {
 		{"config: {store: {pebble: {path: /elsewhere}}}", "config.store.pebble.path: leave it out"},
 		{"config: {listen: {grpc: nowhere}}", "config.listen.grpc"},
 		{"config: {listen: {grpc: null}}", "config.listen.grpc"},
+		{"config: {tls: {internal_http: {require_client_certificate: true}}}", "config.tls.internal_http.require_client_certificate: leave it out"},
 		{"ingress: {enabled: true}", "ingress.host"},
 		{"ingress: {enabled: true, host: hooks.example.test}", "ingress.tlsSecretName"},
 	} {

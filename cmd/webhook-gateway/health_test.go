@@ -6,9 +6,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
 )
 
 // health runs the command as a container would, with what the gateway was given.
@@ -71,13 +73,26 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestHealthOverTLS: the names in the certificate are those of others.
+func TestHealthOverTLS(t *testing.T) {
+	pair := tlstest.NewCA(t).Issue(t, time.Now().Add(time.Hour), "spiffe://test/gateway")
+	g := servertest.Start(t, func(config *server.Config) {
+		config.TLS.InternalHTTP.Certificate, config.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+	})
+	_, port, _ := strings.Cut(strings.TrimPrefix(g.InternalURL(), "http://"), ":")
+	config := write(t, "listen: {internal_http: \"127.0.0.1:"+port+"\"}\ntls: {internal_http: {certificate: "+pair.Certificate+", key: "+pair.Key+"}}\n")
+	if code, out, errOut := health(t, nil, "--config", config); code != exitOK || !strings.Contains(out, `"status":"ok"`) {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+}
+
 func TestInternalAddr(t *testing.T) {
 	for listen, want := range map[string]string{
 		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:1": "10.0.0.1:1",
 		"localhost:1": "localhost:1", ":0": "", "nowhere": "",
 	} {
-		if got, err := internalAddr("", []string{"WEBHOOK_GATEWAY_LISTEN_INTERNAL_HTTP=" + listen}); got != want || err != nil {
-			t.Errorf("listening on %q it is asked at %q, not %q: %v", listen, got, want, err)
+		if got := internalAddr(listen); got != want {
+			t.Errorf("listening on %q it is asked at %q, not %q", listen, got, want)
 		}
 	}
 }

@@ -34,6 +34,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- regexFind "[0-9]+$" $address | required (printf "config.listen.%s: %q has no port: give an address such as :8080" .key $address) -}}
 {{- end -}}
 
+{{/* What the internal HTTP port speaks. */}}
+{{- define "webhook-gateway.scheme" -}}
+{{- $tls := dig "tls" "internal_http" dict .Values.config -}}
+{{- if get $tls "require_client_certificate" -}}
+{{- fail "config.tls.internal_http.require_client_certificate: leave it out, the probes of Kubernetes have no certificate; access says who may do what" -}}
+{{- end -}}
+{{- if get $tls "certificate" }}https{{ else }}http{{ end -}}
+{{- end -}}
+
 {{/* The configuration of the gateway. Its internal HTTP port answers to the names of its service. */}}
 {{- define "webhook-gateway.config" -}}
 {{- $config := deepCopy .Values.config -}}
