@@ -125,6 +125,7 @@ once.`,
 		newBackup(std),
 		newRestore(std),
 		newDemo(std),
+		newHealth(std),
 		newConfig(std),
 		newVersion(std),
 	)
