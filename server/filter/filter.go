@@ -41,6 +41,7 @@ const (
 
 // conditions is one compiled filter.
 type conditions struct {
+	index     int // of the filter in the request
 	providers []webhookgatewayv1.Provider
 	types     []webhookgatewayv1.EventType
 	verdicts  uint32 // a bit for each
@@ -68,7 +69,8 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 		if err := check(one); err != nil {
 			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)
 		}
-		f.add(one)
+		normal, anyButFailed := normalise(one)
+		f.add(normal, anyButFailed, i)
 	}
 	return f, nil
 }
@@ -92,27 +94,16 @@ func (f *Filter) Match(r eventlog.Record) Result {
 	return result
 }
 
-func (f *Filter) add(one *webhookgatewayv1.EventFilter) {
-	normal := &webhookgatewayv1.EventFilter{
-		Providers:        sortedSet(one.GetProviders()),
-		EventTypes:       sortedSet(one.GetEventTypes()),
-		ClientIds:        sortedSet(one.GetClientIds()),
-		Subjects:         sortedSet(one.GetSubjects()),
-		Verdicts:         sortedSet(one.GetVerdicts()),
-		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
-	}
-	anyButFailed := len(normal.GetVerdicts()) == 0
-	if anyButFailed {
-		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
-			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
-			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
-		}
-	}
+// add compiles one filter, whose values are sorted, and which names verdicts. With
+// anyButFailed that are those of a filter that names none. index is where it stands in
+// the request.
+func (f *Filter) add(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) {
 	if i := slices.IndexFunc(f.normal, func(o *webhookgatewayv1.EventFilter) bool { return proto.Equal(o, normal) }); i >= 0 {
 		f.conditions[i].anyButFailed = f.conditions[i].anyButFailed || anyButFailed
 		return
 	}
 	c := conditions{
+		index:        index,
 		providers:    normal.GetProviders(),
 		types:        normal.GetEventTypes(),
 		anyButFailed: anyButFailed,
@@ -125,6 +116,25 @@ func (f *Filter) add(one *webhookgatewayv1.EventFilter) {
 	}
 	f.normal = append(f.normal, normal)
 	f.conditions = append(f.conditions, c)
+}
+
+// normalise returns a filter with sorted values and verdicts, and whether it names none.
+func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.EventFilter, anyButFailed bool) {
+	normal = &webhookgatewayv1.EventFilter{
+		Providers:        sortedSet(one.GetProviders()),
+		EventTypes:       sortedSet(one.GetEventTypes()),
+		ClientIds:        sortedSet(one.GetClientIds()),
+		Subjects:         sortedSet(one.GetSubjects()),
+		Verdicts:         sortedSet(one.GetVerdicts()),
+		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
+	}
+	if anyButFailed = len(normal.GetVerdicts()) == 0; anyButFailed {
+		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
+			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
+		}
+	}
+	return normal, anyButFailed
 }
 
 func (c *conditions) match(r eventlog.Record) Result {
