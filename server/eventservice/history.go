@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
@@ -38,6 +39,10 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 	if err != nil {
 		return nil, err
 	}
+	reach, err := access.From(ctx).Reach(view)
+	if err != nil {
+		return nil, err
+	}
 	position, err := s.api.ParseEventID("id", req.GetId())
 	if errors.Is(err, logapi.ErrForeignEvent) {
 		return nil, errNotFound()
@@ -56,6 +61,9 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 		if err != nil {
 			return nil, err
 		}
+		if !reach.Allows(r) {
+			return nil, access.NotGranted("id", fmt.Sprintf("this event is not granted in %v", view))
+		}
 		return r.Event(s.log.History(), view)
 	}
 	return nil, errNotFound()
@@ -68,6 +76,9 @@ func errNotFound() error {
 
 // GetLogInfo implements EventService.
 func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfoRequest) (*webhookgatewayv1.GetLogInfoResponse, error) {
+	if err := access.From(ctx).Look(); err != nil {
+		return nil, err
+	}
 	stats, err := s.log.Stats(ctx)
 	if err != nil {
 		return nil, s.api.Fail(ctx, "describe the log", err)
@@ -126,7 +137,7 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 		}
 	}
 	if p.low < p.high {
-		resp.NextPageToken = formatPageToken(s.log.History(), *next, req)
+		resp.NextPageToken = formatPageToken(s.log.History(), *next, req, p.filter)
 	}
 	return resp, nil
 }
@@ -134,10 +145,7 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*page, error) {
 	p := &page{Service: s, deadline: time.Now().Add(maxPageTime)}
 	var err error
-	if p.filter, err = filter.Compile(req.GetFilters()); err != nil {
-		return nil, err
-	}
-	if p.view, err = logapi.View(req.GetView()); err != nil {
+	if p.filter, p.view, err = readable(ctx, req); err != nil {
 		return nil, err
 	}
 	if p.size, err = logapi.PageSize(req.GetPageSize()); err != nil {
@@ -149,7 +157,7 @@ func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEvents
 	if req.GetPageToken() == "" {
 		return p, nil
 	}
-	position, err := parsePageToken(s.log.History(), req)
+	position, err := parsePageToken(s.log.History(), req, p.filter)
 	if err != nil {
 		return nil, err
 	}
