@@ -99,6 +99,20 @@ func (b box) without(o box) []box {
 	return rest
 }
 
+// differs returns the side in which two boxes differ, false if there is not exactly one.
+func (b box) differs(o box) (side int, one bool) {
+	for i := range b {
+		if b[i].inverted == o[i].inverted && slices.Equal(b[i].texts, o[i].texts) {
+			continue
+		}
+		if one {
+			return 0, false
+		}
+		side, one = i, true
+	}
+	return side, one
+}
+
 // possible returns the box without the types of providers, and the providers of types,
 // that are not in it: every type but the unrecognised one is of one provider.
 func (b box) possible() box {

@@ -35,7 +35,15 @@ func (s set) and(o set) set {
 }
 
 // without returns what is in the set and not in another.
-func (s set) without(o set) set { return s.and(set{texts: o.texts, inverted: !o.inverted}) }
+func (s set) without(o set) set { return s.and(o.not()) }
+
+// not returns what is not in the set.
+func (s set) not() set { return set{texts: s.texts, inverted: !s.inverted} }
+
+// or returns what is in one of two sets.
+func (s set) or(o set) set {
+	return s.not().and(o.not()).not()
+}
 
 // merge returns, of two sorted lists, what is only in a, in both, only in b, as asked for.
 func merge(a, b []string, onlyA, both, onlyB bool) []string {

@@ -94,13 +94,21 @@ func (f *Filter) parts(i int, limits []*Limits) ([]part, error) {
 	return parts, nil
 }
 
-// addPart adds a part, unless it is in another, and removes those that are in it.
+// addPart adds a part: not if it is in another, without those that are in it, and as one
+// with another from which it differs in one side only.
 func addPart(parts []part, p part) []part {
 	in := func(a, b part) bool { return a.box.in(b.box) && (b.leavesOut || !a.leavesOut) }
 	if slices.ContainsFunc(parts, func(o part) bool { return in(p, o) }) {
 		return parts
 	}
-	return append(slices.DeleteFunc(parts, func(o part) bool { return in(o, p) }), p)
+	parts = slices.DeleteFunc(parts, func(o part) bool { return in(o, p) })
+	for i, o := range parts {
+		if side, one := o.differs(p.box); one && o.leavesOut == p.leavesOut {
+			p.box[side] = p.box[side].or(o.box[side])
+			return addPart(slices.Delete(parts, i, i+1), p)
+		}
+	}
+	return append(parts, p)
 }
 
 // outside returns an error for the values of a filter that no limit allows, whatever

@@ -71,6 +71,12 @@ func TestWithin(t *testing.T) {
 			}, "",
 		},
 		{
+			"limits that differ in one condition are one filter",
+			[]*event{{EventTypes: types{done}}},
+			[]*event{{ClientIds: []string{"b"}}, {ClientIds: []string{"a"}}, {Providers: providers{vezgo}}},
+			[]*event{{EventTypes: types{done}, ClientIds: []string{"a", "b"}, Verdicts: authentic}}, "",
+		},
+		{
 			"what failed is to be asked for",
 			[]*event{{Verdicts: verdicts{failed}}}, []*event{{ClientIds: []string{"a"}}},
 			[]*event{{ClientIds: []string{"a"}, Verdicts: verdicts{failed}}}, "",
@@ -123,7 +129,7 @@ func TestTooManyParts(t *testing.T) {
 	t.Parallel()
 	var asked, granted []*event
 	for i := range 9 {
-		granted = append(granted, &event{ClientIds: []string{fmt.Sprint(i)}})
+		granted = append(granted, &event{ClientIds: []string{fmt.Sprint(i)}, ProviderEventIds: []string{fmt.Sprint(i)}})
 		asked = append(asked, &event{Subjects: []string{fmt.Sprint(i)}})
 	}
 	if _, err := compile(t, asked...).Within(limits(t, granted...)); err == nil ||
