@@ -52,8 +52,15 @@ type conditions struct {
 	ids          textSet
 }
 
-// textSet is a set of texts; nil is no condition.
-type textSet map[string]struct{}
+// textSet is a condition on a text. The zero value is none.
+type textSet struct {
+	given bool
+	few   []string // compared one by one
+	many  map[string]struct{}
+}
+
+// maxFew is how many texts are compared faster than looked up.
+const maxFew = 8
 
 // Compile validates filters. No filter is one without conditions. Its errors are
 // of fielderr, with paths that begin with `filters`.
@@ -145,9 +152,9 @@ func (c *conditions) match(r eventlog.Record) Result {
 	}
 	if len(c.providers) > 0 && !slices.Contains(c.providers, r.Provider()) ||
 		len(c.types) > 0 && !slices.Contains(c.types, r.Type()) ||
-		c.clients != nil && !c.clients.has(r.ClientID()) ||
-		c.subjects != nil && !c.subjects.has(r.Subject()) ||
-		c.ids != nil && !c.ids.has(r.ProviderEventID()) {
+		c.clients.given && !c.clients.has(r.ClientID()) ||
+		c.subjects.given && !c.subjects.has(r.Subject()) ||
+		c.ids.given && !c.ids.has(r.ProviderEventID()) {
 		return Other
 	}
 	if !asked {
@@ -157,18 +164,26 @@ func (c *conditions) match(r eventlog.Record) Result {
 }
 
 func newTextSet(texts []string) textSet {
-	if len(texts) == 0 {
-		return nil
+	if len(texts) <= maxFew {
+		return textSet{given: len(texts) > 0, few: texts}
 	}
-	set := make(textSet, len(texts))
+	many := make(map[string]struct{}, len(texts))
 	for _, text := range texts {
-		set[text] = struct{}{}
+		many[text] = struct{}{}
 	}
-	return set
+	return textSet{given: true, many: many}
 }
 
-func (s textSet) has(text []byte) bool {
-	_, ok := s[string(text)]
+func (s *textSet) has(text []byte) bool {
+	for _, one := range s.few {
+		if string(text) == one {
+			return true
+		}
+	}
+	if s.many == nil {
+		return false
+	}
+	_, ok := s.many[string(text)]
 	return ok
 }
 
