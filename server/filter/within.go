@@ -85,7 +85,7 @@ func (f *Filter) parts(i int, limits []*Limits) ([]part, error) {
 			continue
 		}
 		for _, p := range parts {
-			wanted = wanted.without(p.box.possible()[side])
+			wanted = wanted.without(p.possible()[side])
 		}
 		if !wanted.empty() {
 			return nil, &OutsideError{Path: path + "." + fieldNames[side], Message: "not granted together with the other conditions: " + list(wanted.texts)}
@@ -97,7 +97,7 @@ func (f *Filter) parts(i int, limits []*Limits) ([]part, error) {
 // addPart adds a part: not if it is in another, without those that are in it, and as one
 // with another from which it differs in one side only.
 func addPart(parts []part, p part) []part {
-	in := func(a, b part) bool { return a.box.in(b.box) && (b.leavesOut || !a.leavesOut) }
+	in := func(a, b part) bool { return a.in(b.box) && (b.leavesOut || !a.leavesOut) }
 	if slices.ContainsFunc(parts, func(o part) bool { return in(p, o) }) {
 		return parts
 	}

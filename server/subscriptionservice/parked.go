@@ -87,7 +87,7 @@ func (s *Service) parkedEvent(p subscription.Parked, reach *access.Reach, view w
 		Attempts: int32(p.Attempts), //nolint:gosec // at most 1,000
 		ParkTime: timestamppb.New(p.Time),
 	}
-	if !reach.Unlimited() && !(p.HasRecord && reach.Allows(p.Record)) {
+	if !reach.Unlimited() && (!p.HasRecord || !reach.Allows(p.Record)) {
 		parked.Message = ""
 		return parked, nil
 	}

@@ -30,8 +30,9 @@ func As(ctx context.Context, caller *access.Caller) context.Context {
 // withCaller returns the context of a call at the server with who makes it.
 func withCaller(ctx context.Context) context.Context {
 	if ids := metadata.ValueFromIncomingContext(ctx, callerKey); len(ids) > 0 {
-		if caller, ok := callers.Load(ids[0]); ok {
-			return access.NewContext(ctx, caller.(*access.Caller)) //nolint:errcheck,forcetypeassert // As stores nothing else
+		stored, _ := callers.Load(ids[0])
+		if caller, ok := stored.(*access.Caller); ok {
+			return access.NewContext(ctx, caller)
 		}
 	}
 	return access.NewContext(ctx, access.Anybody())
