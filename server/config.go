@@ -14,6 +14,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -22,6 +23,8 @@ import (
 type Config struct {
 	// Listen has the addresses of the three listeners.
 	Listen Listen `yaml:"listen"`
+	// TLS has the certificates of the listeners.
+	TLS TLS `yaml:"tls"`
 	// Log is the gateway's own log, on stderr.
 	Log Log `yaml:"log"`
 	// Webhooks configures the public listener.
@@ -51,6 +54,21 @@ type Listen struct {
 	// addresses, localhost and names without a dot. Others are refused: a web page could
 	// have made its name lead to the gateway.
 	InternalHosts []string `yaml:"internal_hosts"`
+}
+
+// TLS has the certificates of the listeners. One without speaks plain text.
+type TLS struct {
+	Webhooks     tlsfiles.Config `yaml:"webhooks"`
+	GRPC         tlsfiles.Config `yaml:"grpc"`
+	InternalHTTP tlsfiles.Config `yaml:"internal_http"`
+}
+
+func (t TLS) validate() error {
+	return errors.Join(
+		fielderr.In("webhooks", t.Webhooks.Validate()),
+		fielderr.In("grpc", t.GRPC.Validate()),
+		fielderr.In("internal_http", t.InternalHTTP.Validate()),
+	)
 }
 
 // Log configures the gateway's own log.
@@ -147,7 +165,13 @@ type Debug struct {
 // given.
 func DefaultConfig() Config {
 	return Config{
-		Listen:    Listen{Webhooks: ":8080", GRPC: ":9090", InternalHTTP: ":8081"},
+		Listen: Listen{Webhooks: ":8080", GRPC: ":9090", InternalHTTP: ":8081"},
+		// The providers decide what they speak; who calls the internal ports is the operator's.
+		TLS: TLS{
+			Webhooks:     tlsfiles.Config{MinVersion: "1.2"},
+			GRPC:         tlsfiles.Config{MinVersion: "1.3"},
+			InternalHTTP: tlsfiles.Config{MinVersion: "1.3"},
+		},
 		Log:       Log{Level: slog.LevelInfo, Format: "text"},
 		Webhooks:  webhook.DefaultConfig(),
 		Providers: all.DefaultConfig(),
@@ -162,6 +186,7 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	return errors.Join(
 		fielderr.In("listen", c.Listen.validate()),
+		fielderr.In("tls", c.TLS.validate()),
 		fielderr.In("log", c.Log.validate()),
 		fielderr.In("webhooks", c.Webhooks.Validate()),
 		fielderr.In("webhooks", c.Webhooks.CheckSecretHeaders(c.Providers.SecretHeaders())),

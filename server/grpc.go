@@ -37,6 +37,7 @@ func (s *Server) buildGRPC() {
 	s.endWatches = endWatching
 	s.grpcServer = grpc.NewServer(
 		grpc.ForceServerCodecV2(stream.Codec{}),
+		grpc.Creds(newBelow()),
 		// A connection refuses no stream: a caller would wait without a word. How many
 		// there may be is for the services to say.
 		grpc.MaxConcurrentStreams(0),

@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
@@ -37,6 +37,7 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
 	guarded.HandleFunc("POST "+BackupPath, s.backup)
+	guarded.HandleFunc("GET "+ConfigPath, s.printConfig)
 	// Probes ask under any name, and learn nothing that is secret.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}) })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -78,9 +79,26 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("require must be log, or absent; not %q", require), http.StatusBadRequest)
 		return
 	}
+	inForce := s.inForce.Load()
 	writeHealth(w, healthReport{
 		Reasons: reasons, Problems: problems, Damage: damageLines(s.log.Damage()), Warnings: s.warnings(),
+		Config: &configReport{Fingerprint: inForce.fingerprint, Since: inForce.since.UTC()},
 	})
+}
+
+// ConfigPath of the internal HTTP listener answers the configuration in force, as YAML
+// with the references of secrets.
+const ConfigPath = "/admin/config"
+
+func (s *Server) printConfig(w http.ResponseWriter, _ *http.Request) {
+	text, err := yaml.Dump(s.inForce.Load().config)
+	if err != nil {
+		http.Error(w, "print the configuration: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(text) // who asked is gone
 }
 
 // notReady returns why the gateway should get no new work, or nothing.
@@ -102,7 +120,7 @@ func (s *Server) problems() []string {
 // warnings returns what somebody should look at, although the gateway is ready.
 func (s *Server) warnings() []string {
 	const tolerated = time.Minute
-	warnings := slices.Clone(s.unverified)
+	warnings := append(s.inForce.Load().warnings(), s.certificates.warnings(time.Now())...)
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {
 	case ahead > tolerated:
@@ -127,6 +145,14 @@ type healthReport struct {
 	Damage []string `json:"damage,omitempty"`
 	// Warnings are what somebody should look at although all works.
 	Warnings []string `json:"warnings,omitempty"`
+	// Config is the configuration in force.
+	Config *configReport `json:"config,omitempty"`
+}
+
+type configReport struct {
+	// Fingerprint tells two configurations apart, but for the values of secrets.
+	Fingerprint string    `json:"fingerprint"`
+	Since       time.Time `json:"since"`
 }
 
 func writeHealth(w http.ResponseWriter, answer healthReport) {

@@ -12,24 +12,33 @@ import (
 // maxNamedClients bounds how many clients a warning names.
 const maxNamedClients = 10
 
-// newModeMetrics returns the metric of the verification modes in force. It has every
-// mode of a provider, so that an alert on one that should not be there works.
-func newModeMetrics(modes []provider.ModeOf) prometheus.Collector {
-	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "webhook_gateway_verification_mode",
-		Help: "How many clients of the provider have the verification mode enforce, report or off; " +
-			"1 for a provider whose mode is that of all its clients.",
-	}, []string{"provider", "mode"})
-	for _, m := range modes {
-		for _, mode := range []provider.Mode{provider.ModeEnforce, provider.ModeReport, provider.ModeOff} {
-			count := 0.0
-			if m.Mode == mode {
-				count = 1
-			}
-			gauge.WithLabelValues(m.Provider, mode.String()).Add(count)
-		}
+var verificationMode = prometheus.NewDesc("webhook_gateway_verification_mode",
+	"How many clients of the provider have the verification mode enforce, report or off; 1 for a provider whose mode is that of all its clients.",
+	[]string{"provider", "mode"}, nil)
+
+// modeMetrics has every mode of a provider, so that an alert on one that should not be
+// there works.
+type modeMetrics func() []provider.ModeOf
+
+// Describe implements prometheus.Collector.
+func (m modeMetrics) Describe(descs chan<- *prometheus.Desc) { descs <- verificationMode }
+
+// Collect implements prometheus.Collector.
+func (m modeMetrics) Collect(metrics chan<- prometheus.Metric) {
+	type key struct {
+		provider string
+		mode     provider.Mode
 	}
-	return gauge
+	counts := make(map[key]float64)
+	for _, one := range m() {
+		for _, mode := range []provider.Mode{provider.ModeEnforce, provider.ModeReport, provider.ModeOff} {
+			counts[key{one.Provider, mode}] += 0
+		}
+		counts[key{one.Provider, one.Mode}]++
+	}
+	for k, count := range counts {
+		metrics <- prometheus.MustNewConstMetric(verificationMode, prometheus.GaugeValue, count, k.provider, k.mode.String())
+	}
 }
 
 // modeWarnings returns a line for each provider and mode that takes what is not

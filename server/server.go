@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,11 +33,12 @@ import (
 // Server is a gateway. New makes it, Run serves until its context is done; each
 // is called once.
 type Server struct {
-	config Config
-	logger *slog.Logger
-
-	// unverified names the providers and clients whose deliveries need not be authentic.
-	unverified []string
+	// config is that of the start. What a reload can change is in force by inForce.
+	config    Config
+	inForce   atomic.Pointer[inForce]
+	reloading sync.Mutex
+	reloads   *prometheus.CounterVec
+	logger    *slog.Logger
 
 	log      eventlog.Log
 	store    *pebblelog.Log // the same, for what only this engine can
@@ -46,11 +48,13 @@ type Server struct {
 	health   *health.Server
 	draining atomic.Bool
 
+	webhooks       *webhook.Handler
 	grpcServer     *grpc.Server
 	endWatches     context.CancelFunc
 	webhookServer  *http.Server
 	internalServer *http.Server
 
+	certificates     certificates
 	shares           connlimit.Shares
 	refusedConns     *prometheus.CounterVec
 	webhookListener  net.Listener
@@ -83,7 +87,12 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: logger}
+	s := &Server{config: config, logger: logger, reloads: newReloads()}
+	inForce, err := newInForce(config)
+	if err != nil {
+		return nil, err
+	}
+	s.inForce.Store(inForce)
 	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -91,6 +100,11 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 }
 
 func (s *Server) build(ctx context.Context) error {
+	loaded, err := s.config.TLS.load()
+	if err != nil {
+		return err
+	}
+	s.certificates = newCertificates(loaded)
 	descriptors, err := connlimit.Descriptors()
 	if err != nil {
 		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
@@ -111,27 +125,26 @@ func (s *Server) build(ctx context.Context) error {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
-		newModeMetrics(s.config.Providers.Modes()),
+		modeMetrics(s.modes),
+		configMetrics{s},
 		log.Metrics(),
+		s.certificates,
 	)
 	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_connections_refused_total",
 		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
 	}, []string{"listener"})
-	registry.MustRegister(s.refusedConns)
-	s.unverified = modeWarnings(s.config.Providers.Modes())
-	for _, warning := range s.unverified {
-		s.logger.Warn("not every delivery is verified", "warning", warning)
-	}
+	registry.MustRegister(s.refusedConns, s.reloads)
+	s.warnUnverified(s.inForce.Load().unverified)
 	providers, err := all.New(s.config.Providers)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	webhooks, err := webhook.New(s.config.Webhooks, providers, log, s.logger, registry)
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, log, s.logger, registry)
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
-	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(webhooks), s.logger)
+	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(s.webhooks), s.logger)
 
 	subscriptions, err := subscription.New(ctx, subscription.Params{
 		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,
@@ -164,17 +177,18 @@ func (s *Server) listen(ctx context.Context) error {
 		listener     *net.Listener
 		limit        func(inner net.Listener, refused func()) net.Listener
 	}{
-		{"webhooks", s.config.Listen.Webhooks, &s.webhookListener, func(inner net.Listener, refused func()) net.Listener {
-			return connlimit.New(inner, s.shares.Webhooks, refused)
+		{listenerWebhooks, s.config.Listen.Webhooks, &s.webhookListener, func(inner net.Listener, refused func()) net.Listener {
+			return s.certificates.listener(listenerWebhooks, connlimit.New(inner, s.shares.Webhooks, refused))
 		}},
-		{"grpc", s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
-			return connlimit.LimitResets(connlimit.NewStrict(inner, s.shares.GRPC, refused), func(remote net.Addr) {
+		{listenerGRPC, s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
+			encrypted := s.certificates.listener(listenerGRPC, connlimit.NewStrict(inner, s.shares.GRPC, refused))
+			return connlimit.LimitResets(encrypted, func(remote net.Addr) {
 				refused()
 				s.logger.Warn("a connection was closed: its client resets streams too often", "remote", remote)
 			})
 		}},
-		{"internal_http", s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {
-			return connlimit.New(inner, s.shares.InternalHTTP, refused)
+		{listenerInternalHTTP, s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {
+			return s.certificates.listener(listenerInternalHTTP, connlimit.New(inner, s.shares.InternalHTTP, refused))
 		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)

@@ -66,10 +66,7 @@ func newConfig(std streams) *cobra.Command {
 // load returns the configuration of a file and the environment. Without a file
 // it is not the one for development.
 func load(path string, environ []string) (server.Config, error) {
-	if path == "" {
-		path = lookup(environ, server.EnvConfig)
-	}
-	config, err := server.Load(path, environ)
+	config, err := server.Load(configPath(path, environ), environ)
 	if err != nil {
 		return server.Config{}, usageError{err}
 	}

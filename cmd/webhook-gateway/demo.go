@@ -55,7 +55,7 @@ func demo(ctx context.Context, std streams, dir string) (err error) {
 	config.Store.Pebble.Path = filepath.Join(dir, "data")
 	s := secret.New(rand.Text())
 	acceptDevelopment(&config, s)
-	gateway, err := server.New(ctx, config, newLogger(config.Log, w))
+	gateway, err := server.New(ctx, config, newLogger(config.Log.Level, config.Log.Format, w))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,7 @@ events by themselves: read them from a cursor before it.`,
 			if err != nil {
 				return err
 			}
-			repaired, err := server.RepairStore(cmd.Context(), folder, from, newLogger(server.DefaultConfig().Log, std.err))
+			repaired, err := server.RepairStore(cmd.Context(), folder, from, newLogger(slog.LevelInfo, "text", std.err))
 			if err != nil {
 				return err
 			}

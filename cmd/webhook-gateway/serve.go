@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +23,10 @@ func newServe(std streams) *cobra.Command {
 subscribers, finishes what is in flight and ends within shutdown.timeout.
 
 The configuration is one YAML file; every key can also be set by the environment,
-such as WEBHOOK_GATEWAY_STORE_PEBBLE_PATH for store.pebble.path.
+such as WEBHOOK_GATEWAY_STORE_PEBBLE_PATH for store.pebble.path. It is loaded again
+at SIGHUP, and when it or a file that it names has changed: secrets, clients,
+certificates and limits are put in force without dropping anything. One that is
+wrong is refused, and the old one stays in force.
 
 Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
 DEVELOPMENT: it listens on localhost only, keeps its store in ./data, takes both
@@ -33,15 +38,24 @@ for Vezgo, so that "trigger" can play both.`,
 			if err != nil {
 				return err
 			}
-			logger := newLogger(config.Log, std.err)
-			gateway, err := server.New(cmd.Context(), config, logger)
+			level := &slog.LevelVar{}
+			level.Set(config.Log.Level)
+			gateway, err := server.New(cmd.Context(), config, newLogger(level, config.Log.Format, std.err))
 			if err != nil {
 				return err
 			}
 			if dev != nil {
 				dev.explain(std.err, std.command(), gateway.Addrs())
+				return gateway.Run(cmd.Context())
 			}
-			return gateway.Run(cmd.Context())
+			ctx, ended := context.WithCancel(cmd.Context())
+			var following sync.WaitGroup
+			files := newConfigFiles(configPath(path, std.environ), std.environ, config, level)
+			following.Go(func() { files.follow(ctx, gateway) })
+			err = gateway.Run(ctx)
+			ended()
+			following.Wait()
+			return err
 		},
 	}
 	configFlag(c, &path)
@@ -56,9 +70,7 @@ func configFlag(c *cobra.Command, path *string) {
 // loadConfig returns the configuration in force, and how it was made one for
 // development if it was.
 func loadConfig(path string, environ []string) (server.Config, *development, error) {
-	if path == "" {
-		path = lookup(environ, server.EnvConfig)
-	}
+	path = configPath(path, environ)
 	if path == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_") {
 		return developmentConfig(environ)
 	}
@@ -67,6 +79,14 @@ func loadConfig(path string, environ []string) (server.Config, *development, err
 		return server.Config{}, nil, usageError{err}
 	}
 	return config, nil, nil
+}
+
+// configPath returns the path of the configuration file, empty for none.
+func configPath(given string, environ []string) string {
+	if given != "" {
+		return given
+	}
+	return lookup(environ, server.EnvConfig)
 }
 
 func lookup(environ []string, name string) string {
@@ -87,9 +107,9 @@ func hasPrefix(environ []string, prefix string) bool {
 	return false
 }
 
-func newLogger(config server.Log, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: config.Level}
-	if config.Format == "json" {
+func newLogger(level slog.Leveler, format string, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

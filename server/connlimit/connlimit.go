@@ -141,8 +141,12 @@ func (c *conn) count(what *int, by int) {
 
 type contextKey struct{}
 
-// Context is the ConnContext of an http.Server that serves a Listener.
+// Context is the ConnContext of an http.Server that serves a Listener, or one with TLS
+// above it.
 func Context(ctx context.Context, c net.Conn) context.Context {
+	if outer, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = outer.NetConn()
+	}
 	if c, ok := c.(*conn); ok {
 		return context.WithValue(ctx, contextKey{}, c)
 	}

@@ -67,6 +67,9 @@ type resetConn struct {
 	have   int // bytes of the header
 }
 
+// NetConn returns the connection below.
+func (c *resetConn) NetConn() net.Conn { return c.Conn }
+
 var errResets = errors.New("the client resets streams too often")
 
 // Read implements net.Conn.

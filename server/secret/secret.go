@@ -100,6 +100,9 @@ func (s Secret) Check() error {
 	return nil
 }
 
+// File returns the path of the file that the value is read from, if it is.
+func (s Secret) File() (path string, ok bool) { return strings.CutPrefix(s.reference, "file:") }
+
 // Reveal returns the value.
 func (s Secret) Reveal() string { return s.value }
 

@@ -8,6 +8,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/redact"
 )
 
 // Numbers of the fields that are written by hand.
@@ -40,6 +41,7 @@ const (
 // A Batch collects encoded events, or deliveries, for one frame.
 type Batch struct {
 	view    webhookgatewayv1.EventView
+	maskOf  func(eventlog.Record) *redact.Mask // nil: none
 	buffers *bufferPool
 
 	buf    *[]byte // framePrefix, then the items; nil without items
@@ -52,6 +54,10 @@ func (s *Streams) Batch(view webhookgatewayv1.EventView) *Batch {
 	return &Batch{view: view, buffers: s.buffers}
 }
 
+// MaskBy has a function say how the event of each record is masked from now on; see
+// redact.Mask.
+func (b *Batch) MaskBy(maskOf func(eventlog.Record) *redact.Mask) { b.maskOf = maskOf }
+
 // Len returns the number of items collected.
 func (b *Batch) Len() int { return b.count }
 
@@ -63,13 +69,28 @@ func (b *Batch) Full(r eventlog.Record) bool {
 // Add appends the event of a record. The history MUST be taken after the record was
 // read: it may have gone on meanwhile. last tells that no other is at hand.
 func (b *Batch) Add(r eventlog.Record, history *eventlog.History, last bool) {
-	b.reserve(r, r.Size()+eventlog.MaxEventOverhead, last)
+	maxLen := r.Size() + maxEventOverhead
+	b.reserve(r, maxLen, last)
 	buf := protowire.AppendTag(*b.buf, fieldBatchItem, protowire.BytesType)
-	buf = appendSized(buf, r.Size()+eventlog.MaxEventOverhead, func(buf []byte) []byte {
-		return r.AppendEvent(buf, history, b.view)
-	})
-	*b.buf = buf
+	*b.buf = b.appendEvent(buf, maxLen, r, history)
 	b.count++
+}
+
+// maxEventOverhead is the most that appendEvent adds to the size of a record, beside the
+// length.
+const maxEventOverhead = eventlog.MaxEventOverhead + redact.MaxOverhead
+
+// appendEvent appends the event of a record with its length in front.
+func (b *Batch) appendEvent(buf []byte, maxLen int, r eventlog.Record, history *eventlog.History) []byte {
+	return appendSized(buf, maxLen, func(buf []byte) []byte {
+		start := len(buf)
+		buf = r.AppendEvent(buf, history, b.view)
+		if b.maskOf == nil {
+			return buf
+		}
+		masked := b.maskOf(r).Apply(buf[start:])
+		return append(buf[:start], masked...)
+	})
 }
 
 // maxDeliveryOverhead is the most that a delivery adds to its event, beside the
@@ -86,13 +107,13 @@ type Delivery struct {
 // AddDelivery appends a delivery of the event of a record. For the rest it is like
 // Add.
 func (b *Batch) AddDelivery(r eventlog.Record, history *eventlog.History, d Delivery, last bool) {
-	eventLen := r.Size() + eventlog.MaxEventOverhead
+	eventLen := r.Size() + maxEventOverhead
 	maxLen := eventLen + len(d.AckToken) + maxDeliveryOverhead
 	b.reserve(r, maxLen, last)
 	buf := protowire.AppendTag(*b.buf, fieldBatchItem, protowire.BytesType)
 	buf = appendSized(buf, maxLen, func(buf []byte) []byte {
 		buf = protowire.AppendTag(buf, fieldDeliveryEvent, protowire.BytesType)
-		buf = appendSized(buf, eventLen, func(buf []byte) []byte { return r.AppendEvent(buf, history, b.view) })
+		buf = b.appendEvent(buf, eventLen, r, history)
 		buf = protowire.AppendTag(buf, fieldDeliveryAttempt, protowire.VarintType)
 		buf = protowire.AppendVarint(buf, uint64(d.Attempt)) //nolint:gosec // positive
 		buf = protowire.AppendTag(buf, fieldDeliveryAckToken, protowire.BytesType)

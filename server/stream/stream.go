@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +26,7 @@ const RetryDelay = time.Second
 
 // Streams are all streams of a gateway.
 type Streams struct {
-	config  Config
+	config  atomic.Pointer[Config]
 	metrics *metrics
 	buffers *bufferPool
 
@@ -45,11 +46,16 @@ func New(config Config, registerer prometheus.Registerer) (*Streams, error) {
 		return nil, err
 	}
 	drain, beginDrain := context.WithCancel(context.Background())
-	return &Streams{
-		config: config, metrics: m, buffers: newBufferPool(),
+	s := &Streams{
+		metrics: m, buffers: newBufferPool(),
 		drain: drain, beginDrain: beginDrain, drained: make(chan struct{}),
-	}, nil
+	}
+	s.Replace(config)
+	return s, nil
 }
+
+// Replace puts another configuration in force, for streams to come.
+func (s *Streams) Replace(config Config) { s.config.Store(&config) }
 
 // Drain refuses new streams and asks those that are open to end: each is sent a
 // goodbye with the cursor to resume at, and ends with UNAVAILABLE, so that
@@ -88,9 +94,9 @@ func (s *Streams) Enter() error {
 	if s.drain.Err() != nil {
 		return ErrDraining()
 	}
-	if s.open >= s.config.MaxStreams {
+	if most := s.config.Load().MaxStreams; s.open >= most {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS,
-			fmt.Sprintf("the limit of %d concurrent streams is reached: try again later, or raise streams.max_streams", s.config.MaxStreams),
+			fmt.Sprintf("the limit of %d concurrent streams is reached: try again later, or raise streams.max_streams", most),
 			rpcerr.WithRetryDelay(RetryDelay))
 	}
 	s.open++
@@ -119,7 +125,7 @@ func ErrDraining() error {
 // of fielderr.
 func (s *Streams) Heartbeat(given *durationpb.Duration) (time.Duration, error) {
 	if given == nil {
-		return s.config.DefaultHeartbeat, nil
+		return s.config.Load().DefaultHeartbeat, nil
 	}
 	if h := given.AsDuration(); given.CheckValid() == nil && h >= MinHeartbeat && h <= MaxHeartbeat {
 		return h, nil

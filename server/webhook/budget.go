@@ -69,6 +69,12 @@ func newBudget(limit int64) *budget {
 	return b
 }
 
+func (b *budget) setLimit(limit int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = limit
+}
+
 // A share is what one delivery holds of a budget. The zero share holds nothing.
 type share struct {
 	budget *budget

@@ -14,14 +14,15 @@ import (
 // unknownProvider is the label of a delivery that names no provider of ours.
 const unknownProvider = "unknown"
 
-// metrics has no label for the client: an unconfigured client id comes from
-// outside and has no bound.
+// metrics has no label for the client where its id comes from outside and has no bound:
+// only secrets are configured by client.
 type metrics struct {
 	deliveries *prometheus.CounterVec
 	drifted    *prometheus.CounterVec
 	// headersDropped has values of headers.
 	headersDropped *prometheus.CounterVec
 	appendTiming   prometheus.Histogram
+	secretUsed     *prometheus.GaugeVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -45,12 +46,17 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Help:    "How long the event log took to store a delivery, failures included.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17),
 		}),
+		secretUsed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "webhook_gateway_secret_last_verified_timestamp_seconds",
+			Help: "When a delivery was last verified by a secret, by the name of its key: an old one that is not used any more can be removed.",
+		}, []string{"provider", "client", "key"}),
 	}
 	err := errors.Join(
 		registerer.Register(m.deliveries),
 		registerer.Register(m.drifted),
 		registerer.Register(m.headersDropped),
 		registerer.Register(m.appendTiming),
+		registerer.Register(m.secretUsed),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)

@@ -101,6 +101,9 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 		}
 	}
 
+	if key := identity.Verification.GetKeyId(); key != "" && verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED {
+		s.metrics.secretUsed.WithLabelValues(ep.Name(), identity.ClientID, key).SetToCurrentTime()
+	}
 	event := decoded.Event
 	event.Provider = ep.ID()
 	event.ClientId = identity.ClientID

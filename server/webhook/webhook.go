@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,11 +38,48 @@ type Appender interface {
 	Append(ctx context.Context, entry eventlog.Entry) (eventlog.Receipt, error)
 }
 
-// New returns the handler of the public listener. Serve it with the server that
-// NewServer returns: some limits are the server's.
+// Handler is the handler of the public listener.
+type Handler struct {
+	log     Appender
+	logger  *slog.Logger
+	metrics *metrics
+	budget  *budget
+	samples map[webhookgatewayv1.VerificationVerdict]*samples
+
+	inForce atomic.Pointer[edge]
+}
+
+// New returns a handler. Serve it with the server that NewServer returns: some limits
+// are the server's.
 func New(
 	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer,
-) (http.Handler, error) {
+) (*Handler, error) {
+	m, err := newMetrics(registerer)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{log: log, logger: logger, metrics: m, budget: newBudget(cfg.MaxBufferedBytes), samples: byVerdict(newSamples)}
+	return h, h.Replace(cfg, providers)
+}
+
+// Replace puts another configuration in force, but for the limits of the server.
+// Deliveries that are being handled end as they began. On an error nothing changes.
+func (h *Handler) Replace(cfg Config, providers []provider.Provider) error {
+	e, err := h.newEdge(cfg, providers)
+	if err != nil {
+		return err
+	}
+	h.budget.setLimit(cfg.MaxBufferedBytes)
+	h.inForce.Store(e)
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.inForce.Load().ServeHTTP(w, r)
+}
+
+func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -56,21 +94,17 @@ func New(
 	if err := cfg.CheckSecretHeaders(secretHeaders); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(registerer)
-	if err != nil {
-		return nil, err
-	}
 	endpoints := make(map[string]*endpoint, len(providers))
 	for _, p := range providers {
 		if _, ok := endpoints[p.Name()]; ok {
 			return nil, fmt.Errorf("two providers have the name %q", p.Name())
 		}
-		endpoints[p.Name()] = newEndpoint(p, cfg.StoredHeaders, m)
+		endpoints[p.Name()] = newEndpoint(p, cfg.StoredHeaders, h.metrics)
 	}
 
-	refuser := newRefuser(logger, m, endpoints)
+	refuser := newRefuser(h.logger, h.metrics, endpoints)
 	admission := &admission{
-		endpoints: endpoints, budget: newBudget(cfg.MaxBufferedBytes), maxBody: cfg.MaxBodyBytes, refuser: refuser, logger: logger,
+		endpoints: endpoints, budget: h.budget, maxBody: cfg.MaxBodyBytes, refuser: refuser, logger: h.logger,
 	}
 	mux := runtime.NewServeMux(
 		runtime.WithMiddlewares(admission.middleware),
@@ -83,14 +117,14 @@ func New(
 		runtime.WithRoutingErrorHandler(refuser.handleRoutingError),
 	)
 	err = webhookgatewayv1.RegisterWebhookServiceHandlerServer(context.Background(), mux, &service{
-		log:           log,
+		log:           h.log,
 		appendTimeout: cfg.AppendTimeout,
 		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
 			return newRateLimits(cfg.RateLimit)
 		}),
-		metrics:       m,
-		logger:        logger,
-		samples:       byVerdict(newSamples),
+		metrics:       h.metrics,
+		logger:        h.logger,
+		samples:       h.samples,
 		acceptedLevel: cfg.acceptedLevel(),
 		success:       &webhookgatewayv1.ReceiveWebhookResponse{},
 	})

@@ -12,6 +12,7 @@
 package vezgov1
 
 import (
+	_ "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/sensitivity/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -414,7 +415,7 @@ var File_vezgo_v1_sync_proto protoreflect.FileDescriptor
 
 const file_vezgo_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x13vezgo/v1/sync.proto\x12\bvezgo.v1\"\xd7\x01\n" +
+	"\x13vezgo/v1/sync.proto\x12\bvezgo.v1\x1a/webhookgateway/sensitivity/v1/sensitivity.proto\"\xd7\x01\n" +
 	"\tSyncEvent\x12\"\n" +
 	"\x04user\x18\x01 \x01(\v2\x0e.vezgo.v1.UserR\x04user\x12+\n" +
 	"\aaccount\x18\x02 \x01(\v2\x11.vezgo.v1.AccountR\aaccount\x12:\n" +
@@ -423,20 +424,20 @@ const file_vezgo_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"sync_error\x18\v \x01(\v2\x13.vezgo.v1.SyncErrorH\x00R\tsyncErrorB\a\n" +
 	"\x05event\"\r\n" +
-	"\vSyncAccount\"U\n" +
-	"\tSyncError\x12)\n" +
-	"\x05error\x18\x01 \x01(\x0e2\x13.vezgo.v1.ErrorKindR\x05error\x12\x1d\n" +
+	"\vSyncAccount\"a\n" +
+	"\tSyncError\x12/\n" +
+	"\x05error\x18\x01 \x01(\x0e2\x13.vezgo.v1.ErrorKindB\x04\xc0\xe7\x18\x01R\x05error\x12#\n" +
 	"\n" +
-	"error_name\x18\x02 \x01(\tR\terrorName\"U\n" +
-	"\x04User\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12\"\n" +
+	"error_name\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x01R\terrorName\"a\n" +
+	"\x04User\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xc0\xe7\x18\x03H\x00R\x02id\x88\x01\x01\x12(\n" +
 	"\n" +
-	"login_name\x18\x02 \x01(\tH\x01R\tloginName\x88\x01\x01B\x05\n" +
+	"login_name\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x04H\x01R\tloginName\x88\x01\x01B\x05\n" +
 	"\x03_idB\r\n" +
-	"\v_login_name\"S\n" +
-	"\aAccount\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12\x1f\n" +
-	"\bprovider\x18\x02 \x01(\tH\x01R\bprovider\x88\x01\x01B\x05\n" +
+	"\v_login_name\"_\n" +
+	"\aAccount\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xc0\xe7\x18\x05H\x00R\x02id\x88\x01\x01\x12%\n" +
+	"\bprovider\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x01H\x01R\bprovider\x88\x01\x01B\x05\n" +
 	"\x03_idB\v\n" +
 	"\t_provider*\xeb\x01\n" +
 	"\tErrorKind\x12\x1a\n" +

@@ -10,8 +10,9 @@
 package webhookgatewayv1
 
 import (
-	v1 "github.com/webhook-gateway/webhook-gateway/gen/finicity/connect/v1"
-	v11 "github.com/webhook-gateway/webhook-gateway/gen/vezgo/v1"
+	v11 "github.com/webhook-gateway/webhook-gateway/gen/finicity/connect/v1"
+	v12 "github.com/webhook-gateway/webhook-gateway/gen/vezgo/v1"
+	v1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/sensitivity/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -623,7 +624,8 @@ type Event struct {
 	// What the typed payload lacks or changed with respect to the raw body: an
 	// unknown event type, unknown fields, fields of another type, numbers that
 	// lost digits. Empty when the payload carries all that was sent. Paths and
-	// types only, never values.
+	// types only, never values. With `masked`, names that the protos do not know are
+	// `*`: a provider may put values where names are expected.
 	DecodeError string `protobuf:"bytes,10,opt,name=decode_error,json=decodeError,proto3" json:"decode_error,omitempty"`
 	// Whom the event is about within its client: the Finicity customer
 	// (`customerId`), the Vezgo user (`user.id`). Empty if the body names nobody.
@@ -635,6 +637,9 @@ type Event struct {
 	ProviderEventId string `protobuf:"bytes,12,opt,name=provider_event_id,json=providerEventId,proto3" json:"provider_event_id,omitempty"`
 	// The trace that the delivery was a part of. Absent if the request named none.
 	TraceContext *TraceContext `protobuf:"bytes,13,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
+	// What the reader is not meant to see: fields of these classes are left out,
+	// whether or not the event had any. Empty for a reader that may see all.
+	Masked []v1.Sensitivity `protobuf:"varint,14,rep,packed,name=masked,proto3,enum=webhookgateway.sensitivity.v1.Sensitivity" json:"masked,omitempty"`
 	// The typed payload, as far as the body decodes. Absent in EVENT_VIEW_METADATA.
 	//
 	// Types that are valid to be assigned to Payload:
@@ -773,6 +778,13 @@ func (x *Event) GetTraceContext() *TraceContext {
 	return nil
 }
 
+func (x *Event) GetMasked() []v1.Sensitivity {
+	if x != nil {
+		return x.Masked
+	}
+	return nil
+}
+
 func (x *Event) GetPayload() isEvent_Payload {
 	if x != nil {
 		return x.Payload
@@ -780,7 +792,7 @@ func (x *Event) GetPayload() isEvent_Payload {
 	return nil
 }
 
-func (x *Event) GetFinicity() *v1.ConnectEvent {
+func (x *Event) GetFinicity() *v11.ConnectEvent {
 	if x != nil {
 		if x, ok := x.Payload.(*Event_Finicity); ok {
 			return x.Finicity
@@ -789,7 +801,7 @@ func (x *Event) GetFinicity() *v1.ConnectEvent {
 	return nil
 }
 
-func (x *Event) GetVezgo() *v11.SyncEvent {
+func (x *Event) GetVezgo() *v12.SyncEvent {
 	if x != nil {
 		if x, ok := x.Payload.(*Event_Vezgo); ok {
 			return x.Vezgo
@@ -818,12 +830,12 @@ type isEvent_Payload interface {
 
 type Event_Finicity struct {
 	// Set when `provider` is PROVIDER_FINICITY.
-	Finicity *v1.ConnectEvent `protobuf:"bytes,20,opt,name=finicity,proto3,oneof"`
+	Finicity *v11.ConnectEvent `protobuf:"bytes,20,opt,name=finicity,proto3,oneof"`
 }
 
 type Event_Vezgo struct {
 	// Set when `provider` is PROVIDER_VEZGO.
-	Vezgo *v11.SyncEvent `protobuf:"bytes,21,opt,name=vezgo,proto3,oneof"`
+	Vezgo *v12.SyncEvent `protobuf:"bytes,21,opt,name=vezgo,proto3,oneof"`
 }
 
 func (*Event_Finicity) isEvent_Payload() {}
@@ -1136,42 +1148,43 @@ var File_webhookgateway_v1_event_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dwebhookgateway/v1/event.proto\x12\x11webhookgateway.v1\x1a!finicity/connect/v1/connect.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13vezgo/v1/sync.proto\"\xfc\x05\n" +
-	"\x05Event\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12=\n" +
-	"\freceive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x127\n" +
-	"\bprovider\x18\x04 \x01(\x0e2\x1b.webhookgateway.v1.ProviderR\bprovider\x120\n" +
-	"\x04type\x18\x05 \x01(\x0e2\x1c.webhookgateway.v1.EventTypeR\x04type\x12\x1b\n" +
-	"\ttype_name\x18\x06 \x01(\tR\btypeName\x12\x1b\n" +
-	"\tclient_id\x18\a \x01(\tR\bclientId\x12C\n" +
-	"\fverification\x18\b \x01(\v2\x1f.webhookgateway.v1.VerificationR\fverification\x12*\n" +
-	"\x11event_id_conflict\x18\t \x01(\bR\x0feventIdConflict\x12!\n" +
+	"\x1dwebhookgateway/v1/event.proto\x12\x11webhookgateway.v1\x1a!finicity/connect/v1/connect.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13vezgo/v1/sync.proto\x1a/webhookgateway/sensitivity/v1/sensitivity.proto\"\x94\a\n" +
+	"\x05Event\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xc0\xe7\x18\x01R\x02id\x12\x1c\n" +
+	"\x06cursor\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x01R\x06cursor\x12C\n" +
+	"\freceive_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xc0\xe7\x18\x01R\vreceiveTime\x12=\n" +
+	"\bprovider\x18\x04 \x01(\x0e2\x1b.webhookgateway.v1.ProviderB\x04\xc0\xe7\x18\x01R\bprovider\x126\n" +
+	"\x04type\x18\x05 \x01(\x0e2\x1c.webhookgateway.v1.EventTypeB\x04\xc0\xe7\x18\x01R\x04type\x12!\n" +
+	"\ttype_name\x18\x06 \x01(\tB\x04\xc0\xe7\x18\x01R\btypeName\x12!\n" +
+	"\tclient_id\x18\a \x01(\tB\x04\xc0\xe7\x18\x01R\bclientId\x12C\n" +
+	"\fverification\x18\b \x01(\v2\x1f.webhookgateway.v1.VerificationR\fverification\x120\n" +
+	"\x11event_id_conflict\x18\t \x01(\bB\x04\xc0\xe7\x18\x01R\x0feventIdConflict\x12'\n" +
 	"\fdecode_error\x18\n" +
-	" \x01(\tR\vdecodeError\x12\x18\n" +
-	"\asubject\x18\v \x01(\tR\asubject\x12*\n" +
-	"\x11provider_event_id\x18\f \x01(\tR\x0fproviderEventId\x12D\n" +
-	"\rtrace_context\x18\r \x01(\v2\x1f.webhookgateway.v1.TraceContextR\ftraceContext\x12?\n" +
+	" \x01(\tB\x04\xc0\xe7\x18\x02R\vdecodeError\x12\x1e\n" +
+	"\asubject\x18\v \x01(\tB\x04\xc0\xe7\x18\x03R\asubject\x120\n" +
+	"\x11provider_event_id\x18\f \x01(\tB\x04\xc0\xe7\x18\x01R\x0fproviderEventId\x12D\n" +
+	"\rtrace_context\x18\r \x01(\v2\x1f.webhookgateway.v1.TraceContextR\ftraceContext\x12H\n" +
+	"\x06masked\x18\x0e \x03(\x0e2*.webhookgateway.sensitivity.v1.SensitivityB\x04\xc0\xe7\x18\x01R\x06masked\x12?\n" +
 	"\bfinicity\x18\x14 \x01(\v2!.finicity.connect.v1.ConnectEventH\x00R\bfinicity\x12+\n" +
-	"\x05vezgo\x18\x15 \x01(\v2\x13.vezgo.v1.SyncEventH\x00R\x05vezgo\x12\x19\n" +
-	"\braw_body\x18\x1e \x01(\fR\arawBody\x123\n" +
-	"\aheaders\x18\x1f \x03(\v2\x19.webhookgateway.v1.HeaderR\aheadersB\t\n" +
-	"\apayload\"\xc8\x02\n" +
-	"\fVerification\x127\n" +
-	"\x04mode\x18\x01 \x01(\x0e2#.webhookgateway.v1.VerificationModeR\x04mode\x12=\n" +
-	"\x06method\x18\x02 \x01(\x0e2%.webhookgateway.v1.VerificationMethodR\x06method\x12@\n" +
-	"\averdict\x18\x03 \x01(\x0e2&.webhookgateway.v1.VerificationVerdictR\averdict\x12\x15\n" +
-	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x12%\n" +
-	"\x0esource_address\x18\x05 \x01(\tR\rsourceAddress\x12@\n" +
-	"\afailure\x18\x06 \x01(\x0e2&.webhookgateway.v1.VerificationFailureR\afailure\"P\n" +
-	"\fTraceContext\x12 \n" +
-	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\x05vezgo\x18\x15 \x01(\v2\x13.vezgo.v1.SyncEventH\x00R\x05vezgo\x12\x1f\n" +
+	"\braw_body\x18\x1e \x01(\fB\x04\xc0\xe7\x18\x02R\arawBody\x129\n" +
+	"\aheaders\x18\x1f \x03(\v2\x19.webhookgateway.v1.HeaderB\x04\xc0\xe7\x18\x02R\aheadersB\t\n" +
+	"\apayload\"\xec\x02\n" +
+	"\fVerification\x12=\n" +
+	"\x04mode\x18\x01 \x01(\x0e2#.webhookgateway.v1.VerificationModeB\x04\xc0\xe7\x18\x01R\x04mode\x12C\n" +
+	"\x06method\x18\x02 \x01(\x0e2%.webhookgateway.v1.VerificationMethodB\x04\xc0\xe7\x18\x01R\x06method\x12F\n" +
+	"\averdict\x18\x03 \x01(\x0e2&.webhookgateway.v1.VerificationVerdictB\x04\xc0\xe7\x18\x01R\averdict\x12\x1b\n" +
+	"\x06key_id\x18\x04 \x01(\tB\x04\xc0\xe7\x18\x01R\x05keyId\x12+\n" +
+	"\x0esource_address\x18\x05 \x01(\tB\x04\xc0\xe7\x18\x01R\rsourceAddress\x12F\n" +
+	"\afailure\x18\x06 \x01(\x0e2&.webhookgateway.v1.VerificationFailureB\x04\xc0\xe7\x18\x01R\afailure\"\\\n" +
+	"\fTraceContext\x12&\n" +
+	"\vtraceparent\x18\x01 \x01(\tB\x04\xc0\xe7\x18\x01R\vtraceparent\x12$\n" +
 	"\n" +
-	"tracestate\x18\x02 \x01(\tR\n" +
-	"tracestate\"2\n" +
-	"\x06Header\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xb4\x02\n" +
+	"tracestate\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x01R\n" +
+	"tracestate\">\n" +
+	"\x06Header\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xc0\xe7\x18\x02R\x04name\x12\x1a\n" +
+	"\x05value\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x02R\x05value\"\xb4\x02\n" +
 	"\vEventFilter\x129\n" +
 	"\tproviders\x18\x01 \x03(\x0e2\x1b.webhookgateway.v1.ProviderR\tproviders\x12=\n" +
 	"\vevent_types\x18\x02 \x03(\x0e2\x1c.webhookgateway.v1.EventTypeR\n" +
@@ -1269,8 +1282,9 @@ var file_webhookgateway_v1_event_proto_goTypes = []any{
 	(*Header)(nil),                // 12: webhookgateway.v1.Header
 	(*EventFilter)(nil),           // 13: webhookgateway.v1.EventFilter
 	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*v1.ConnectEvent)(nil),       // 15: finicity.connect.v1.ConnectEvent
-	(*v11.SyncEvent)(nil),         // 16: vezgo.v1.SyncEvent
+	(v1.Sensitivity)(0),           // 15: webhookgateway.sensitivity.v1.Sensitivity
+	(*v11.ConnectEvent)(nil),      // 16: finicity.connect.v1.ConnectEvent
+	(*v12.SyncEvent)(nil),         // 17: vezgo.v1.SyncEvent
 }
 var file_webhookgateway_v1_event_proto_depIdxs = []int32{
 	14, // 0: webhookgateway.v1.Event.receive_time:type_name -> google.protobuf.Timestamp
@@ -1278,21 +1292,22 @@ var file_webhookgateway_v1_event_proto_depIdxs = []int32{
 	1,  // 2: webhookgateway.v1.Event.type:type_name -> webhookgateway.v1.EventType
 	10, // 3: webhookgateway.v1.Event.verification:type_name -> webhookgateway.v1.Verification
 	11, // 4: webhookgateway.v1.Event.trace_context:type_name -> webhookgateway.v1.TraceContext
-	15, // 5: webhookgateway.v1.Event.finicity:type_name -> finicity.connect.v1.ConnectEvent
-	16, // 6: webhookgateway.v1.Event.vezgo:type_name -> vezgo.v1.SyncEvent
-	12, // 7: webhookgateway.v1.Event.headers:type_name -> webhookgateway.v1.Header
-	3,  // 8: webhookgateway.v1.Verification.mode:type_name -> webhookgateway.v1.VerificationMode
-	4,  // 9: webhookgateway.v1.Verification.method:type_name -> webhookgateway.v1.VerificationMethod
-	5,  // 10: webhookgateway.v1.Verification.verdict:type_name -> webhookgateway.v1.VerificationVerdict
-	6,  // 11: webhookgateway.v1.Verification.failure:type_name -> webhookgateway.v1.VerificationFailure
-	0,  // 12: webhookgateway.v1.EventFilter.providers:type_name -> webhookgateway.v1.Provider
-	1,  // 13: webhookgateway.v1.EventFilter.event_types:type_name -> webhookgateway.v1.EventType
-	5,  // 14: webhookgateway.v1.EventFilter.verdicts:type_name -> webhookgateway.v1.VerificationVerdict
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	15, // 5: webhookgateway.v1.Event.masked:type_name -> webhookgateway.sensitivity.v1.Sensitivity
+	16, // 6: webhookgateway.v1.Event.finicity:type_name -> finicity.connect.v1.ConnectEvent
+	17, // 7: webhookgateway.v1.Event.vezgo:type_name -> vezgo.v1.SyncEvent
+	12, // 8: webhookgateway.v1.Event.headers:type_name -> webhookgateway.v1.Header
+	3,  // 9: webhookgateway.v1.Verification.mode:type_name -> webhookgateway.v1.VerificationMode
+	4,  // 10: webhookgateway.v1.Verification.method:type_name -> webhookgateway.v1.VerificationMethod
+	5,  // 11: webhookgateway.v1.Verification.verdict:type_name -> webhookgateway.v1.VerificationVerdict
+	6,  // 12: webhookgateway.v1.Verification.failure:type_name -> webhookgateway.v1.VerificationFailure
+	0,  // 13: webhookgateway.v1.EventFilter.providers:type_name -> webhookgateway.v1.Provider
+	1,  // 14: webhookgateway.v1.EventFilter.event_types:type_name -> webhookgateway.v1.EventType
+	5,  // 15: webhookgateway.v1.EventFilter.verdicts:type_name -> webhookgateway.v1.VerificationVerdict
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_webhookgateway_v1_event_proto_init() }

@@ -1,0 +1,247 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+)
+
+// reloadable are the keys, and the sections, that a reload puts in force. The others
+// need a restart.
+var reloadable = []string{
+	"tls", "log.level", "providers", "streams",
+	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
+	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
+}
+
+// Change is a key that has another value in another configuration.
+type Change struct {
+	Key string
+	// Restart tells that only a restart puts the new value in force.
+	Restart bool
+}
+
+// Changes returns the keys in which one configuration differs from another, in the
+// order of the keys. Secrets are compared by their values.
+func Changes(from, to Config) []Change {
+	var changes []Change
+	old := keys(reflect.ValueOf(&from).Elem())
+	for i, k := range keys(reflect.ValueOf(&to).Elem()) {
+		if !reflect.DeepEqual(old[i].value.Interface(), k.value.Interface()) {
+			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.TLS.switches(to.TLS, k.path)})
+		}
+	}
+	return changes
+}
+
+func canReload(path string) bool {
+	return slices.ContainsFunc(reloadable, func(section string) bool { return isWithin(path, section) })
+}
+
+// switches reports whether TLS of the listener that a key belongs to is switched on or
+// off.
+func (t TLS) switches(to TLS, path string) bool {
+	return isWithin(path, "tls."+listenerWebhooks) && t.Webhooks.Enabled() != to.Webhooks.Enabled() ||
+		isWithin(path, "tls."+listenerGRPC) && t.GRPC.Enabled() != to.GRPC.Enabled() ||
+		isWithin(path, "tls."+listenerInternalHTTP) && t.InternalHTTP.Enabled() != to.InternalHTTP.Enabled()
+}
+
+// with returns the configuration with those values of another that a reload puts in
+// force.
+func (c Config) with(other Config, changes []Change) Config {
+	values := make(map[string]reflect.Value)
+	for _, k := range keys(reflect.ValueOf(&other).Elem()) {
+		values[k.path] = k.value
+	}
+	for _, k := range keys(reflect.ValueOf(&c).Elem()) {
+		if slices.Contains(changes, Change{Key: k.path}) {
+			k.value.Set(values[k.path])
+		}
+	}
+	return c
+}
+
+// Files returns the paths of the files that the configuration names and that are read
+// again by a reload: secrets and certificates.
+func (c Config) Files() []string {
+	files := slices.Concat(c.TLS.Webhooks.Files(), c.TLS.GRPC.Files(), c.TLS.InternalHTTP.Files())
+	eachSecret(reflect.ValueOf(&c).Elem(), func(s *secret.Secret) {
+		if file, ok := s.File(); ok {
+			files = append(files, file)
+		}
+	})
+	return files
+}
+
+// eachSecret calls a function for each secret within a value.
+func eachSecret(v reflect.Value, f func(*secret.Secret)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			eachSecret(v.Elem(), f)
+		}
+	case reflect.Struct:
+		if s, ok := v.Interface().(secret.Secret); ok {
+			f(&s)
+			return
+		}
+		for _, field := range fields(v.Type()) {
+			eachSecret(v.FieldByIndex(field.index), f)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachSecret(v.Index(i), f)
+		}
+	case reflect.Map:
+		for _, value := range v.Seq2() {
+			eachSecret(value, f)
+		}
+	default:
+	}
+}
+
+// inForce is the configuration that a gateway goes by.
+type inForce struct {
+	config Config
+	since  time.Time
+	// fingerprint tells two configurations apart, but for the values of secrets.
+	fingerprint string
+	// unverified names the providers and clients whose deliveries need not be authentic.
+	unverified []string
+	// waiting are the keys of the newest configuration that need a restart.
+	waiting []string
+	// refused is why the newest configuration is not in force. Nil: it is.
+	refused error
+}
+
+func newInForce(config Config) (*inForce, error) {
+	text, err := yaml.Dump(config)
+	if err != nil {
+		return nil, fmt.Errorf("print the configuration: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return &inForce{
+		config: config, since: time.Now(), fingerprint: hex.EncodeToString(sum[:6]),
+		unverified: modeWarnings(config.Providers.Modes()),
+	}, nil
+}
+
+// warnings returns what somebody should do something about.
+func (f *inForce) warnings() []string {
+	warnings := slices.Clone(f.unverified)
+	if len(f.waiting) > 0 {
+		warnings = append(warnings, "restart the gateway to put in force what has changed in "+strings.Join(f.waiting, ", "))
+	}
+	if f.refused != nil {
+		warnings = append(warnings, fmt.Sprintf("the newest configuration was refused, and that of %s stays in force: %s",
+			f.since.UTC().Format(time.RFC3339), strings.ReplaceAll(f.refused.Error(), "\n", "; ")))
+	}
+	return warnings
+}
+
+// Reload loads the configuration again and puts it in force as far as that is possible
+// without a restart. No stream and no delivery notices. If anything is wrong with the
+// new one, all of the old stays in force; that is logged, told by /readyz, and returned.
+func (s *Server) Reload(load func() (Config, error)) error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	config, err := load()
+	if err == nil {
+		err = s.apply(config)
+	}
+	if err != nil {
+		old := *s.inForce.Load()
+		old.refused = err
+		s.inForce.Store(&old)
+		s.reloads.WithLabelValues("refused").Inc()
+		s.logger.Error("the new configuration was refused, and the old one stays in force", "error", err)
+		return err
+	}
+	s.reloads.WithLabelValues("applied").Inc()
+	return nil
+}
+
+// apply makes everything first, and then puts it in force.
+func (s *Server) apply(config Config) error {
+	changes := Changes(s.inForce.Load().config, config)
+	next, err := newInForce(s.inForce.Load().config.with(config, changes))
+	if err != nil {
+		return err
+	}
+	var applied []string
+	for _, change := range changes {
+		if change.Restart {
+			next.waiting = append(next.waiting, change.Key)
+		} else {
+			applied = append(applied, change.Key)
+		}
+	}
+	loaded, err := next.config.TLS.load()
+	if err != nil {
+		return err
+	}
+	providers, err := all.New(next.config.Providers)
+	if err != nil {
+		return fmt.Errorf("make the providers: %w", err)
+	}
+	if err := errors.Join(next.config.Validate(), s.webhooks.Replace(next.config.Webhooks, providers)); err != nil {
+		return err
+	}
+	s.certificates.replace(loaded)
+	s.streams.Replace(next.config.Streams)
+	s.inForce.Store(next)
+	s.logger.Info("the configuration was loaded again", "changed", applied, "restart_needed_for", next.waiting, "fingerprint", next.fingerprint)
+	s.warnUnverified(next.unverified)
+	return nil
+}
+
+func (s *Server) warnUnverified(warnings []string) {
+	for _, warning := range warnings {
+		s.logger.Warn("not every delivery is verified", "warning", warning)
+	}
+}
+
+// modes returns the verification modes in force.
+func (s *Server) modes() []provider.ModeOf { return s.inForce.Load().config.Providers.Modes() }
+
+var (
+	configInfo = prometheus.NewDesc("webhook_gateway_config_info",
+		"1, with the fingerprint of the configuration in force, which tells nothing of the values of secrets.", []string{"fingerprint"}, nil)
+	configTime = prometheus.NewDesc("webhook_gateway_config_in_force_timestamp_seconds",
+		"Since when the configuration in force is, with the secrets and certificates that were read then.", nil, nil)
+)
+
+func newReloads() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "webhook_gateway_config_reloads_total",
+		Help: "How often the configuration was loaded again, by result: applied, or refused because something is wrong with it.",
+	}, []string{"result"})
+}
+
+// configMetrics tells which configuration is in force.
+type configMetrics struct{ server *Server }
+
+// Describe implements prometheus.Collector.
+func (c configMetrics) Describe(descs chan<- *prometheus.Desc) {
+	descs <- configInfo
+	descs <- configTime
+}
+
+// Collect implements prometheus.Collector.
+func (c configMetrics) Collect(metrics chan<- prometheus.Metric) {
+	f := c.server.inForce.Load()
+	metrics <- prometheus.MustNewConstMetric(configInfo, prometheus.GaugeValue, 1, f.fingerprint)
+	metrics <- prometheus.MustNewConstMetric(configTime, prometheus.GaugeValue, float64(f.since.UnixMilli())/1000)
+}

@@ -1,0 +1,110 @@
+// Package tlsfiles makes the TLS configuration of a listener from files.
+package tlsfiles
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+)
+
+// Config is the TLS of one listener. Without a certificate it has none.
+type Config struct {
+	// Certificate is the path of the certificate in PEM, followed by those that
+	// lead to the root.
+	Certificate string `yaml:"certificate"`
+	// Key is the path of the certificate's private key in PEM, without a passphrase.
+	Key string `yaml:"key"`
+	// ClientCA is the path of the roots of client certificates in PEM. Without one,
+	// clients are not asked for a certificate.
+	ClientCA string `yaml:"client_ca"`
+	// RequireClientCertificate refuses who has no certificate of ClientCA. Otherwise a
+	// client may do without, and one that is shown must be valid.
+	RequireClientCertificate bool `yaml:"require_client_certificate"`
+	// MinVersion is the oldest version of TLS that is spoken: `1.2` or `1.3`.
+	MinVersion string `yaml:"min_version"`
+}
+
+// versions are those that MinVersion may name. Nothing older is safe.
+var versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// Enabled reports whether the listener speaks TLS.
+func (c Config) Enabled() bool { return c.Certificate != "" }
+
+// Files returns the paths of the files.
+func (c Config) Files() []string {
+	var files []string
+	for _, file := range []string{c.Certificate, c.Key, c.ClientCA} {
+		if file != "" {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// Validate returns all that is wrong with the configuration. It does not look at the
+// files.
+func (c Config) Validate() error {
+	var errs []error
+	if (c.Certificate == "") != (c.Key == "") {
+		errs = append(errs, fielderr.New("certificate", "a certificate and its key go together: give both, or neither"))
+	}
+	if c.ClientCA != "" && c.Certificate == "" {
+		errs = append(errs, fielderr.New("client_ca", "client certificates need TLS: give certificate and key, too"))
+	}
+	if c.RequireClientCertificate && c.ClientCA == "" {
+		errs = append(errs, fielderr.New("require_client_certificate", "there is nothing to check client certificates against: give client_ca"))
+	}
+	if _, ok := versions[c.MinVersion]; !ok {
+		errs = append(errs, fielderr.New("min_version", "%q is no version: choose 1.2 or 1.3", c.MinVersion))
+	}
+	return errors.Join(errs...)
+}
+
+// Load reads the files. protocols are those of the application (ALPN), the preferred
+// one first. Ciphers, curves and signatures are the choice of the standard library.
+// Its errors are of fielderr.
+func (c Config) Load(protocols ...string) (*tls.Config, error) {
+	certificate, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		return nil, fielderr.New("certificate", "%v", err)
+	}
+	if certificate.Leaf == nil { // asked for by GODEBUG
+		if certificate.Leaf, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
+			return nil, fielderr.New("certificate", "%v", err)
+		}
+	}
+	if now := time.Now(); now.After(certificate.Leaf.NotAfter) {
+		return nil, fielderr.New("certificate", "%s expired at %s: renew it", c.Certificate, certificate.Leaf.NotAfter.Format(time.RFC3339))
+	}
+	loaded := &tls.Config{
+		MinVersion:   versions[c.MinVersion], //nolint:gosec // 1.2 at least
+		Certificates: []tls.Certificate{certificate},
+		NextProtos:   protocols,
+	}
+	if c.ClientCA == "" {
+		return loaded, nil
+	}
+	pem, err := os.ReadFile(c.ClientCA)
+	if err != nil {
+		return nil, fielderr.New("client_ca", "%v", err)
+	}
+	loaded.ClientCAs = x509.NewCertPool()
+	if !loaded.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fielderr.New("client_ca", "%s has no certificate in PEM", c.ClientCA)
+	}
+	loaded.ClientAuth = tls.VerifyClientCertIfGiven
+	if c.RequireClientCertificate {
+		loaded.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return loaded, nil
+}
+
+// Expires returns when the certificate of a loaded configuration expires.
+func Expires(loaded *tls.Config) time.Time { return loaded.Certificates[0].Leaf.NotAfter }
+
+// errNotLoaded is what a handshake fails with before the first Replace.
+var errNotLoaded = errors.New("no certificate is loaded")
