@@ -6,14 +6,12 @@ import (
 	"slices"
 	"sync"
 
+	sensitivityv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/sensitivity/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/redact"
 )
-
-// MaskSubject is the class of the subject of an event and of whatever names it. Who gets
-// it masked cannot ask for the events of a subject either.
-const MaskSubject = "subject"
 
 // Grant is a part of what a caller may. It must not be changed, nor copied.
 type Grant struct {
@@ -24,8 +22,9 @@ type Grant struct {
 	Filters []*webhookgatewayv1.EventFilter
 	// Views are those in which they may be read: no other, though it shows less.
 	Views []webhookgatewayv1.EventView
-	// Mask has the classes of sensitive fields that arrive masked. Then RAW is not
-	// granted, whatever the views are.
+	// Mask names the classes of sensitive fields that arrive masked: see redact.Parse. Then
+	// RAW is not granted, whatever the views are. Who gets the subject masked cannot ask for
+	// the events of a subject either.
 	Mask []string
 	// Subscriptions may be used, or used and managed, by the beginnings of their names.
 	Subscriptions []SubscriptionGrant
@@ -34,12 +33,14 @@ type Grant struct {
 
 	compile sync.Once
 	limits  *filter.Limits
+	masked  redact.Classes
 }
 
 // Check validates a grant. Its errors are of fielderr.
 func (g *Grant) Check() error {
 	_, err := filter.CompileLimits(g.Filters, false)
-	errs := []error{err}
+	classes, maskErr := redact.Parse(g.Mask)
+	errs := []error{err, fielderr.In("mask", maskErr)}
 	for i, view := range g.Views {
 		if _, known := webhookgatewayv1.EventView_name[int32(view)]; !known || view == webhookgatewayv1.EventView_EVENT_VIEW_UNSPECIFIED {
 			errs = append(errs, fielderr.New(fmt.Sprintf("views[%d]", i), "%v is not a view that this gateway knows", view))
@@ -52,7 +53,7 @@ func (g *Grant) Check() error {
 	if len(g.Filters) > 0 && len(g.Views) == 0 {
 		errs = append(errs, fielderr.New("views", "name the views in which the events of the filters may be read"))
 	}
-	if slices.Contains(g.Mask, MaskSubject) {
+	if classes.Has(sensitivityv1.Sensitivity_SENSITIVITY_SUBJECT) {
 		for i, f := range g.Filters {
 			if len(f.GetSubjects()) > 0 {
 				errs = append(errs, fielderr.New(fmt.Sprintf("filters[%d].subjects", i),
@@ -69,15 +70,20 @@ func (g *Grant) in(view webhookgatewayv1.EventView) bool {
 	return len(g.Filters) > 0 && slices.Contains(g.Views, view) && (!raw || len(g.Mask) == 0)
 }
 
-// readable returns what may be read: nothing, if the filters are not valid.
-func (g *Grant) readable() *filter.Limits {
+// readable returns what may be read, and what of it is masked: nothing may if the filters
+// are not valid, and everything is if the classes are not.
+func (g *Grant) readable() (*filter.Limits, redact.Classes) {
 	g.compile.Do(func() {
 		var err error
-		if g.limits, err = filter.CompileLimits(g.Filters, slices.Contains(g.Mask, MaskSubject)); err != nil {
+		if g.masked, err = redact.Parse(g.Mask); err != nil {
+			g.masked = redact.All()
+		}
+		g.limits, err = filter.CompileLimits(g.Filters, g.masked.Has(sensitivityv1.Sensitivity_SENSITIVITY_SUBJECT))
+		if err != nil {
 			g.limits = &filter.Limits{}
 		}
 	})
-	return g.limits
+	return g.limits, g.masked
 }
 
 // SubscriptionGrant grants what may be done with the subscriptions whose names begin

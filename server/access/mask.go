@@ -1,62 +1,33 @@
 package access
 
 import (
-	"slices"
-
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/redact"
 )
 
-// masks finds out which classes are masked in an event.
+// masks finds out how events are masked.
 type masks struct {
-	classes []string // sorted: the bits of a class are those of its place
-	limits  []*filter.Limits
-	// ofGrant has the classes that each grant masks.
-	ofGrant []uint64
-	lists   map[uint64][]string
+	limits []*filter.Limits
+	// classes has those that each grant masks.
+	classes []redact.Classes
+	// compiled has the masks that were needed so far.
+	compiled map[redact.Classes]*redact.Mask
 }
 
-// newMasks returns nil if no grant masks anything.
-func newMasks(grants []*Grant, limits []*filter.Limits) *masks {
-	m := &masks{limits: limits, lists: map[uint64][]string{}}
-	for _, g := range grants {
-		m.classes = append(m.classes, g.Mask...)
-	}
-	if len(m.classes) == 0 {
-		return nil
-	}
-	slices.Sort(m.classes)
-	m.classes = slices.Compact(m.classes)
-	for _, g := range grants {
-		var bits uint64
-		for _, class := range g.Mask {
-			i, _ := slices.BinarySearch(m.classes, class)
-			bits |= 1 << i
-		}
-		m.ofGrant = append(m.ofGrant, bits)
-	}
-	return m
-}
-
-// of returns the classes that every grant of an event masks.
-func (m *masks) of(record eventlog.Record) []string {
-	bits := ^uint64(0)
+// of returns the mask of an event: of the classes that every grant that allows it masks.
+// If no grant does, everything is masked.
+func (m *masks) of(record eventlog.Record) *redact.Mask {
+	classes := redact.All()
 	for i, l := range m.limits {
-		if bits&m.ofGrant[i] != bits && l.Allow(record) {
-			bits &= m.ofGrant[i]
-		}
-		if bits == 0 {
-			return nil
+		if both := classes & m.classes[i]; both != classes && l.Allow(record) {
+			classes = both
 		}
 	}
-	list, ok := m.lists[bits]
+	mask, ok := m.compiled[classes]
 	if !ok {
-		for i, class := range m.classes {
-			if bits&(1<<i) != 0 {
-				list = append(list, class)
-			}
-		}
-		m.lists[bits] = list
+		mask = redact.For(classes)
+		m.compiled[classes] = mask
 	}
-	return list
+	return mask
 }

@@ -9,6 +9,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/redact"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
@@ -17,7 +18,6 @@ import (
 type Reach struct {
 	// in says how, for people: the view, or nothing.
 	in     string
-	grants []*Grant
 	limits []*filter.Limits
 	masks  *masks // nil: nothing is masked
 }
@@ -26,7 +26,7 @@ type Reach struct {
 // caller that may read nothing in this view names those in which it may.
 func (c *Caller) Reach(view webhookgatewayv1.EventView) (*Reach, error) {
 	r := newReach(c.Grants, " ("+view.String()+")", func(g *Grant) bool { return g.in(view) })
-	if len(r.grants) > 0 {
+	if len(r.limits) > 0 {
 		return r, nil
 	}
 	var granted []string
@@ -49,7 +49,7 @@ func (c *Caller) Reach(view webhookgatewayv1.EventView) (*Reach, error) {
 // statuses.
 func (c *Caller) ReachInAnyView() (*Reach, error) {
 	r := newReach(c.Grants, "", func(g *Grant) bool { return slices.ContainsFunc(views, g.in) })
-	if len(r.grants) == 0 {
+	if len(r.limits) == 0 {
 		return nil, NotGranted("", "no events are granted to this caller")
 	}
 	return r, nil
@@ -63,13 +63,16 @@ var views = []webhookgatewayv1.EventView{
 
 func newReach(grants []*Grant, in string, usable func(*Grant) bool) *Reach {
 	r := &Reach{in: in}
+	var masked []redact.Classes
 	for _, g := range grants {
 		if usable(g) {
-			r.grants = append(r.grants, g)
-			r.limits = append(r.limits, g.readable())
+			limits, classes := g.readable()
+			r.limits, masked = append(r.limits, limits), append(masked, classes)
 		}
 	}
-	r.masks = newMasks(r.grants, r.limits)
+	if slices.ContainsFunc(masked, func(c redact.Classes) bool { return c != 0 }) {
+		r.masks = &masks{limits: r.limits, classes: masked, compiled: make(map[redact.Classes]*redact.Mask)}
+	}
 	return r
 }
 
@@ -94,17 +97,22 @@ func (r *Reach) Allows(record eventlog.Record) bool {
 	return slices.ContainsFunc(r.limits, func(l *filter.Limits) bool { return l.Unlimited() || l.Allow(record) })
 }
 
-// Masked returns the classes of sensitive fields that arrive masked in an event that the
-// caller may read, sorted: those that every grant of the event masks. nil: none. The same
-// classes are the same slice, which must not be changed.
-func (r *Reach) Masked(record eventlog.Record) []string {
+// Mask returns how an event that the caller may read is masked: every class that all
+// grants of the event mask. Nil masks nothing.
+func (r *Reach) Mask(record eventlog.Record) *redact.Mask {
 	if r.masks == nil {
 		return nil
 	}
 	return r.masks.of(record)
 }
 
-// Masks reports whether anything may arrive masked.
+// Encode returns an event that the caller may read, encoded as it may see it in a view; see
+// eventlog.Record.AppendEvent.
+func (r *Reach) Encode(record eventlog.Record, history *eventlog.History, view webhookgatewayv1.EventView) []byte {
+	return r.Mask(record).Apply(record.AppendEvent(nil, history, view))
+}
+
+// Masks reports whether anything may be masked.
 func (r *Reach) Masks() bool { return r.masks != nil }
 
 // refuse turns what is outside of the grants into a status.

@@ -181,7 +181,7 @@ func TestOutsideOfGrants(t *testing.T) {
 	g.add(t, finicity, done, "a")
 	g.add(t, finicity, done, "b")
 	noView := &access.Grant{Filters: filters{ofClients("a")}, Views: views{metadata}}
-	masked := &access.Grant{Filters: filters{ofClients("a")}, Views: views{full}, Mask: []string{access.MaskSubject}}
+	masked := &access.Grant{Filters: filters{ofClients("a")}, Views: views{full}, Mask: []string{"subject"}}
 	for _, tc := range []struct {
 		name    string
 		grants  []*access.Grant

@@ -64,9 +64,17 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 		if !reach.Allows(r) {
 			return nil, access.NotGranted("id", fmt.Sprintf("this event is not granted in %v", view))
 		}
-		return r.Event(s.log.History(), view)
+		event := &webhookgatewayv1.Event{}
+		return event, decode(reach.Encode(r, s.log.History(), view), event)
 	}
 	return nil, errNotFound()
+}
+
+func decode(encoded []byte, event *webhookgatewayv1.Event) error {
+	if err := proto.Unmarshal(encoded, event); err != nil {
+		return fmt.Errorf("decode a stored event: %w", err)
+	}
+	return nil
 }
 
 func errNotFound() error {
@@ -102,6 +110,7 @@ func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfo
 type page struct {
 	*Service
 
+	reach  *access.Reach
 	filter *filter.Filter
 	view   webhookgatewayv1.EventView
 	size   int
@@ -132,8 +141,8 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 	resp := &webhookgatewayv1.ListEventsResponse{Events: make([]*webhookgatewayv1.Event, len(encoded)), LeftOutEvents: p.leftOut}
 	for i, e := range encoded {
 		resp.Events[i] = &webhookgatewayv1.Event{}
-		if err := proto.Unmarshal(e, resp.Events[i]); err != nil {
-			return nil, s.api.Fail(ctx, "list events", fmt.Errorf("decode a stored event: %w", err))
+		if err := decode(e, resp.Events[i]); err != nil {
+			return nil, s.api.Fail(ctx, "list events", err)
 		}
 	}
 	if p.low < p.high {
@@ -145,7 +154,7 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*page, error) {
 	p := &page{Service: s, deadline: time.Now().Add(maxPageTime)}
 	var err error
-	if p.filter, p.view, err = readable(ctx, req); err != nil {
+	if p.reach, p.filter, p.view, err = readable(ctx, req); err != nil {
 		return nil, err
 	}
 	if p.size, err = logapi.PageSize(req.GetPageSize()); err != nil {
@@ -228,7 +237,7 @@ func (p *page) oldestFirst(ctx context.Context) ([][]byte, error) {
 			if len(events) > 0 && size+r.Size() > logapi.MaxPageBytes {
 				return events, nil
 			}
-			events = append(events, r.AppendEvent(nil, p.log.History(), p.view))
+			events = append(events, p.reach.Encode(r, p.log.History(), p.view))
 			size += len(events[len(events)-1])
 		case filter.LeftOut:
 			p.leftOut++
@@ -318,7 +327,7 @@ func (p *page) newestOf(ctx context.Context, from eventlog.Position, count, size
 		case filter.Other:
 			continue
 		}
-		kept = append(kept, listed{r.Position, r.AppendEvent(nil, p.log.History(), p.view)})
+		kept = append(kept, listed{r.Position, p.reach.Encode(r, p.log.History(), p.view)})
 		total += len(kept[len(kept)-1].event)
 		for len(kept) > minKept && (len(kept) > count || total > size) {
 			total -= len(kept[0].event)

@@ -90,6 +90,9 @@ func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStr
 		Service: s, Sender: s.streams.Sender(call.SendMsg),
 		ctx: call.Context(), name: req.GetSubscription(), reach: reach, countsLeftOut: countsLeftOut(reach, inForce), share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
 	}
+	if reach.Masks() {
+		w.batch.MaskBy(reach.Mask)
+	}
 	bounds := s.log.Bounds()
 	return w, &webhookgatewayv1.Subscribed{
 		StartCursor:       s.api.Cursor(share.Progress().Cursor),

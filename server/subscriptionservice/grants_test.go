@@ -371,3 +371,30 @@ func TestLeftOutIsCountedForThoseWhoMayRead(t *testing.T) {
 		}
 	}
 }
+
+// What a grant masks is masked in deliveries and in parked events.
+func TestDeliveriesAreMasked(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.create(t, "team", nil)
+	g.add(t, 1)
+	ctx := streamtest.As(t.Context(), &access.Caller{Grants: []*access.Grant{{
+		Filters: []*webhookgatewayv1.EventFilter{{}}, Views: []webhookgatewayv1.EventView{full},
+		Mask: []string{"subject"}, Subscriptions: []access.SubscriptionGrant{{}},
+	}}})
+	w := g.consumeAs(ctx, t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	d := w.take(1)[0]
+	g.reject(t, park, d)
+	for ctx, masked := range map[context.Context]bool{ctx: true, t.Context(): false} {
+		list, err := g.ListParkedEvents(ctx, &webhookgatewayv1.ListParkedEventsRequest{Subscription: "team"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parked := list.GetParkedEvents()[0].GetEvent(); (parked.GetSubject() == "") != masked || (len(parked.GetMasked()) > 0) != masked {
+			t.Errorf("parked: %v", parked)
+		}
+	}
+	if d.GetEvent().GetSubject() != "" || len(d.GetEvent().GetMasked()) == 0 || d.GetEvent().GetClientId() != "client" {
+		t.Errorf("delivered: %v", d)
+	}
+}

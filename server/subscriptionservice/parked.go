@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -94,9 +95,11 @@ func (s *Service) parkedEvent(p subscription.Parked, reach *access.Reach, view w
 	if !p.HasRecord {
 		return parked, nil
 	}
-	var err error
-	parked.Event, err = p.Record.Event(s.log.History(), view)
-	return parked, err
+	parked.Event = &webhookgatewayv1.Event{}
+	if err := proto.Unmarshal(reach.Encode(p.Record, s.log.History(), view), parked.Event); err != nil {
+		return nil, fmt.Errorf("decode a stored event: %w", err)
+	}
+	return parked, nil
 }
 
 // ReplayParkedEvents implements SubscriptionService.
