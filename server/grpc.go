@@ -48,8 +48,8 @@ func (s *Server) buildGRPC() {
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
-		grpc.ChainUnaryInterceptor(recoverUnary(s.logger)),
-		grpc.ChainStreamInterceptor(recoverStream(s.logger), endWatches(watches)),
+		grpc.ChainUnaryInterceptor(recoverUnary(s.logger), anybodyUnary),
+		grpc.ChainStreamInterceptor(recoverStream(s.logger), endWatches(watches), anybodyStream),
 	)
 	s.closeLater("end the watches of health", func() error { s.endWatches(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })

@@ -59,6 +59,9 @@ func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.Se
 		Service: s, plan: p, Sender: s.streams.Sender(call.SendMsg),
 		ctx: ctx, batch: s.streams.Batch(p.view), read: p.start, told: p.start,
 	}
+	if p.reach.Masks() {
+		st.batch.MaskBy(p.reach.Mask)
+	}
 	if err := st.opened(); err != nil {
 		return err
 	}

@@ -111,8 +111,9 @@ const (
 	ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID ErrorReason = 65
 	// NOT_FOUND: there is no event with this id, or it is no longer retained.
 	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 66
-	// PERMISSION_DENIED: the caller was not granted what the request asks for.
-	// Reserved: there is no access control yet.
+	// PERMISSION_DENIED: the caller was not granted what the request asks for; metadata
+	// `field` names the field that asks for it, unless the whole call is meant. Ask for
+	// less, or have it granted.
 	ErrorReason_ERROR_REASON_NOT_GRANTED ErrorReason = 67
 	// FAILED_PRECONDITION: the cursor, or the id of the event, is of a part of the
 	// history that this log does not have, as when an older copy was put back.

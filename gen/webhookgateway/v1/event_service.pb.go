@@ -556,7 +556,8 @@ type Subscribed struct {
 	EarliestCursor string `protobuf:"bytes,2,opt,name=earliest_cursor,json=earliestCursor,proto3" json:"earliest_cursor,omitempty"`
 	// The cursor of the newest event of the log when the stream opened.
 	HeadCursor string `protobuf:"bytes,3,opt,name=head_cursor,json=headCursor,proto3" json:"head_cursor,omitempty"`
-	// The filters in force: duplicates removed, values sorted, defaults filled in.
+	// The filters in force: duplicates removed, values sorted, defaults filled in, and
+	// cut down to what is granted to the caller.
 	Filters []*EventFilter `protobuf:"bytes,4,rep,name=filters,proto3" json:"filters,omitempty"`
 	// The heartbeat interval in force.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -718,7 +719,8 @@ type Heartbeat struct {
 	AfterCursor string `protobuf:"bytes,5,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
 	// How many events failed verification, match the filters otherwise, and were
 	// left out since the stream opened; in a stream of Consume, since this gateway
-	// began to read for the subscription. See EventFilter.verdicts.
+	// began to read for the subscription. See EventFilter.verdicts. Events that are not
+	// granted to the caller are not counted.
 	LeftOutEvents int64 `protobuf:"varint,6,opt,name=left_out_events,json=leftOutEvents,proto3" json:"left_out_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1094,8 +1096,8 @@ type ListEventsRequest struct {
 	// The most events to return. 0: 100. More than 1,000 is taken for 1,000. A page
 	// is also bounded to about 1 MiB.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page; all other fields but page_size
-	// must be as they were.
+	// The `next_page_token` of the previous page; all other fields but page_size, and
+	// what is granted to the caller, must be as they were.
 	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
