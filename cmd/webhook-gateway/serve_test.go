@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 )
 
 // A served gateway: the command and where it listens.
@@ -91,8 +93,8 @@ func TestServeForDevelopment(t *testing.T) {
 		t.Errorf("%d deliveries are logged:\n%s", n, gateway.err)
 	}
 	var want []string
-	for _, et := range eventTypes() {
-		want = append(want, et.sample.TypeName)
+	for _, et := range all.EventTypes() {
+		want = append(want, et.Sample.TypeName)
 	}
 	if diff := cmp.Diff(want, typesOf(gateway.events(t))); diff != "" {
 		t.Errorf("what arrived differs (-want +got):\n%s", diff)
@@ -199,9 +201,9 @@ func TestServeWithoutFileButConfigured(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	out := mustExecute(t, "demo")
-	for _, et := range eventTypes() {
-		if !strings.Contains(out, et.sample.TypeName) {
-			t.Errorf("the demo does not show %s", et.name())
+	for _, et := range all.EventTypes() {
+		if !strings.Contains(out, et.Sample.TypeName) {
+			t.Errorf("the demo does not show %s", et.Name())
 		}
 	}
 	for _, want := range []string{"refused: 401", "stored once", "goodbye"} {
