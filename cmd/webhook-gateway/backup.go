@@ -23,6 +23,7 @@ const toStdout = "-"
 
 func newBackup(std streams) *cobra.Command {
 	var addr, to string
+	var credentials clientCredentials
 	c := &cobra.Command{
 		Use:   "backup",
 		Short: "Copy the store of a running gateway",
@@ -41,7 +42,7 @@ keep it as safe.`,
 			if to == "" {
 				return usageError{errors.New("--to: give a folder, a file that ends with .tar, or - for standard output")}
 			}
-			body, err := requestBackup(cmd.Context(), addr)
+			body, err := requestBackup(cmd.Context(), addr, &credentials)
 			if err != nil {
 				return err
 			}
@@ -55,6 +56,7 @@ keep it as safe.`,
 			return nil
 		},
 	}
+	credentials.flags(c, std.environ)
 	c.Flags().StringVar(&addr, "http-addr", "localhost:8081", "the internal HTTP `address` of the gateway")
 	c.Flags().StringVar(&to, "to", "", "where to: a `folder`, a file.tar, or - for standard output")
 	isFile(c, "to")
@@ -62,16 +64,19 @@ keep it as safe.`,
 }
 
 // requestBackup asks a gateway for a backup.
-func requestBackup(ctx context.Context, addr string) (io.ReadCloser, error) {
+func requestBackup(ctx context.Context, addr string, credentials *clientCredentials) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+server.BackupPath, http.NoBody)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http-addr %s: %w", addr, err)}
 	}
-	client := &http.Client{Transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		DisableKeepAlives: true,
-	}}
-	response, err := client.Do(request)
+	}
+	if err := credentials.request(request, transport); err != nil {
+		return nil, err
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("nothing listens on %s: is the gateway running?", addr)
 	}
@@ -82,8 +87,15 @@ func requestBackup(ctx context.Context, addr string) (io.ReadCloser, error) {
 		return response.Body, nil
 	}
 	defer response.Body.Close()
-	var refusal struct{ Reason, Message string }
+	type refused struct{ Reason, Message string }
+	var refusal struct {
+		refused
+		Error refused
+	}
 	_ = json.NewDecoder(io.LimitReader(response.Body, 1<<16)).Decode(&refusal) // it may be anything
+	if code := response.StatusCode; code == http.StatusUnauthorized || code == http.StatusForbidden {
+		refusal.refused = refusal.Error
+	}
 	if refusal.Message == "" {
 		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, response.Status)
 	}
