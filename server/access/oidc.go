@@ -26,6 +26,7 @@ var algorithms = []string{
 // An issuer verifies the JWTs of one issuer.
 type issuer struct {
 	verifier *oidc.IDTokenVerifier
+	keys     *keySet
 }
 
 // newIssuer returns the issuer of a configuration. What it publishes is asked for when
@@ -38,7 +39,7 @@ func newIssuer(config OIDC, logger *slog.Logger) (*issuer, error) {
 			return nil, fielderr.New("access.oidc.jwks_file", "%v", err)
 		}
 	}
-	return &issuer{verifier: oidc.NewVerifier(config.Issuer, keys, &oidc.Config{
+	return &issuer{keys: keys, verifier: oidc.NewVerifier(config.Issuer, keys, &oidc.Config{
 		ClientID: config.Audience, SupportedSigningAlgs: config.Algorithms,
 	})}, nil
 }
