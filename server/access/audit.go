@@ -36,29 +36,29 @@ func newAudit(logger *slog.Logger, registerer prometheus.Registerer) (audit, err
 }
 
 // who are the attributes of a call; of none it is a stranger's.
-func (c *call) who(method, remote string) []any {
-	attributes := []any{"method", method, "remote", remote}
+func (c *call) who(method, remote, subscription string) []any {
+	attributes := []any{"method", clip(method), "remote", remote}
 	if c != nil {
-		attributes = append(attributes, "caller", c.caller.Name, "authenticated_by", string(c.caller.Method))
+		attributes = append(attributes, "caller", clip(c.caller.Name), "authenticated_by", string(c.caller.Method))
+	}
+	if subscription != "" {
+		attributes = append(attributes, "subscription", clip(subscription))
 	}
 	return attributes
 }
 
 // refused notes a call that was refused. call is nil if nobody knows whose it is.
-func (a audit) refused(ctx context.Context, call *call, method, remote string, err error) {
+func (a audit) refused(ctx context.Context, call *call, method, remote, subscription string, err error) {
 	outcome := outcomeOf(err)
 	a.refusal.WithLabelValues(outcome).Inc()
 	a.logger.WarnContext(ctx, "audit: a call was refused",
-		append(call.who(clip(method), remote), "outcome", outcome, "message", status.Convert(err).Message())...)
+		append(call.who(method, remote, subscription), "outcome", outcome, "message", clip(status.Convert(err).Message()))...)
 }
 
 // called notes a call that changes something.
 func (a audit) called(ctx context.Context, call *call, method, subscription string, err error) {
-	attributes := call.who(clip(method), call.remote)
-	if subscription != "" {
-		attributes = append(attributes, "subscription", clip(subscription))
-	}
-	a.logger.InfoContext(ctx, "audit: a call was made", append(attributes, "outcome", outcomeOf(err))...)
+	a.logger.InfoContext(ctx, "audit: a call was made",
+		append(call.who(method, call.remote, subscription), "outcome", outcomeOf(err))...)
 }
 
 // streamAudit notes what happens to one stream.
@@ -87,7 +87,7 @@ func (a *streamAudit) sending(ctx context.Context, message any) {
 		return
 	}
 	a.opened = time.Now()
-	attributes := a.attributes()
+	attributes := a.call.who(a.method, a.call.remote, a.subscription)
 	if m, ok := message.(interface {
 		GetSubscribed() *webhookgatewayv1.Subscribed
 	}); ok {
@@ -96,27 +96,19 @@ func (a *streamAudit) sending(ctx context.Context, message any) {
 	a.logger.InfoContext(ctx, "audit: a stream was opened", attributes...)
 }
 
-func (a *streamAudit) attributes() []any {
-	attributes := a.call.who(a.method, a.call.remote)
-	if a.subscription != "" {
-		attributes = append(attributes, "subscription", clip(a.subscription))
-	}
-	return attributes
-}
-
 // ended notes that a stream has ended, or was refused.
 func (a *streamAudit) ended(ctx context.Context, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.opened.IsZero() && isRefusal(err) {
-		a.refused(ctx, a.call, a.method, a.call.remote, err)
+		a.refused(ctx, a.call, a.method, a.call.remote, a.subscription, err)
 		return
 	}
 	var open time.Duration
 	if !a.opened.IsZero() {
 		open = time.Since(a.opened)
 	}
-	a.logger.InfoContext(ctx, "audit: a stream ended", append(a.attributes(), "outcome", outcomeOf(err), "duration", open)...)
+	a.logger.InfoContext(ctx, "audit: a stream ended", append(a.call.who(a.method, a.call.remote, a.subscription), "outcome", outcomeOf(err), "duration", open)...)
 }
 
 // isRefusal reports whether a status is one for want of credentials or grants.

@@ -50,7 +50,7 @@ func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.
 }
 
 func (c *Control) refuseHTTP(w http.ResponseWriter, r *http.Request, made *call, err error, refuse Refuse) {
-	c.audit.refused(r.Context(), made, requestName(r), r.RemoteAddr, err)
+	c.audit.refused(r.Context(), made, requestName(r), r.RemoteAddr, "", err)
 	switch rpcerr.Reason(err) {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:
 		w.Header().Set("WWW-Authenticate", challenge)

@@ -26,7 +26,7 @@ func (c *Control) UnaryInterceptor() grpc.UnaryServerInterceptor {
 		resp, err := handler(NewContext(ctx, call.caller), req)
 		switch {
 		case isRefusal(err):
-			c.audit.refused(ctx, call, info.FullMethod, call.remote, err)
+			c.audit.refused(ctx, call, info.FullMethod, call.remote, subscriptionOf(req), err)
 		case rule == ruleManaged:
 			c.audit.called(ctx, call, info.FullMethod, subscriptionOf(req), err)
 		}
@@ -67,7 +67,7 @@ func (c *Control) admit(ctx context.Context, method string, rule rule) (*call, e
 		err = errUndecided(method)
 	}
 	if err != nil {
-		c.audit.refused(ctx, call, method, from.Addr.String(), err)
+		c.audit.refused(ctx, call, method, from.Addr.String(), "", err)
 		return nil, err
 	}
 	return call, nil

@@ -61,7 +61,7 @@ func newSigner(t *testing.T) *signer {
 }
 
 // rotate makes a new key, which is the only one published.
-func (s *signer) rotate(t *testing.T, id string) {
+func (s *signer) rotate(t testing.TB, id string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *signer) set() []byte {
 }
 
 // sign returns a token with the claims of a good one, but for some.
-func (s *signer) sign(t *testing.T, changed map[string]any) string {
+func (s *signer) sign(t testing.TB, changed map[string]any) string {
 	t.Helper()
 	return signWith(t, jose.SigningKey{Algorithm: jose.ES256, Key: s.last()}, s.claims(changed))
 }
@@ -98,7 +98,7 @@ func (s *signer) claims(changed map[string]any) map[string]any {
 	return claims
 }
 
-func signWith(t *testing.T, key jose.SigningKey, claims map[string]any) string {
+func signWith(t testing.TB, key jose.SigningKey, claims map[string]any) string {
 	t.Helper()
 	signer, err := jose.NewSigner(key, nil)
 	if err != nil {
