@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
@@ -51,12 +54,12 @@ func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.
 
 func (c *Control) refuseHTTP(w http.ResponseWriter, r *http.Request, made *call, err error, refuse Refuse) {
 	c.audit.refused(r.Context(), made, requestName(r), r.RemoteAddr, "", err)
-	switch rpcerr.Reason(err) {
-	case webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:
-		w.Header().Set("WWW-Authenticate", challenge)
-	case webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED:
-		w.Header().Set("WWW-Authenticate", challenge+`, error="invalid_token"`)
+	if status.Code(err) == codes.Unauthenticated {
+		asked := challenge
+		if rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING {
+			asked += `, error="invalid_token"`
+		}
+		w.Header().Set("WWW-Authenticate", asked)
 	}
 	refuse(w, err)
 }

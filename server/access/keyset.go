@@ -40,9 +40,11 @@ type keySet struct {
 	loading sync.Mutex
 	tried   time.Time
 
-	mu     sync.Mutex
-	keys   []jose.JSONWebKey
-	failed error // of the last try
+	mu   sync.Mutex
+	keys []jose.JSONWebKey
+	// generation counts how often keys were loaded.
+	generation int
+	failed     error // of the last try
 }
 
 var _ oidc.KeySet = (*keySet)(nil)
@@ -76,7 +78,7 @@ func withUnavailable(ctx context.Context, unavailable *bool) context.Context {
 	return context.WithValue(ctx, unavailableKey{}, unavailable)
 }
 
-// VerifySignature implements oidc.KeySet.
+// VerifySignature implements oidc.KeySet. It comes after freshen.
 func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	var accepted []jose.SignatureAlgorithm
 	for _, a := range algorithms { // the verifier has checked which of them are configured
@@ -85,11 +87,6 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	signed, err := jose.ParseSigned(token, accepted)
 	if err != nil {
 		return nil, err
-	}
-	// While somebody else does so, the old keys will do.
-	if k.loading.TryLock() {
-		k.refreshLocked(ctx, k.maxAge)
-		k.loading.Unlock()
 	}
 	keys, _ := k.current()
 	if payload, err := verifyWith(keys, signed); err == nil {
@@ -116,6 +113,17 @@ func verifyWith(keys []jose.JSONWebKey, signed *jose.JSONWebSignature) ([]byte, 
 		}
 	}
 	return nil, errors.New("no key of the issuer verifies the token")
+}
+
+// freshen loads the keys if they may have changed, and returns their generation.
+func (k *keySet) freshen(ctx context.Context) int {
+	if k.loading.TryLock() { // while somebody else does so, the old keys will do
+		k.refreshLocked(ctx, k.maxAge)
+		k.loading.Unlock()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.generation
 }
 
 func (k *keySet) current() ([]jose.JSONWebKey, error) {
@@ -152,6 +160,7 @@ func (k *keySet) refreshLocked(ctx context.Context, maxAge time.Duration) {
 	k.failed = err
 	if keys != nil {
 		k.keys = keys
+		k.generation++
 	}
 }
 

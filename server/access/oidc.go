@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -27,6 +28,7 @@ var algorithms = []string{
 type issuer struct {
 	verifier *oidc.IDTokenVerifier
 	keys     *keySet
+	cache    jwtCache
 }
 
 // newIssuer returns the issuer of a configuration. What it publishes is asked for when
@@ -53,6 +55,11 @@ type jwt struct {
 
 // verify verifies a token. Its errors are errUnavailable, errExpired and errInvalid.
 func (i *issuer) verify(ctx context.Context, token string) (*jwt, error) {
+	generation := i.keys.freshen(ctx)
+	sum := sha256.Sum256([]byte(token))
+	if known := i.cache.get(sum, generation); known != nil {
+		return known, nil // whether it has expired is seen later
+	}
 	var unavailable bool
 	verified, err := i.verifier.Verify(withUnavailable(ctx, &unavailable), token)
 	var expired *oidc.TokenExpiredError
@@ -68,6 +75,7 @@ func (i *issuer) verify(ctx context.Context, token string) (*jwt, error) {
 	if verified.Claims(&j.claims) != nil {
 		return nil, errInvalid()
 	}
+	i.cache.put(sum, generation, j)
 	return j, nil
 }
 

@@ -151,6 +151,15 @@ func TestTokensOfAnIssuer(t *testing.T) {
 		t.Errorf("of the group alone: %+v %s", caller, refused)
 	}
 
+	brief := s.sign(t, map[string]any{"exp": time.Now().Add(2 * time.Second).Unix()})
+	_, refused = who(c, brief)
+	for deadline := time.Now().Add(10 * time.Second); refused == "" && time.Now().Before(deadline); {
+		_, refused = who(c, brief)
+	}
+	if refused != "CREDENTIALS_EXPIRED" {
+		t.Errorf("a known token after its time: %q", refused)
+	}
+
 	public, err := x509.MarshalPKIXPublicKey(s.last().Public().Key)
 	if err != nil {
 		t.Fatal(err)
