@@ -33,9 +33,10 @@ import (
 type callers struct{ reader, operator, expired, stranger string }
 
 // controlled starts a gateway with access control.
-func controlled(t *testing.T) (*servertest.Gateway, callers, access.Config) {
+func controlled(t *testing.T) (*servertest.Gateway, callers, server.Config) {
 	t.Helper()
-	config := access.DefaultConfig()
+	whole := servertest.Config(t)
+	config := &whole.Access
 	config.Tokens = make(map[string]access.Token)
 	config.Grants = map[string]access.GrantConfig{
 		"read": {
@@ -54,12 +55,14 @@ func controlled(t *testing.T) (*servertest.Gateway, callers, access.Config) {
 		expired: add("expired", "read", time.Now().Add(-time.Second)),
 	}
 	c.stranger, _ = access.NewToken()
-	g := servertest.Start(t, func(config2 *server.Config) {
-		config2.Access = config
-		config2.Debug.Pprof = true
-		config2.Log.Level = 12 // refusals are expected
-	})
-	return g, c, config
+	whole.Debug.Pprof = true
+	whole.Log.Level = 12 // refusals are expected
+	return servertest.Start(t, func(c *server.Config) { *c = whole }), c, whole
+}
+
+// reload puts another configuration in force.
+func reload(g *servertest.Gateway, config server.Config) error {
+	return g.Server().Reload(func() (server.Config, error) { return config, nil })
 }
 
 // as returns the context of the calls with a token.
@@ -190,6 +193,7 @@ func TestEveryPathNeedsCredentials(t *testing.T) {
 		{get, "/nothing/here", 404, 404},
 		{get, "/metrics", 403, 200},
 		{post, server.BackupPath, 403, 200},
+		{get, server.ConfigPath, 403, 200},
 		{get, "/debug/pprof/", 403, 200},
 		{get, "/debug/pprof/cmdline", 403, 200},
 		{get, "/debug/pprof/symbol", 403, 200},
@@ -219,7 +223,7 @@ func TestEveryPathNeedsCredentials(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
-	if _, metrics, _ := ask(get, "/metrics", callers.operator); !strings.Contains(metrics, `webhook_gateway_access_refused_total{reason="CREDENTIALS_MISSING"} 15`) {
+	if _, metrics, _ := ask(get, "/metrics", callers.operator); !strings.Contains(metrics, `webhook_gateway_access_refused_total{reason="CREDENTIALS_MISSING"} 16`) {
 		t.Error("the refusals are not counted")
 	}
 }
@@ -283,10 +287,12 @@ func endsWith(t *testing.T, what string, recv func() (frame, error), want webhoo
 // credentials or grants it changes say goodbye and end, over gRPC and over HTTP. All
 // others go on.
 func TestRevokedStreamsEnd(t *testing.T) {
-	g, callers, config := controlled(t)
+	g, callers, whole := controlled(t)
+	config := &whole.Access
+	config.Tokens = maps.Clone(config.Tokens)
 	stays, sum := access.NewToken()
 	config.Tokens["stays"] = access.Token{SHA256: sum, Grants: []string{"read"}}
-	if err := g.Server().ReplaceAccess(config); err != nil {
+	if err := reload(g, whole); err != nil {
 		t.Fatal(err)
 	}
 	open := func(token string) map[string]func() (frame, error) {
@@ -306,7 +312,7 @@ func TestRevokedStreamsEnd(t *testing.T) {
 
 	config.Tokens = maps.Clone(config.Tokens)
 	delete(config.Tokens, "reader")
-	if err := g.Server().ReplaceAccess(config); err != nil {
+	if err := reload(g, whole); err != nil {
 		t.Fatal(err)
 	}
 	for what, recv := range revoked {
@@ -338,7 +344,7 @@ func TestRevokedStreamsEnd(t *testing.T) {
 	// A grant that changes ends the streams of who has it.
 	config.Grants = maps.Clone(config.Grants)
 	config.Grants["read"] = access.GrantConfig{Filters: []access.FilterConfig{{ClientIDs: []string{"other"}}}}
-	if err := g.Server().ReplaceAccess(config); err != nil {
+	if err := reload(g, whole); err != nil {
 		t.Fatal(err)
 	}
 	for what, recv := range kept {
@@ -346,7 +352,7 @@ func TestRevokedStreamsEnd(t *testing.T) {
 	}
 	// What is not valid changes nothing.
 	config.Grants = nil
-	if err := g.Server().ReplaceAccess(config); err == nil || !strings.Contains(err.Error(), `access.tokens.stays.grants[0]: "read" is no grant`) {
+	if err := reload(g, whole); err == nil || !strings.Contains(err.Error(), `access.tokens.stays.grants[0]: "read" is no grant`) {
 		t.Errorf("a configuration without its grants: %v", err)
 	}
 	if err := callEmpty(as(t, stays), g.Conn(), webhookgatewayv1.EventService_GetLogInfo_FullMethodName, false); err != nil {
@@ -383,10 +389,12 @@ func readAll(t *testing.T, r io.Reader) string {
 
 // TestStreamsEndWithTheirCredentials: a stream does not outlive its credentials.
 func TestStreamsEndWithTheirCredentials(t *testing.T) {
-	g, _, config := controlled(t)
+	g, _, whole := controlled(t)
+	config := &whole.Access
+	config.Tokens = maps.Clone(config.Tokens)
 	token, sum := access.NewToken()
 	config.Tokens["brief"] = access.Token{SHA256: sum, Grants: []string{"read"}, Expires: access.Time{Time: time.Now().Add(time.Second)}}
-	if err := g.Server().ReplaceAccess(config); err != nil {
+	if err := reload(g, whole); err != nil {
 		t.Fatal(err)
 	}
 	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(as(t, token), &webhookgatewayv1.SubscribeRequest{})
@@ -443,10 +451,14 @@ func TestExposureIsToldOf(t *testing.T) {
 		}
 	}
 	// Nor can a running gateway be left open.
+	config := servertest.Config(t)
+	config.Listen.GRPC, config.Access = "0.0.0.0:0", withToken
 	g := servertest.Start(t, func(c *server.Config) {
-		c.Listen.GRPC, c.Access = "0.0.0.0:0", withToken
+		*c = config
+		c.Log.Level = 12 // the refusal is expected
 	})
-	if err := g.Server().ReplaceAccess(access.Config{}); err == nil || !strings.Contains(err.Error(), "listen.grpc") {
+	config.Access = access.Config{}
+	if err := reload(g, config); err == nil || !strings.Contains(err.Error(), "listen.grpc") {
 		t.Errorf("without access control: %v", err)
 	}
 }

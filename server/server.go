@@ -24,7 +24,6 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
-	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -215,19 +214,6 @@ func (s *Server) Addrs() Addrs {
 		GRPC:         s.grpcListener.Addr(),
 		InternalHTTP: s.internalListener.Addr(),
 	}
-}
-
-// ReplaceAccess puts another configuration of access in force, without a restart. The
-// streams of callers that it changes end, all others go on. After an error the old one is
-// in force. A listener that other
-// machines reach is not left without access control.
-func (s *Server) ReplaceAccess(config access.Config) error {
-	next := s.config
-	next.Access = config
-	if err := errors.Join(fielderr.In("access", config.Validate()), next.checkExposure()); err != nil {
-		return err
-	}
-	return s.access.Replace(config)
 }
 
 // LogID returns the name of the event log.

@@ -246,9 +246,7 @@ func TestKeysAreRotated(t *testing.T) {
 	config := s.config()
 	config.OIDC.Identities = config.OIDC.Identities[:1]
 	delete(config.Grants, "operate")
-	if err := c.Replace(config); err != nil {
-		t.Fatal(err)
-	}
+	replace(t, c, config)
 	if c.current.issuer.keys != keys {
 		t.Error("the keys were forgotten with the configuration")
 	}

@@ -121,6 +121,16 @@ func client(t *testing.T, target string, options ...grpc.DialOption) webhookgate
 	return webhookgatewayv1.NewEventServiceClient(conn)
 }
 
+// replace puts another configuration in force.
+func replace(t *testing.T, c *Control, config Config) {
+	t.Helper()
+	put, err := c.Prepare(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put()
+}
+
 func whoAmI(ctx context.Context, client webhookgatewayv1.EventServiceClient) (string, error) {
 	info, err := client.GetLogInfo(ctx, &webhookgatewayv1.GetLogInfoRequest{})
 	return info.GetLogId(), err
@@ -358,9 +368,7 @@ func TestStreamsThatDoNotEndAreCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, _ := reading()
-	if err := c.Replace(other); err != nil {
-		t.Fatal(err)
-	}
+	replace(t, c, other)
 	for err == nil {
 		_, err = stream.Recv()
 	}
