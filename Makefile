@@ -8,7 +8,8 @@ LINT := $(GO) tool -modfile=.ci/tools.mod golangci-lint
 BUF := $(GO) tool buf
 # One way to build, so that what is built once is in the build cache for the rest. No
 # C compiler is needed, and none of the C code that Pebble would bring is compiled.
-BUILD := CGO_ENABLED=0 $(GO) build -trimpath
+# GOGC lets the compiler collect less often: a seventh less CPU for more memory.
+BUILD := CGO_ENABLED=0 GOGC=$${GOGC:-400} $(GO) build -trimpath
 
 .PHONY: help
 help: ## List the targets.
@@ -22,10 +23,12 @@ demo: build ## Build, and run the main job end to end: every event type in by HT
 test: ## Run all tests with the race detector.
 	$(GO) test -race ./...
 
+BINARY ?= bin/webhook-gateway
+
 .PHONY: build
-build: ## Build bin/webhook-gateway.
-	@[ -e bin/webhook-gateway ] || echo 'Building bin/webhook-gateway: a minute or two the first time, at once from then on.'
-	@$(BUILD) -o bin/webhook-gateway ./cmd/webhook-gateway
+build: ## Build bin/webhook-gateway; with VERSION=v1.2.3 it says so, without the symbols of a debugger.
+	@[ -e $(BINARY) ] || echo 'Building $(BINARY): a minute or two the first time, at once from then on.'
+	@$(BUILD) $(if $(VERSION),-buildvcs=false -ldflags='-s -X main.release=$(VERSION)') -o $(BINARY) ./cmd/webhook-gateway
 
 bin/grpcurl: .ci/tools.mod ## Build grpcurl, which calls the API by reflection.
 	$(BUILD) -modfile=.ci/tools.mod -o $@ github.com/fullstorydev/grpcurl/cmd/grpcurl
@@ -46,11 +49,19 @@ generate-check: ## Fail if what is generated is not what proto/ generates.
 openapi-check: ## Lint the OpenAPI documents, and try clients generated from them (needs Node.js).
 	.ci/openapi/check
 
+.PHONY: deploy-check
+deploy-check: ## Check the image's tree, the systemd unit (both need root), the Helm chart and the compose file.
+	.ci/deploy/check
+
 .PHONY: lint
 lint: ## Lint the Go code and the protos.
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 	$(LINT) run ./...
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Fail if the code calls what is known to be vulnerable (needs a network, or GOVULNDB).
+	.ci/vulnerabilities
 
 .PHONY: format
 format: ## Format the Go code and the protos.
@@ -65,6 +76,18 @@ AGAINST ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 breaking: ## Fail if the protos break users of those at AGAINST (default: the last release).
 	@if [ -z '$(AGAINST)' ]; then echo "no release yet to compare the protos with"; \
 	else $(BUF) breaking --against '.git#ref=$(AGAINST)' && echo "no breaking change since $(AGAINST)"; fi
+
+.PHONY: release
+release: ## Build a release in dist/: archives, SBOM, protos, chart, checksums (VERSION=v1.2.3, default: the tag of this commit).
+	@version='$(or $(VERSION),$(shell git describe --tags --exact-match --match 'v*' --dirty=-dirty 2>/dev/null))'; \
+	case "$$version" in \
+	'') echo 'release: this commit has no tag v*: tag it, or give VERSION=v1.2.3' >&2; exit 2;; \
+	*-dirty) echo 'release: there are changes that are not committed: commit them, or give VERSION=v1.2.3' >&2; exit 2;; \
+	esac; rm -rf dist && .ci/release/build "$$version" dist && ls -l dist
+
+.PHONY: release-check
+release-check: ## Check that a release of the last commit is whole and reproducible.
+	.ci/release/check
 
 FUZZTIME ?= 30s
 

@@ -438,7 +438,7 @@ func TestExposureIsToldOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		s.Internal().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		s.Internal().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1/readyz", nil))
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

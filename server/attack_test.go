@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -72,6 +73,46 @@ func TestRapidReset(t *testing.T) {
 	next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetEvents)
 	if _, body := get(t, g, "/metrics"); !strings.Contains(body, `webhook_gateway_connections_refused_total{listener="grpc"} 1`) {
 		t.Error("the connection is not counted")
+	}
+}
+
+// A sender whose body does not come holds up no shutdown. It is told that nothing was
+// stored.
+func TestSlowBodiesHoldUpNoShutdown(t *testing.T) {
+	g := servertest.Start(t, func(config *server.Config) { config.Shutdown.Timeout = time.Minute })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.WebhookURL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(conn, "POST /v1/webhooks/vezgo HTTP/1.1\r\nHost: a\r\nX-Client-Id: "+servertest.Client+
+		"\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.Stop() }()
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "DRAINING") {
+		t.Errorf("answered %s, %s, %v", resp.Status, text, err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
 	}
 }
 

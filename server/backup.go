@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
@@ -18,6 +19,9 @@ const BackupPath = "/admin/backup"
 // the files of the backup take space.
 const backupStall = time.Minute
 
+// backupRetrySeconds is when to ask again for a backup that could not be made.
+const backupRetrySeconds = 10
+
 // backup streams a backup of the store. It comes over HTTP since only the gateway can
 // take one while it runs, and since who asks need not be where the folder is.
 func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
@@ -30,8 +34,11 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 			s.logger.ErrorContext(r.Context(), "a backup was not made", "error", err)
 		}
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Retry-After", strconv.Itoa(backupRetrySeconds))
 		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(map[string]string{"reason": reason, "message": err.Error()}) // the client is gone
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"error": map[string]string{"reason": reason, "message": err.Error()},
+		}) // the client is gone
 		return
 	}
 	defer func() {

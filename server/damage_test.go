@@ -174,4 +174,7 @@ func TestBackupOverHTTP(t *testing.T) {
 	if code, _ := get(t, g, server.BackupPath); code == http.StatusOK {
 		t.Error("GET makes a backup")
 	}
+	if _, document := get(t, g, "/openapi.json"); !strings.Contains(document, `"`+server.BackupPath+`": {`) {
+		t.Error("the OpenAPI document lacks the backup")
+	}
 }

@@ -41,8 +41,9 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	}))
 	operators("POST "+BackupPath, true, http.HandlerFunc(s.backup))
 	operators("GET "+ConfigPath, true, http.HandlerFunc(s.printConfig))
-	// Probes ask under any name, and learn nothing that is secret.
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}) })
+	// Probes ask under any name, and learn no more than the status under one that does not
+	// belong to the gateway.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}, true) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.config.Debug.Pprof {
 		operators("GET /debug/pprof/", true, http.HandlerFunc(pprof.Index))
@@ -52,16 +53,13 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		operators("GET /debug/pprof/trace", true, http.HandlerFunc(pprof.Trace))
 	}
 	s.internalServer = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer connlimit.Begin(r.Context())()
-			mux.ServeHTTP(w, r)
-		}),
-		ConnContext: connlimit.Context,
+		Handler: mux,
 		// NOTE: no write timeout and no read timeout, which would cut streams.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
+	connlimit.Serve(s.internalServer)
 	return nil
 }
 
@@ -86,7 +84,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	writeHealth(w, healthReport{
 		Reasons: reasons, Problems: problems, Damage: damageLines(s.log.Damage()), Warnings: s.warnings(),
 		Config: &configReport{Fingerprint: inForce.fingerprint, Since: inForce.since.UTC()},
-	})
+	}, rest.HostBelongs(r.Host, s.config.Listen.InternalHosts))
 }
 
 // ConfigPath of the internal HTTP listener answers the configuration in force, as YAML
@@ -127,11 +125,11 @@ func (s *Server) warnings() []string {
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {
 	case ahead > tolerated:
-		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v ahead of the event log and is not believed: events get the time of the log. Correct the clock, or let it stand if it is right", ahead))
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v ahead of the event log and is not believed: events get the time of the log. Correct the clock, or let it stand if it is right", ahead.Round(time.Minute)))
 	case ahead < -tolerated:
-		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v behind the newest event: events get the time of that one until the clock has reached it", -ahead))
+		warnings = append(warnings, fmt.Sprintf("the clock of this machine is %v behind the newest event: events get the time of that one until the clock has reached it", -ahead.Round(time.Minute)))
 	}
-	if behind := clock.Now.Sub(clock.Retention).Round(time.Second); behind > 24*time.Hour {
+	if behind := clock.Now.Sub(clock.Retention).Round(time.Minute); behind > 24*time.Hour {
 		warnings = append(warnings, fmt.Sprintf("retention by age is %v behind: it catches up after the clock jumped forward", behind))
 	}
 	return warnings
@@ -150,6 +148,8 @@ type healthReport struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Config is the configuration in force.
 	Config *configReport `json:"config,omitempty"`
+	// Note is set if all but the status is hidden.
+	Note string `json:"note,omitempty"`
 }
 
 type configReport struct {
@@ -158,7 +158,11 @@ type configReport struct {
 	Since       time.Time `json:"since"`
 }
 
-func writeHealth(w http.ResponseWriter, answer healthReport) {
+// hidden is what stands in place of clients, paths and errors, which are nothing for a web
+// page.
+const hidden = "for details ask by the address of the gateway, or by a name in listen.internal_hosts"
+
+func writeHealth(w http.ResponseWriter, answer healthReport, details bool) {
 	answer.Status = "ok"
 	code := http.StatusOK
 	switch {
@@ -166,6 +170,9 @@ func writeHealth(w http.ResponseWriter, answer healthReport) {
 		answer.Status, code = "not ready", http.StatusServiceUnavailable
 	case len(answer.Problems) > 0:
 		answer.Status = "degraded"
+	}
+	if !details {
+		answer = healthReport{Status: answer.Status, Note: hidden}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -7,13 +7,17 @@ import (
 	"testing"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
 // TestWebPages: a web page cannot make a browser create a subscription, nor read
 // anything after it made its own name lead here.
 func TestWebPages(t *testing.T) {
-	g := servertest.Start(t, func(c *server.Config) { c.Listen.InternalHosts = []string{"gateway.example.com"} })
+	g := servertest.Start(t, func(c *server.Config) {
+		c.Listen.InternalHosts = []string{"gateway.example.com"}
+		c.Providers.Vezgo.Verification = provider.ModeOff
+	})
 	ask := func(method, path, host, origin string) (int, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, g.InternalURL()+path, nil)
@@ -42,7 +46,8 @@ func TestWebPages(t *testing.T) {
 		{http.MethodGet, "/v1/events", rebound, "", http.StatusForbidden, "HOST_NOT_ALLOWED"},
 		{http.MethodGet, "/metrics", rebound, "", http.StatusForbidden, "HOST_NOT_ALLOWED"},
 		{http.MethodGet, "/healthz", rebound, "", http.StatusOK, "ok"},
-		{http.MethodGet, "/readyz", rebound, "", http.StatusOK, "ok"},
+		{http.MethodGet, "/readyz", own, "", http.StatusOK, "vezgo: verification is off"},
+		{http.MethodGet, "/readyz", rebound, "", http.StatusOK, `{"status":"ok","note":"for details ask by the address`},
 		{http.MethodGet, "/v1/subscriptions", own, "", http.StatusOK, "{}"},
 		{http.MethodPost, "/v1/subscriptions", own, "", http.StatusOK, "team"},
 	} {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 )
@@ -39,5 +41,21 @@ func TestListenersThatDoNotMeet(t *testing.T) {
 		if err := listen.validate(); err != nil {
 			t.Errorf("%v: %v", listen, err)
 		}
+	}
+}
+
+func TestListenerOfAnother(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	config := DefaultConfig()
+	config.Store.Pebble.Path = t.TempDir()
+	config.Listen = Listen{Webhooks: "127.0.0.1:0", GRPC: taken.Addr().String(), InternalHTTP: "127.0.0.1:0"}
+	config.Providers.Vezgo.Enabled, config.Providers.Vezgo.AnyClient = true, true
+	want := "listen.grpc: another process listens on " + taken.Addr().String() + ": is a gateway running already?"
+	if _, err := New(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
+		t.Errorf("New() = %v, want %s", err, want)
 	}
 }

@@ -171,15 +171,13 @@ func (l *loader) readSecrets(v reflect.Value, path string, environ []string) {
 }
 
 func unknownVariable(name string, known map[string]key) error {
-	names := slices.Sorted(func(yield func(string) bool) {
-		for n := range known {
-			if !yield(n) {
-				return
-			}
-		}
-	})
-	if like := nearest(name, names); like != "" {
-		return fmt.Errorf("%s sets no key: did you mean %s?", name, like)
+	var names []string // without what all begin with
+	for n := range known {
+		names = append(names, strings.TrimPrefix(n, EnvPrefix))
+	}
+	slices.Sort(names)
+	if like := nearest(strings.TrimPrefix(name, EnvPrefix), names); like != "" {
+		return fmt.Errorf("%s sets no key: did you mean %s?", name, EnvPrefix+like)
 	}
 	return fmt.Errorf("%s sets no key: names with the prefix %s are reserved for keys, so name a variable for anything else, "+
 		"a secret for instance, without it; `webhook-gateway config print --env` lists them", name, EnvPrefix)

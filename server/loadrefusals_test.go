@@ -238,7 +238,7 @@ func TestLoadSaysWhatIsExpected(t *testing.T) {
 		"listen: &x {<<: *x}\n":                              "listen: the mapping takes over itself",
 		"listen: &x {<<: [*x]}\n":                            "listen: the mapping takes over itself",
 		"providers: {finicity: {clients: &x {a: *x}}}\n":     "providers.finicity.clients.a.a: unknown key",
-		"[a]\n": "FILE:1: must be a mapping with the keys listen, log",
+		"[a]\n": "FILE:1: must be a mapping with the keys listen, tls, log",
 	} {
 		path := writeConfig(t, yaml)
 		_, err := Load(path, nil)

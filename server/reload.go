@@ -164,11 +164,11 @@ func (s *Server) Reload(load func() (Config, error)) error {
 		old := *s.inForce.Load()
 		old.refused = err
 		s.inForce.Store(&old)
-		s.reloads.WithLabelValues("refused").Inc()
+		s.reloads.WithLabelValues(reloadRefused).Inc()
 		s.logger.Error("the new configuration was refused, and the old one stays in force", "error", err)
 		return err
 	}
-	s.reloads.WithLabelValues("applied").Inc()
+	s.reloads.WithLabelValues(reloadApplied).Inc()
 	return nil
 }
 
@@ -231,11 +231,21 @@ var (
 )
 
 func newReloads() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_config_reloads_total",
 		Help: "How often the configuration was loaded again, by result: applied, or refused because something is wrong with it.",
 	}, []string{"result"})
+	for _, result := range []string{reloadApplied, reloadRefused} {
+		reloads.WithLabelValues(result)
+	}
+	return reloads
 }
+
+// Results of a reload, as metrics call them.
+const (
+	reloadApplied = "applied"
+	reloadRefused = "refused"
+)
 
 // configMetrics tells which configuration is in force.
 type configMetrics struct{ server *Server }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -150,6 +151,7 @@ func (s *Server) build(ctx context.Context) error {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
 	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(s.webhooks), s.logger)
+	s.webhookServer.RegisterOnShutdown(s.webhooks.Drain)
 
 	subscriptions, err := subscription.New(ctx, subscription.Params{
 		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,
@@ -197,6 +199,9 @@ func (s *Server) listen(ctx context.Context) error {
 		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen.%s: another process listens on %s: is a gateway running already?", l.key, l.address)
+		}
 		if err != nil {
 			return fmt.Errorf("listen.%s: %w", l.key, err)
 		}
@@ -215,9 +220,6 @@ func (s *Server) Addrs() Addrs {
 		InternalHTTP: s.internalListener.Addr(),
 	}
 }
-
-// LogID returns the name of the event log.
-func (s *Server) LogID() eventlog.ID { return s.log.ID() }
 
 func (s *Server) closeLater(what string, closeIt func() error) {
 	s.closers = append(s.closers, closer{what: what, close: closeIt})

@@ -93,7 +93,7 @@ func editInternal(d document, reasons map[webhookgatewayv1.ErrorReason]reason) e
 	d["info"] = document{
 		"title":   "webhook-gateway",
 		"summary": "Events of the log, live and from history, and durable subscriptions.",
-		"description": "EventService and SubscriptionService as JSON, on the internal port. The JSON is that of protobuf: 64-bit " +
+		"description": "EventService and SubscriptionService as JSON, and backups, on the internal port. The JSON is that of protobuf: 64-bit " +
 			"integers are strings, fields of value zero are left out, durations are seconds with an `s`.",
 		"version": internalVersion,
 		"license": document{"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -140,7 +140,7 @@ func editInternal(d document, reasons map[webhookgatewayv1.ErrorReason]reason) e
 	for id := range maps.Keys(known) {
 		return fmt.Errorf("there is no operation %s", id)
 	}
-	return addErrorSchema(d, list(reasons, sent...))
+	return cmp.Or(addBackup(d, reasons), addErrorSchema(d, list(reasons, sent...)))
 }
 
 // addSecurity says how a caller shows who it is. A gateway without access control asks

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +50,7 @@ keep it as safe.`,
 				return err
 			}
 			_, _ = fmt.Fprintf(std.err, "backup of log %s up to event %d: %d files, %s\n",
-				manifest.LogID, manifest.Head, len(manifest.Files), megabytes(uint64(manifest.Bytes()))) //nolint:gosec // not negative
+				manifest.LogID, manifest.Head, len(manifest.Files), bytesText(manifest.Bytes()))
 			return nil
 		},
 	}
@@ -64,7 +62,11 @@ keep it as safe.`,
 }
 
 // requestBackup asks a gateway for a backup.
-func requestBackup(ctx context.Context, addr string, credentials *clientCredentials) (io.ReadCloser, error) {
+func requestBackup(ctx context.Context, text string, credentials *clientCredentials) (io.ReadCloser, error) {
+	addr, err := parseAddr("--http-addr", text, "8081")
+	if err != nil {
+		return nil, err
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+server.BackupPath, http.NoBody)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http-addr %s: %w", addr, err)}
@@ -77,29 +79,19 @@ func requestBackup(ctx context.Context, addr string, credentials *clientCredenti
 		return nil, err
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("nothing listens on %s: is the gateway running?", addr)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for a backup: %w", err)
+		return nil, fmt.Errorf("%s: no answer: %s: is the gateway running? --http-addr names the internal HTTP port of another",
+			addr, plainHTTPError(err))
 	}
 	if response.StatusCode == http.StatusOK && response.Header.Get("Content-Type") == "application/x-tar" {
 		return response.Body, nil
 	}
 	defer response.Body.Close()
-	type refused struct{ Reason, Message string }
-	var refusal struct {
-		refused
-		Error refused
-	}
-	_ = json.NewDecoder(io.LimitReader(response.Body, 1<<16)).Decode(&refusal) // it may be anything
-	if code := response.StatusCode; code == http.StatusUnauthorized || code == http.StatusForbidden {
-		refusal.refused = refusal.Error
-	}
-	if refusal.Message == "" {
+	reason, message := readRefusal(response.Body)
+	if reason == "" || reason == "PATH_UNKNOWN" {
 		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, response.Status)
 	}
-	return nil, fmt.Errorf("no backup was made: %s (%s)", refusal.Message, refusal.Reason)
+	return nil, fmt.Errorf("no backup was made: %s (%s)", message, reason)
 }
 
 // saveBackup saves a tar stream, and checks it.

@@ -19,6 +19,7 @@ func strict(c *cobra.Command) {
 		c.DisableFlagsInUseLine = true
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
+	c.Args = wellUsed(c.Args)
 	if c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
@@ -56,6 +57,34 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 	return errors.New(message)
 }
 
+// mayClear annotates a command in which an empty flag removes what is there.
+const mayClear = "clear"
+
+// wellUsed refuses flags without a value, as of a shell variable that is not set, and
+// says of arguments that do not fit which are taken.
+func wellUsed(fit cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		var empty error
+		c.Flags().Visit(func(f *pflag.Flag) {
+			if text := f.Value.String(); text == "" && f.Value.Type() == "string" || text == "[]" && c.Annotations[mayClear] == "" {
+				empty = fmt.Errorf("--%s is empty: give it a value, or leave it out", f.Name)
+			}
+		})
+		if empty != nil || fit == nil {
+			return empty
+		}
+		err := fit(c, args)
+		_, taken, takes := strings.Cut(c.Use, " ")
+		switch {
+		case err == nil || c.HasSubCommands():
+			return err
+		case takes:
+			return fmt.Errorf("it takes other arguments: `%s %s`", c.CommandPath(), taken)
+		}
+		return fmt.Errorf("`%s` takes flags only, and %q is none", c.CommandPath(), args[0])
+	}
+}
+
 // newHelp is cobra's `help`, which ends with 0 for a command that does not exist.
 func newHelp(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
@@ -73,17 +102,13 @@ func newHelp(root *cobra.Command) *cobra.Command {
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
-		Args: func(_ *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			found, rest, err := root.Find(args)
 			if err == nil && len(rest) > 0 {
 				err = noSuchCommand(found, rest)
 			}
-			return err
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			found, _, err := root.Find(args)
 			if err != nil {
-				return err
+				return usageError{err}
 			}
 			found.InitDefaultHelpFlag()
 			return found.Help()
@@ -103,9 +128,15 @@ var goErrors = []struct {
 	{regexp.MustCompile(`parse error on line .*$`), "a quotation mark is not closed"},
 }
 
+// exclusive is what cobra says of flags that exclude each other.
+var exclusive = regexp.MustCompile(`^if any flags in the group \[.*\] are set none of the others can be; \[(.*)\] were all set$`)
+
 // plainFlagError returns an error of the flags without what Go calls it.
 func plainFlagError(err error) error {
 	message := err.Error()
+	if m := exclusive.FindStringSubmatch(message); m != nil {
+		return fmt.Errorf("--%s exclude each other: give one of them", strings.Join(strings.Fields(m[1]), " and --"))
+	}
 	for _, e := range goErrors {
 		if e.said.MatchString(message) {
 			return errors.New(e.said.ReplaceAllLiteralString(message, e.meaning))

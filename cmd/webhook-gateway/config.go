@@ -37,17 +37,17 @@ func newConfig(std streams) *cobra.Command {
 		Short: "Print the configuration in force, with the references of secrets",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			config, err := load(printed, std.environ)
-			if err != nil {
-				return err
-			}
-			if env {
+			if env { // whatever the configuration is: errors about it send people here
 				for _, name := range server.EnvNames() {
 					if _, err := fmt.Fprintln(std.out, name); err != nil {
 						return err
 					}
 				}
 				return nil
+			}
+			config, err := load(printed, std.environ)
+			if err != nil {
+				return err
 			}
 			text, err := yaml.Dump(config)
 			if err != nil {

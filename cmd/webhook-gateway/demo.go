@@ -50,12 +50,8 @@ func demo(ctx context.Context, std streams, dir string) (err error) {
 	w := std.out
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 
-	config := server.DefaultConfig()
-	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
-	config.Log.Level = slog.LevelError // the refusals below are a part of the story
-	config.Store.Pebble.Path = filepath.Join(dir, "data")
 	s := secret.New(rand.Text())
-	acceptDevelopment(&config, s)
+	config := demoConfig(dir, s)
 	gateway, err := server.New(ctx, config, newLogger(config.Log.Level, config.Log.Format, w))
 	if err != nil {
 		return err
@@ -100,6 +96,16 @@ func demo(ctx context.Context, std streams, dir string) (err error) {
 	defer t.http.CloseIdleConnections()
 	d := &demonstration{triggerer: t, arrived: arrived, w: w, say: say}
 	return d.run(ctx)
+}
+
+// demoConfig is the configuration of a gateway on free ports.
+func demoConfig(dir string, s secret.Secret) server.Config {
+	config := localConfig()
+	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
+	config.Log.Level = slog.LevelError // the refusals are a part of the story
+	config.Store.Pebble.Path = filepath.Join(dir, "data")
+	acceptDevelopment(&config, s)
+	return config
 }
 
 type received struct {

@@ -58,7 +58,7 @@ does not notice. It prints the answer, and ends with 1 unless that is 2xx.`,
 			if to == "" {
 				return usageError{errors.New("where should it be sent? Give --to, such as --to http://localhost:3000/webhooks")}
 			}
-			f, err := newForwarder(to, std)
+			f, err := newForwarder("--to", to, std)
 			if err != nil {
 				return err
 			}

@@ -132,6 +132,18 @@ func TestForwardIsWhatTheProviderSent(t *testing.T) {
 	}
 }
 
+// Who sends events on to the gateway that they come from is told that this does not end.
+func TestForwardInACircle(t *testing.T) {
+	g := startWithAll(t)
+	code, out, errOut := execute(t, "tail", "--addr", g.GRPCAddr(), "-n", "1", "-p", "vezgo", "--max", "3", "--forward-to", g.WebhookURL()+"/v1/webhooks/vezgo")
+	if code != 0 || strings.Count(out, "  200  ") != 3 {
+		t.Errorf("ended with %d:\n%s%s", code, out, errOut)
+	}
+	if strings.Count(errOut, "is a webhook gateway: if it is the one that the events come from") != 1 {
+		t.Errorf("stderr: %s", errOut)
+	}
+}
+
 func TestForwardPrintsAnswers(t *testing.T) {
 	g := startWithAll(t)
 	r := newReceiver(t, func(body string) int {

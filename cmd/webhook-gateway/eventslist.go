@@ -53,7 +53,7 @@ first. Events that failed verification are left out, which is said on stderr;
 	f.StringVar(&o.from, "from", "", "only events received at this `time` or later: today, yesterday, a day (2026-11-24) or a time (RFC 3339)")
 	f.StringVar(&o.until, "until", "", "only events received before this `time`")
 	f.BoolVar(&o.oldestFirst, "oldest-first", false, "list the oldest first")
-	f.IntVar(&o.limit, "limit", 20, "list at most this `number` of events, 0 for all")
+	f.IntVarP(&o.limit, "limit", "n", 20, "list at most this `number` of events, 0 for all")
 	o.flag(c)
 	// These fail only for a flag that does not exist.
 	_ = c.RegisterFlagCompletionFunc("from", completeNames("today", "yesterday"))

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
 // forwardTimeout bounds the answer to one event that is sent on.
@@ -23,13 +23,15 @@ type forwarder struct {
 	url   string
 	http  *http.Client
 	out   io.Writer
+	note  func(format string, args ...any)
 	paint painter
 
 	sent, refused int
+	toGateway     bool // it was said
 }
 
-func newForwarder(to string, std streams) (*forwarder, error) {
-	if err := checkURL(to); err != nil {
+func newForwarder(flag, to string, std streams) (*forwarder, error) {
+	if err := checkURL(flag, to); err != nil {
 		return nil, err
 	}
 	return &forwarder{
@@ -41,6 +43,7 @@ func newForwarder(to string, std streams) (*forwarder, error) {
 			Transport:     http.DefaultTransport.(*http.Transport).Clone(), // it is one
 		},
 		out:   std.out,
+		note:  noteTo(std.err),
 		paint: std.painter(),
 	}, nil
 }
@@ -83,6 +86,10 @@ func (f *forwarder) post(ctx context.Context, event *webhookgatewayv1.Event) (in
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read, or is of no use
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	if resp.Header.Get(webhook.OutcomeHeader) != "" && !f.toGateway {
+		f.toGateway = true
+		f.note("%s is a webhook gateway: if it is the one that the events come from, it stores what has no event id (all of Vezgo) again, and it comes again, for ever", f.url)
+	}
 	return resp.StatusCode, nil
 }
 
@@ -94,16 +101,16 @@ func (f *forwarder) result() error {
 	return fmt.Errorf("%d of %d events were not answered 2xx: `webhook-gateway events resend ID --to URL` sends one again", f.refused, f.sent)
 }
 
-// checkURL returns what is wrong with the URL of a web server.
-func checkURL(text string) error {
+// checkURL returns what is wrong with the URL of a web server that a flag gives.
+func checkURL(flag, text string) error {
 	u, err := url.Parse(text)
 	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
 	}
 	if !strings.Contains(text, "://") {
 		if u, err := url.Parse("http://" + text); err == nil && u.Hostname() != "" {
-			return usageError{fmt.Errorf("a URL begins with http:// or https://: give http://%s", u.Host+u.Path)}
+			return usageError{fmt.Errorf("%s: a URL begins with http:// or https://: give http://%s", flag, u.Host+u.Path)}
 		}
 	}
-	return usageError{errors.New("a URL is such as http://localhost:8080")}
+	return usageError{fmt.Errorf("%s: a URL is such as http://localhost:8080", flag)}
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 )
 
@@ -23,6 +26,10 @@ func plainHTTPError(err error) string {
 	var system syscall.Errno
 	var request *url.Error
 	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "it speaks http, not https"
+	case strings.Contains(err.Error(), "malformed HTTP response"): // the package has no type for it
+		return "what is there does not speak HTTP"
 	case isBrokenOff(err):
 		return "the connection was closed"
 	case errors.As(err, &dns):
@@ -35,4 +42,22 @@ func plainHTTPError(err error) string {
 		return request.Err.Error()
 	}
 	return err.Error()
+}
+
+// maxRefusalBytes bounds the body of an answer that is read.
+const maxRefusalBytes = 64 << 10
+
+// readRefusal returns why a gateway refused a request, and nothing of an answer that is
+// not of a gateway.
+func readRefusal(body io.Reader) (reason, message string) {
+	var refusal struct {
+		Error struct {
+			Reason  string `json:"reason"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if err := json.NewDecoder(io.LimitReader(body, maxRefusalBytes)).Decode(&refusal); err != nil {
+		return "", ""
+	}
+	return refusal.Error.Reason, refusal.Error.Message
 }

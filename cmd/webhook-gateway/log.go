@@ -74,7 +74,7 @@ func printLogInfo(w io.Writer, info *webhookgatewayv1.GetLogInfoResponse) error 
 }
 
 // bytesText is a number of bytes as people read it.
-func bytesText(n int64) string {
+func bytesText[N int64 | uint64](n N) string {
 	const unit = 1024
 	if n < unit {
 		return fmt.Sprintf("%d bytes", n)

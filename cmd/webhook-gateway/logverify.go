@@ -84,7 +84,7 @@ func describeReport(r *server.StoreReport, took time.Duration) string {
 			fmt.Fprintf(&b, "log %s: no events", r.LogID)
 		}
 		fmt.Fprintf(&b, "\nread %d events, %d event ids, %d pairs of state: %s in %v\n",
-			r.Events, r.EventIDs, r.StatePairs, megabytes(r.Bytes), took.Round(time.Millisecond))
+			r.Events, r.EventIDs, r.StatePairs, bytesText(r.Bytes), took.Round(time.Millisecond))
 	}
 	for _, lost := range r.Lost {
 		fmt.Fprintf(&b, "LOST events %d to %d, as was found at %s", lost.After+1, lost.UpTo, lost.Found.UTC().Format(time.RFC3339))
@@ -104,8 +104,6 @@ func describeReport(r *server.StoreReport, took time.Duration) string {
 	}
 	return b.String()
 }
-
-func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // A bar shows progress on a terminal, and nothing elsewhere.
 type bar struct{ w io.Writer }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -105,7 +106,7 @@ func newParkedChange(std streams, r *remote, verb, short, done string, do change
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, ids := args[0], args[1:]
 			if all == (len(ids) > 0) {
-				return errNothingChosen
+				return usageError{errors.New("name the ids of the events, or give --all, not both")}
 			}
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				n, unknown, err := do(ctx, client, name, ids, all)

@@ -60,7 +60,7 @@ func (r *remote) on(call func(conn grpc.ClientConnInterface) error) error {
 
 // dial connects to the gRPC listener of the gateway.
 func (r *remote) dial() (*grpc.ClientConn, error) {
-	addr, err := parseAddr(r.addr)
+	addr, err := parseAddr("--addr", r.addr, defaultGRPCPort)
 	if err != nil {
 		return nil, err
 	}
@@ -83,21 +83,22 @@ func (r *remote) dial() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// parseAddr returns an address with its port: gRPC would take 443 for one without.
-func parseAddr(text string) (string, error) {
+// parseAddr returns the address that a flag gives, with a port: gRPC would take 443 for
+// one without.
+func parseAddr(flag, text, defaultPort string) (string, error) {
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		rest, _, _ = strings.Cut(rest, "/")
-		return "", usageError{fmt.Errorf("--addr %s: an address is host:port, without %s://: give --addr %s", text, scheme, rest)}
+		return "", usageError{fmt.Errorf("%[1]s %[2]s: an address is host:port, without %[3]s://: give %[1]s %[4]s", flag, text, scheme, rest)}
 	}
 	if net.ParseIP(strings.Trim(text, "[]")) != nil || !strings.Contains(text, ":") && text != "" {
-		text = net.JoinHostPort(strings.Trim(text, "[]"), defaultGRPCPort)
+		text = net.JoinHostPort(strings.Trim(text, "[]"), defaultPort)
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || strings.ContainsAny(host, "/ ") {
-		return "", usageError{fmt.Errorf("--addr %q is no address: give host:port, such as %s", text, defaultAddr)}
+		return "", usageError{fmt.Errorf("%s %q is no address: give host:port, such as localhost:%s", flag, text, defaultPort)}
 	}
 	return text, nil
 }

@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string, std streams) int {
 	if err == nil {
 		return exitOK
 	}
+	if !started {
+		err = plainFlagError(err)
+	}
 	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
 		_, _ = fmt.Fprintf(std.err, "webhook-gateway: %s\n", strings.TrimSuffix(line, "\n"))
 	}
@@ -131,6 +134,7 @@ once.`,
 		newRestore(std),
 		newToken(std),
 		newDemo(std),
+		newHealth(std),
 		newConfig(std),
 		newVersion(std),
 	)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
 // A served gateway: the command and where it listens.
@@ -200,6 +201,9 @@ func TestServeWithoutFileButConfigured(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
+	if delay := demoConfig("", secret.Secret{}).Shutdown.Delay; delay != 0 {
+		t.Errorf("the demo waits %v for a load balancer that it does not have", delay)
+	}
 	out := mustExecute(t, "demo")
 	for _, et := range all.EventTypes() {
 		if !strings.Contains(out, et.Sample.TypeName) {

@@ -90,6 +90,7 @@ func newSubscriptionsUpdate(std streams, r *remote) *cobra.Command {
 	var o subscriptionOptions
 	c := &cobra.Command{
 		Use: "update NAME", Short: "Change filters and settings of a subscription", Args: cobra.ExactArgs(1),
+		Annotations:       map[string]string{mayClear: "true"},
 		ValidArgsFunction: firstArg(completeSubscriptions(r)),
 		Long: `update changes what flags name, and nothing else. The flags that select events
 belong together: one of them replaces the whole filter, and --type "" removes it.
@@ -247,5 +248,3 @@ func parseOrdering(name string) (webhookgatewayv1.Ordering, error) {
 	}
 	return 0, usageError{fmt.Errorf("%q is no ordering: choose none, subject or strict", name)}
 }
-
-var errNothingChosen = usageError{errors.New("name the ids of the events, or give --all")}

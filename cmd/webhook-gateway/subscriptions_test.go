@@ -71,14 +71,14 @@ func TestSubscriptionCommands(t *testing.T) {
 		{on("subscriptions", "get", "team"), exitFailure, "there is no subscription with this name"},
 		{on("subscriptions", "create", "No Good"), exitUsage, "subscription.name"},
 		{on("subscriptions", "create", "team", "--ordering", "wild"), exitUsage, "choose none, subject or strict"},
-		{on("subscriptions", "create"), exitUsage, "accepts 1 arg"},
+		{on("subscriptions", "create"), exitUsage, "webhook-gateway subscriptions create NAME"},
 		{on("subscriptions", "create", "team", "-p", "vezgo", "-t", "finicity.added"), exitUsage, "is a type of PROVIDER_FINICITY"},
 		{on("subscriptions", "update", "team"), exitUsage, "Give a flag for each"},
 		{on("parked", "replay", "team"), exitUsage, "give --all"},
 		{on("parked", "discard", "team", "x", "--all"), exitUsage, "give --all"},
 		{on("parked", "list", "team"), exitFailure, "there is no subscription with this name"},
 		{on("tail", "--subscription", "team"), exitFailure, "there is no subscription with this name"},
-		{on("tail", "--subscription", "team", "--from", "earliest"), exitUsage, "none of the others can be"},
+		{on("tail", "--subscription", "team", "--from", "earliest"), exitUsage, "--from and --subscription exclude each other"},
 	} {
 		code, _, errOut := execute(t, test.args...)
 		if code != test.code || !strings.Contains(errOut, test.want) {

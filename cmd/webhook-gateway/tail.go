@@ -156,7 +156,7 @@ func (o tailOptions) consume(
 
 // forward sends events on instead of printing them.
 func (o tailOptions) forward(ctx context.Context, std streams, t *tailer) error {
-	to, err := newForwarder(o.forwardTo, std)
+	to, err := newForwarder("--forward-to", o.forwardTo, std)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,9 @@ func (t *tailer) frame(response *webhookgatewayv1.SubscribeResponse) error {
 	case *webhookgatewayv1.SubscribeResponse_Heartbeat:
 		t.leftOut.now = frame.Heartbeat.GetLeftOutEvents()
 	case *webhookgatewayv1.SubscribeResponse_CaughtUp:
-		t.note("caught up: what follows is live")
+		if !t.finite {
+			t.note("caught up: what follows is live")
+		}
 		t.leftOut.now = frame.CaughtUp.GetLeftOutEvents()
 		t.leftOut.tell(t.note)
 	case *webhookgatewayv1.SubscribeResponse_FellBehind:

@@ -129,10 +129,7 @@ func (o triggerOptions) check(types []string) error {
 	case math.IsNaN(o.rate) || o.rate < 0 || o.rate > maxTriggerRate:
 		return usageError{fmt.Errorf("--rate must be more than 0 and at most %d, or 0 for no limit; not %v", maxTriggerRate, o.rate)}
 	}
-	if err := checkURL(o.url); err != nil {
-		return fmt.Errorf("--url %w", err)
-	}
-	return nil
+	return checkURL("--url", o.url)
 }
 
 func (o triggerOptions) deliveries(types []string, stdin io.Reader) ([]delivery, error) {

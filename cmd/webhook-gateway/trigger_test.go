@@ -88,3 +88,19 @@ func TestTriggerKnowsWhatIsNoGateway(t *testing.T) {
 		t.Errorf("ended with %d: %s", code, out)
 	}
 }
+
+// A wrong --url is answered in words, whatever listens there.
+func TestTriggerAtTheWrongPlace(t *testing.T) {
+	g := servertest.Start(t)
+	for url, want := range map[string]string{
+		"http://" + g.GRPCAddr():                                  "no answer: what is there does not speak HTTP: is the gateway running?",
+		strings.Replace(g.WebhookURL(), "http://", "https://", 1): "no answer: it speaks http, not https: is the gateway running?",
+		g.InternalURL():                                           "--url names the webhook listener of the gateway",
+		g.WebhookURL() + "/v1/webhooks":                           "--url names the webhook listener of the gateway",
+	} {
+		code, out, errOut := trigger(t, "", triggerOn(g, "ping", "--url", url)...)
+		if code != exitFailure || !strings.Contains(out+errOut, want) || strings.Contains(out+errOut, "net/http") {
+			t.Errorf("%s: ended with %d: %s%s", url, code, out, errOut)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,23 +165,11 @@ func (t *triggerer) post(ctx context.Context, d delivery) (answer, error) {
 			t.url, plainHTTPError(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read to its end, or is of no use
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return answer{}, fmt.Errorf("read the answer: %w", err)
-	}
 	a := answer{code: resp.StatusCode, outcome: resp.Header.Get(webhook.OutcomeHeader)}
 	if a.ok() {
 		return a, nil
 	}
-	var refusal struct {
-		Error struct {
-			Reason  string `json:"reason"`
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	if json.Unmarshal(text, &refusal) == nil {
-		a.reason, a.message = refusal.Error.Reason, refusal.Error.Message
-	}
+	a.reason, a.message = readRefusal(resp.Body)
 	if a.reason == "" {
 		a.reason, a.message = "NOT_A_GATEWAY", "what answers is not the webhook listener of a gateway: see --url"
 	}
@@ -210,6 +197,8 @@ func (t *triggerer) hint(d delivery, a answer) string {
 			"    add this machine to providers." + d.sender.Name() + ".source_addresses, or set providers." + d.sender.Name() + ".verification to report."
 	case a.reason == "SIGNATURE_MISSING" && t.secrets[d.sender.Name()].IsZero():
 		return "There is no secret to sign with: give --secret env:NAME or file:PATH, or run in the folder of a gateway for development."
+	case a.reason == "PATH_UNKNOWN":
+		return "--url names the webhook listener of the gateway, such as http://localhost:8080, without a path below it."
 	case a.reason == "SIGNATURE_MISMATCH":
 		return "The gateway has another secret for the client " + visible(t.client) + ": see --secret and --client."
 	}

@@ -25,8 +25,14 @@ func versionLine() string {
 	return strings.Join([]string{"webhook-gateway", version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}, " ")
 }
 
-// version returns what the Go toolchain stamped into the binary.
+// release is the version that the linker is given for a release (-X main.release).
+var release string
+
+// version returns the release, or what the Go toolchain stamped into the binary.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

@@ -62,12 +62,12 @@ func TestAddresses(t *testing.T) {
 		"localhost": "localhost:9090", "localhost:1": "localhost:1", "10.0.0.1": "10.0.0.1:9090", "::1": "[::1]:9090", "[::1]": "[::1]:9090",
 		"[::1]:7": "[::1]:7", ":9090": ":9090", "gateway.internal": "gateway.internal:9090",
 	} {
-		if got, err := parseAddr(text); err != nil || got != want {
+		if got, err := parseAddr("--addr", text, defaultGRPCPort); err != nil || got != want {
 			t.Errorf("%s is understood as %q (%v), want %q", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "http://localhost:9090", "dns:///x:1", "localhost:http", "localhost:70000", "localhost:9090/x", "a b:1", "x:y:z"} {
-		if got, err := parseAddr(text); err == nil {
+		if got, err := parseAddr("--addr", text, defaultGRPCPort); err == nil {
 			t.Errorf("%q is understood as %q", text, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"container/list"
 	"context"
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -99,9 +100,9 @@ func (l *Listener) put(c *conn) {
 		c.in, c.place = nil, nil
 	}
 	switch {
-	case !c.open || l.strict || c.working > 0:
+	case !c.open || l.strict || c.does == working:
 		return
-	case c.reading > 0:
+	case c.does == reading:
 		c.in = &l.reading
 	default:
 		c.in = &l.idle
@@ -109,14 +110,23 @@ func (l *Listener) put(c *conn) {
 	c.place = c.in.PushBack(c)
 }
 
+// doing is what a connection does.
+type doing int
+
+const (
+	idle doing = iota
+	reading
+	working
+)
+
 // conn is a connection of a Listener.
 type conn struct {
 	net.Conn
 	listener *Listener
 
 	// Guarded by the listener's mutex.
-	open             bool
-	reading, working int
+	open bool
+	does doing
 	// place is where the connection stands among those that may be closed, in the list
 	// in; nil if it is not among them.
 	in    *list.List
@@ -131,45 +141,48 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// count changes how many requests do something on the connection.
-func (c *conn) count(what *int, by int) {
+func (c *conn) do(what doing) {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	*what += by
+	c.does = what
 	c.listener.put(c)
 }
 
 type contextKey struct{}
 
-// Context is the ConnContext of an http.Server that serves a Listener, or one with TLS
-// above it.
-func Context(ctx context.Context, c net.Conn) context.Context {
-	if outer, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = outer.NetConn()
+// Serve has an http.Server tell a Listener, or one with TLS above it, what its
+// connections do: one is at work from the end of the head of a request until its answer
+// was sent.
+func Serve(server *http.Server) {
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, contextKey{}, below(c))
 	}
-	if c, ok := c.(*conn); ok {
-		return context.WithValue(ctx, contextKey{}, c)
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		if c, ok := below(c).(*conn); ok && state == http.StateActive {
+			c.do(working)
+		} else if ok && state == http.StateIdle {
+			c.do(idle)
+		}
 	}
-	return ctx
 }
 
-// Read says that a request is being read from its connection, until the function that
-// it returns is called. Who sends slowly makes room when no connection is idle.
-func Read(ctx context.Context) (end func()) {
-	return during(ctx, func(c *conn) *int { return &c.reading })
-}
-
-// Begin says that a request is worked on, until the function that it returns is called.
-// Its connection makes room for nobody.
-func Begin(ctx context.Context) (end func()) {
-	return during(ctx, func(c *conn) *int { return &c.working })
-}
-
-func during(ctx context.Context, what func(*conn) *int) (end func()) {
-	c, ok := ctx.Value(contextKey{}).(*conn)
-	if !ok {
-		return func() {}
+// below returns the connection below TLS.
+func below(c net.Conn) net.Conn {
+	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return secured.NetConn()
 	}
-	c.count(what(c), 1)
-	return func() { c.count(what(c), -1) }
+	return c
+}
+
+// Reading says that the body of a request is being read from its connection, and no work
+// was done for it yet. Who sends slowly makes room when no connection is idle.
+func Reading(ctx context.Context) { does(ctx, reading) }
+
+// Working says that the body of a request is here: its connection makes room for nobody.
+func Working(ctx context.Context) { does(ctx, working) }
+
+func does(ctx context.Context, what doing) {
+	if c, ok := ctx.Value(contextKey{}).(*conn); ok {
+		c.do(what)
+	}
 }

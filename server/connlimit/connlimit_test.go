@@ -23,6 +23,33 @@ type fixture struct {
 	refused atomic.Int32
 	working chan struct{}
 	end     chan struct{}
+	// Answering, if there is one, is told of each write of an answer, which waits for
+	// answer.
+	answering, answer chan struct{}
+}
+
+// stalling is a listener whose connections may be slow to send.
+type stalling struct {
+	net.Listener
+	f *fixture
+}
+
+func (l stalling) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return stallingConn{c, l.f}, err
+}
+
+type stallingConn struct {
+	net.Conn
+	f *fixture
+}
+
+func (c stallingConn) Write(b []byte) (int, error) {
+	if c.f.answering != nil {
+		c.f.answering <- struct{}{}
+		<-c.f.answer
+	}
+	return c.Conn.Write(b)
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -34,17 +61,18 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{addr: inner.Addr().String(), working: make(chan struct{}), end: make(chan struct{})}
 	server := &http.Server{
 		ReadHeaderTimeout: time.Minute,
-		ConnContext:       connlimit.Context,
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/work" {
-				defer connlimit.Begin(r.Context())()
 				f.working <- struct{}{}
 				<-f.end
 			}
 		}),
 	}
+	connlimit.Serve(server)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(connlimit.New(inner, 2, func() { f.refused.Add(1) })) }()
+	go func() {
+		served <- server.Serve(connlimit.New(stalling{inner, f}, 2, func() { f.refused.Add(1) }))
+	}()
 	t.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			t.Error(err)
@@ -135,6 +163,22 @@ func TestBusyConnectionsStay(t *testing.T) {
 	third := f.dial(t)
 	request(t, third, "/")
 	answered(t, third)
+}
+
+// A connection whose answer is on its way is at work, although its handler has returned.
+func TestAnswersAreSent(t *testing.T) {
+	f := newFixture(t)
+	f.answering, f.answer = make(chan struct{}), make(chan struct{})
+	waiting := []net.Conn{f.dial(t), f.dial(t)}
+	for _, c := range waiting {
+		request(t, c, "/")
+		<-f.answering
+	}
+	closed(t, f.dial(t))
+	close(f.answer)
+	for _, c := range waiting {
+		answered(t, c)
+	}
 }
 
 func TestDivide(t *testing.T) {

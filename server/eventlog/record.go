@@ -375,3 +375,12 @@ func (r Record) Event(history *History, view webhookgatewayv1.EventView) (*webho
 	}
 	return event, nil
 }
+
+// Entry returns what a retry of an event would append.
+func (r Record) Entry(history *History) (Entry, error) {
+	event, err := r.Event(history, webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+	if err != nil {
+		return Entry{}, err
+	}
+	return NewEntry(event)
+}

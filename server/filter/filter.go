@@ -17,6 +17,9 @@ import (
 const (
 	maxFilters = 64
 	maxTexts   = 1000
+	// maxBytes are of all filters together, encoded. What is valid must fit into a
+	// message of gRPC, beside what else is in it: those have 4 MiB by default.
+	maxBytes = 1 << 20
 )
 
 // Filter matches the events that any of the filters it was compiled from matches.
@@ -72,6 +75,13 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 		filters = []*webhookgatewayv1.EventFilter{{}}
 	}
 	f := &Filter{}
+	size := 0
+	for _, one := range filters {
+		size += proto.Size(one)
+	}
+	if size > maxBytes {
+		return nil, fielderr.New("filters", "they take %d bytes: give at most %d, or share the conditions among several streams", size, maxBytes)
+	}
 	for i, one := range filters {
 		if err := check(one); err != nil {
 			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)

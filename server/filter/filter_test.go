@@ -121,6 +121,17 @@ func TestWhatCanMatchNothingIsRefused(t *testing.T) {
 	if _, err := filter.Compile(make([]*event, 65)); err == nil || !strings.HasPrefix(err.Error(), "filters: 65") {
 		t.Errorf("65 filters: %v", err)
 	}
+	long := make([]string, 1000)
+	for i := range long {
+		long[i] = strings.Repeat("s", 1024)
+	}
+	if _, err := filter.Compile([]*event{{Subjects: long}}); err != nil {
+		t.Errorf("the longest list: %v", err)
+	}
+	_, err := filter.Compile([]*event{{Subjects: long}, {ProviderEventIds: long[:100]}})
+	if err == nil || !strings.HasPrefix(err.Error(), "filters: they take 11") || !strings.Contains(err.Error(), "at most 1048576") {
+		t.Errorf("filters of more than a MiB: %v", err)
+	}
 	for _, fine := range []*event{
 		{Providers: []webhookgatewayv1.Provider{vezgo}, EventTypes: []webhookgatewayv1.EventType{unknown}},
 		{Providers: []webhookgatewayv1.Provider{vezgo, finicity}, EventTypes: []webhookgatewayv1.EventType{done}},

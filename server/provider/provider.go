@@ -35,6 +35,10 @@ type Provider interface {
 	// the body other than to verify it.
 	Authenticate(d *Delivery) (Identity, error)
 
+	// AnyClient reports whether a delivery may name a client that is not configured, so
+	// that who names many must not get the share of many.
+	AnyClient() bool
+
 	// VerifiedHeaders returns the canonical names of the headers that Authenticate
 	// looks at and that hold no secret. They are stored with every event.
 	VerifiedHeaders() []string

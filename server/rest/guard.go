@@ -14,14 +14,11 @@ import (
 // Guard refuses what a web page makes the browser of somebody ask, who can reach a
 // listener that the page's author cannot: requests from another origin that may
 // change something, and requests under a name that does not belong to the listener,
-// as after DNS rebinding.
-//
-// A name belongs to it if it is one of names, or no name that somebody else could
-// have registered: an IP address, localhost or below it, or a name without a dot.
+// as after DNS rebinding; see HostBelongs.
 func Guard(names []string, next http.Handler) http.Handler {
 	origins := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hostBelongs(r.Host, names) {
+		if !HostBelongs(r.Host, names) {
 			writeError(w, http.StatusForbidden, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED,
 				"the gateway does not go by this name (Host): ask it by its address, or add the name to listen.internal_hosts"))
 			return
@@ -35,7 +32,10 @@ func Guard(names []string, next http.Handler) http.Handler {
 	})
 }
 
-func hostBelongs(host string, names []string) bool {
+// HostBelongs reports whether the name of a request (Host) belongs to the listener: it is
+// one of names, or no name that somebody else could have registered: an IP address,
+// localhost or below it, or a name without a dot.
+func HostBelongs(host string, names []string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -29,7 +29,7 @@ func TestOpenAPI(t *testing.T) {
 			"/v1/subscriptions/{subscription}:consume", "/v1/subscriptions/{subscription}:acknowledge", "/v1/subscriptions/{subscription}:reject",
 			"/v1/subscriptions/{subscription}:extendDeadline", "/v1/subscriptions/{subscription}:commitCursor",
 			"/v1/subscriptions/{subscription}/parkedEvents", "/v1/subscriptions/{subscription}/parkedEvents:replay",
-			"/v1/subscriptions/{subscription}/parkedEvents:discard",
+			"/v1/subscriptions/{subscription}/parkedEvents:discard", "/admin/backup",
 		},
 		"/openapi-webhooks.json": {"/v1/webhooks/{provider}", "/v1/webhooks/{provider}/{client_id}"},
 	} {

@@ -3,12 +3,15 @@ package rest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -32,6 +35,9 @@ func checkRequests(routes map[string]*route) runtime.Middleware {
 				writeError(w, httpStatus(err), err)
 				return
 			}
+			if route.body != "" { // it was read: a stream may last
+				_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a connection that ended has none
+			}
 			next(w, r, bound)
 		}
 	}
@@ -47,6 +53,10 @@ func (r *route) check(req *http.Request, bound map[string]string) error {
 	body, err := io.ReadAll(req.Body)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return errTooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_INCOMPLETE,
+			fmt.Sprintf("the body did not arrive within %v: send it faster", bodyTimeout))
 	}
 	if err != nil {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_BODY_INCOMPLETE, "the body ended too early")

@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -31,9 +32,13 @@ const (
 	// maxRequestBytes is above the JSON of the largest request that gRPC takes, which
 	// has 4 MiB.
 	maxRequestBytes = 16 << 20
+
+	// bodyTimeout bounds the time in which a body arrives. Who sends none would hold a
+	// connection for ever, and up a shutdown.
+	bodyTimeout = 30 * time.Second
 )
 
-// New returns the handler of the REST API, which calls EventService through a
+// New returns the handler of the REST API, which calls both services through a
 // connection. The connection should take messages of any size. ctx ends nothing:
 // the caller closes the connection.
 //
@@ -71,6 +76,9 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 		if err := checkContentType(r); err != nil {
 			writeError(w, http.StatusUnsupportedMediaType, err)
 			return
+		}
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a connection that ended has none
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequestBytes)
 		gateway.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), headerKey{}, w.Header())))

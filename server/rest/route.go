@@ -41,6 +41,9 @@ func readRoutes() (map[string]*route, error) {
 	whole := make(map[protoreflect.FullName]string)
 	for _, methods := range document.Paths {
 		for method, operation := range methods {
+			if operation.Call.Method == "" { // of no service
+				continue
+			}
 			request, err := requestOf(operation.Call.Method)
 			if err != nil {
 				return nil, err

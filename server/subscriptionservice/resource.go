@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 
+	"google.golang.org/protobuf/proto"
+
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -78,11 +80,24 @@ func (s *Service) ListSubscriptions(ctx context.Context, req *webhookgatewayv1.L
 		s.shown(ctx, one)
 	}
 	resp := &webhookgatewayv1.ListSubscriptionsResponse{Subscriptions: list}
-	if len(list) > size {
-		resp.Subscriptions = list[:size]
-		resp.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(list[size-1].GetName()))
+	if n := pageOf(list, size); n < len(list) {
+		resp.Subscriptions = list[:n]
+		resp.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(list[n-1].GetName()))
 	}
 	return resp, nil
+}
+
+// pageOf returns how many of a list are a page of at most size: one at least, and no more
+// than clients receive.
+func pageOf(list []*webhookgatewayv1.Subscription, size int) int {
+	n, total := 0, 0
+	for n < min(size, len(list)) {
+		if total += proto.Size(list[n]); n > 0 && total > logapi.MaxPageBytes {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // UpdateSubscription implements SubscriptionService.

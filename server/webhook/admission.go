@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 
@@ -40,12 +41,15 @@ func (a *admission) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 				a.refuser.handleError(ctx, nil, nil, w, r, a.panicked(ctx, d, value))
 			}
 		}()
+		d.share.stop = func() {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // a connection that has ended is one that ends
+		}
 		if err := a.admit(d, path["provider"], path["client_id"]); err != nil {
 			answerAtOnce(w, d.contentLength)
 			a.refuser.handleError(ctx, nil, nil, w, r, err)
 			return
 		}
-		defer connlimit.Read(ctx)()
+		connlimit.Reading(ctx)
 		next(w, r, path)
 	}
 }
@@ -69,7 +73,10 @@ func (a *admission) admit(d *delivery, providerName, clientID string) error {
 	if d.contentLength > a.maxBody {
 		return tooLarge(a.maxBody)
 	}
-	d.share = share{budget: a.budget, client: clientKey{ep.ID(), clientID}}
+	d.share.budget, d.share.client, d.share.waiting = a.budget, clientKey{provider: ep.ID()}, true
+	if !ep.AnyClient() {
+		d.share.client.clientID = clientID
+	}
 	if d.sourceKnown {
 		d.share.source = sourceNetwork(d.source)
 	}

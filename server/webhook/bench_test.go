@@ -31,6 +31,7 @@ func (benchProvider) Authenticate(*provider.Delivery) (provider.Identity, error)
 
 func (benchProvider) VerifiedHeaders() []string { return []string{"X-Client-Id"} }
 func (benchProvider) SecretHeaders() []string   { return nil }
+func (benchProvider) AnyClient() bool           { return false }
 
 func (benchProvider) Decode([]byte) (provider.Decoded, error) {
 	return provider.Decoded{Event: &webhookgatewayv1.Event{}}, nil

@@ -56,17 +56,21 @@ func (d *delivery) Read(p []byte) (int, error) { return d.body.Read(p) }
 
 func (d *delivery) Close() error { return d.body.Close() }
 
-// Decode reads the body, whose bytes are then in the *[]byte v. It is called
-// for a delivery that was admitted, so that nothing is read of any other. The generated code keeps no more than the text of the error:
-// bodyErr is it.
+// Decode reads the body, whose bytes are then in the *[]byte v. It is called for a
+// delivery that was admitted, so that nothing is read of any other. The generated code
+// keeps no more than the text of an error, so bodyErr keeps it whole.
 func (d *delivery) Decode(v any) error {
 	target, ok := v.(*[]byte)
 	if !ok {
 		return fmt.Errorf("decode a body into %T: the HTTP mapping must name a bytes field", v)
 	}
 	var body []byte
-	if body, d.bodyErr = d.readBody(); d.bodyErr == nil {
-		*target, d.bodyErr = body, d.share.take(decodedBytes(body))
+	body, d.bodyErr = d.readBody()
+	if refusal := d.share.arrived(); refusal != nil {
+		d.bodyErr = refusal
+	}
+	if d.bodyErr == nil {
+		*target = body
 	}
 	return d.bodyErr
 }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"container/list"
 	"net/netip"
 	"runtime/debug"
 	"sync"
@@ -16,7 +17,7 @@ import (
 // Of the memory of all deliveries, one client may use a half for large ones and a
 // quarter for small ones, and one source a quarter, so that a crowd from one side
 // leaves room for the others, and a crowd of large ones for the small ones of their
-// client.
+// client. Within a crowd, who has kept the gateway waiting for longest makes room.
 const (
 	largeParts  = 2
 	smallParts  = 4
@@ -34,17 +35,15 @@ const (
 	largeBurst = 1 << 20
 )
 
-// A budget is the memory that deliveries take while they are handled. What is held
-// is counted by client, and by source where that is known.
+// A budget is the memory that deliveries take while they are handled.
 type budget struct {
 	limit int64
 
 	mu      sync.Mutex
-	used    int64
-	clients map[crowd]int64
-	sources map[netip.Prefix]int64
+	tallies map[group]*tally
 	// paces are those of the clients whose large bodies are on their way.
-	paces map[clientKey]*rate.Limiter
+	paces    map[clientKey]*rate.Limiter
+	draining bool
 
 	// tidy gives the memory of large deliveries back to the system when there were none
 	// for a while. The runtime alone takes minutes for that in a gateway that is idle.
@@ -54,15 +53,25 @@ type budget struct {
 // tidyAfter is how long after the last large delivery memory is given back.
 const tidyAfter = 15 * time.Second
 
-// A crowd is the small deliveries of a client, or its large ones.
-type crowd struct {
+// A group is the deliveries that share a limit: the small or the large ones of a client,
+// those of a source, or, if it is zero, all.
+type group struct {
 	client clientKey
 	large  bool
+	source netip.Prefix
+}
+
+// A tally is what the deliveries of a group hold.
+type tally struct {
+	held int64
+	// waiting has the shares of those that wait for their sender, the one that has for
+	// longest in front.
+	waiting list.List
 }
 
 func newBudget(limit int64) *budget {
 	b := &budget{
-		limit: limit, clients: make(map[crowd]int64), sources: make(map[netip.Prefix]int64), paces: make(map[clientKey]*rate.Limiter),
+		limit: limit, tallies: make(map[group]*tally), paces: make(map[clientKey]*rate.Limiter),
 		tidy: time.AfterFunc(tidyAfter, debug.FreeOSMemory),
 	}
 	b.tidy.Stop()
@@ -75,13 +84,53 @@ func (b *budget) setLimit(limit int64) {
 	b.limit = limit
 }
 
+// drain refuses from now on what waits for its sender.
+func (b *budget) drain() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.draining = true
+	for all := b.tallies[group{}]; all != nil && all.waiting.Len() > 0; {
+		all.waiting.Front().Value.(*share).cut(draining())
+	}
+}
+
+func (b *budget) limitOf(g group) int64 {
+	switch {
+	case g == group{}:
+		return b.limit
+	case g.source.IsValid():
+		return b.limit / sourceParts
+	case g.large:
+		return b.limit / largeParts
+	default:
+		return b.limit / smallParts
+	}
+}
+
 // A share is what one delivery holds of a budget. The zero share holds nothing.
 type share struct {
 	budget *budget
 	client clientKey
 	// source is not valid if it is not known.
 	source netip.Prefix
-	held   int64
+	// stop ends the reading of the body, nil if that cannot be.
+	stop func()
+
+	// Guarded by the mutex of the budget.
+	held    int64
+	members [3]member
+	// waiting says that more of the body is to come from the sender. If not, the
+	// delivery makes room for nobody.
+	waiting bool
+	// refusal is why the body was cut off.
+	refusal error
+}
+
+// A member is the place of a share in a tally.
+type member struct {
+	group group
+	tally *tally // nil while nothing is held
+	place *list.Element
 }
 
 // take takes more memory, or returns the refusal of the delivery. Where nothing else
@@ -90,20 +139,80 @@ func (s *share) take(n int64) error {
 	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	held := s.held
-	s.hold(0) // so that what is counted is of the others
-	full := func(others, limit int64) bool { return others > 0 && others+held+n > limit }
-	like := s.crowd(held + n)
-	parts := int64(smallParts)
-	if like.large {
-		parts = largeParts
+	if s.refusal != nil {
+		return s.refusal
 	}
-	if full(b.used, b.limit) || full(b.clients[like], b.limit/parts) || s.source.IsValid() && full(b.sources[s.source], b.limit/sourceParts) {
-		s.hold(held)
-		return overloaded()
+	if b.draining && s.waiting {
+		return draining()
 	}
-	s.hold(held + n)
+	for i, g := range s.groups(s.held + n) {
+		for !s.fits(i, g, n) {
+			longest := s.longest(g)
+			if longest == nil {
+				return overloaded()
+			}
+			longest.cut(overloaded())
+		}
+	}
+	s.hold(s.held + n)
 	return nil
+}
+
+// fits reports whether n bytes more have room in the share's i-th group.
+func (s *share) fits(i int, g group, n int64) bool {
+	t := s.budget.tallies[g]
+	if t == nil {
+		return true
+	}
+	others := t.held
+	if s.members[i].tally == t {
+		others -= s.held
+	}
+	return others == 0 || others+s.held+n <= s.budget.limitOf(g)
+}
+
+// longest returns the other delivery of a group that has waited for its sender for longest.
+func (s *share) longest(g group) *share {
+	place := s.budget.tallies[g].waiting.Front()
+	if place != nil && place.Value == s {
+		place = place.Next()
+	}
+	if place == nil {
+		return nil
+	}
+	return place.Value.(*share)
+}
+
+// cut ends a delivery that waits for its sender. Its memory counts as free.
+func (s *share) cut(refusal error) {
+	s.refusal = refusal
+	s.hold(0)
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+// arrived says that the body is here, or will not come. It returns the refusal of a
+// delivery that was cut off before.
+func (s *share) arrived() error {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	s.wait(false)
+	return s.refusal
+}
+
+// wait says whether the delivery waits for its sender.
+func (s *share) wait(waiting bool) {
+	s.waiting = waiting
+	for i := range s.members {
+		if m := &s.members[i]; m.tally != nil {
+			m.sit()
+			m.stand(s)
+		}
+	}
+	if waiting && s.budget.draining && s.refusal == nil {
+		s.cut(draining())
+	}
 }
 
 // release gives everything back.
@@ -113,41 +222,80 @@ func (s *share) release() {
 	}
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
-	if s.held > smallDelivery {
-		s.budget.tidy.Reset(tidyAfter)
-	}
 	s.hold(0)
-	if s.budget.clients[s.crowd(smallDelivery+1)] == 0 {
+	if s.budget.tallies[group{client: s.client, large: true}] == nil {
 		delete(s.budget.paces, s.client)
 	}
 }
 
 // hold makes n what the delivery holds.
 func (s *share) hold(n int64) {
-	b := s.budget
-	b.used += n - s.held
-	add(b.clients, s.crowd(s.held), -s.held)
-	add(b.clients, s.crowd(n), n)
-	if s.source.IsValid() {
-		add(b.sources, s.source, n-s.held)
+	for i, g := range s.groups(n) {
+		m := &s.members[i]
+		if m.tally != nil && (n == 0 || m.group != g) {
+			m.leave(s)
+		}
+		if n == 0 {
+			continue
+		}
+		if m.tally != nil {
+			m.tally.held += n - s.held
+			continue
+		}
+		t := s.budget.tallies[g]
+		if t == nil {
+			t = &tally{}
+			s.budget.tallies[g] = t
+		}
+		t.held += n
+		m.group, m.tally = g, t
+		m.stand(s)
+	}
+	if n == 0 && s.held > smallDelivery {
+		s.budget.tidy.Reset(tidyAfter)
 	}
 	s.held = n
 }
 
-// crowd returns the crowd of a delivery that takes n.
-func (s *share) crowd(n int64) crowd { return crowd{s.client, n > smallDelivery} }
+// leave takes a share with all that it holds from a tally.
+func (m *member) leave(s *share) {
+	m.sit()
+	if m.tally.held -= s.held; m.tally.held == 0 {
+		delete(s.budget.tallies, m.group)
+	}
+	m.tally = nil
+}
 
-// add adds to what is counted under a key, where zero takes no memory.
-func add[K comparable](counts map[K]int64, key K, n int64) {
-	if counts[key] += n; counts[key] == 0 {
-		delete(counts, key)
+// stand puts a share behind all others that wait for their senders.
+func (m *member) stand(s *share) {
+	if s.waiting {
+		m.place = m.tally.waiting.PushBack(s)
 	}
 }
 
-// pace waits until n more bytes of a large body of the client may be read.
+// sit takes a share from those that wait.
+func (m *member) sit() {
+	if m.place != nil {
+		m.tally.waiting.Remove(m.place)
+		m.place = nil
+	}
+}
+
+// groups returns the groups of a delivery that holds n.
+func (s *share) groups(n int64) []group {
+	groups := []group{{}, {client: s.client, large: n > smallDelivery}, {source: s.source}}
+	if !s.source.IsValid() {
+		return groups[:2]
+	}
+	return groups
+}
+
+// pace waits until n more bytes of a large body of the client may be read. Meanwhile the
+// gateway does not wait for the sender, but the sender for it.
 func (s *share) pace(n int) {
 	b := s.budget
 	b.mu.Lock()
+	s.wait(false)
 	limiter, ok := b.paces[s.client]
 	if !ok {
 		limiter = rate.NewLimiter(largeRate, largeBurst)
@@ -156,6 +304,15 @@ func (s *share) pace(n int) {
 	delay := limiter.ReserveN(time.Now(), n).Delay()
 	b.mu.Unlock()
 	<-time.After(delay)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.wait(true)
+}
+
+// draining is the answer to a delivery whose body was not here when the gateway ended.
+func draining() error {
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
+		"the gateway is shutting down: try again later", rpcerr.WithRetryDelay(retryDelay))
 }
 
 // overloaded is the answer to a delivery that finds no memory left.

@@ -3,16 +3,20 @@ package webhook
 import (
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 // What was taken is given back, whoever took it in whatever order.
@@ -23,7 +27,7 @@ func TestBudgetComesBack(t *testing.T) {
 	for i := range 8 {
 		group.Go(func() {
 			for range 1000 {
-				s := share{budget: b, client: clientKey{1, string(rune('a' + i%3))}}
+				s := share{budget: b, client: clientKey{1, string(rune('a' + i%3))}, waiting: i%4 == 0}
 				if i%2 == 0 {
 					s.source = sourceNetwork(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
 				}
@@ -35,9 +39,108 @@ func TestBudgetComesBack(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if b.used != 0 || len(b.clients) != 0 || len(b.sources) != 0 {
-		t.Errorf("%d bytes are held, by %v and %v", b.used, b.clients, b.sources)
+	if len(b.tallies) != 0 {
+		t.Errorf("bytes are held, by %v", b.tallies)
 	}
+}
+
+// Each share has a limit of its own, and who has used up one is not refused for another.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	const kib, limit = 1 << 10, 1 << 20
+	type delivery struct {
+		client, source string
+		size           int64
+	}
+	small, large := int64(smallDelivery), int64(128*kib)
+	for name, test := range map[string]struct {
+		held    []delivery
+		refused delivery
+		taken   []delivery
+	}{
+		"small ones of a client": {
+			held:    slices.Repeat([]delivery{{"a", "", small}}, 4),
+			refused: delivery{"a", "", 1},
+			taken:   []delivery{{"a", "", large}, {"b", "", small}},
+		},
+		"large ones of a client": {
+			held:    slices.Repeat([]delivery{{"a", "", large}}, 4),
+			refused: delivery{"a", "", large},
+			taken:   []delivery{{"a", "", small}, {"b", "", large}},
+		},
+		"a source": {
+			held:    []delivery{{"a", "192.0.2.1", large}, {"b", "192.0.2.1", large}},
+			refused: delivery{"c", "192.0.2.1", 1},
+			taken:   []delivery{{"c", "192.0.2.2", large}, {"c", "", large}},
+		},
+		"all": {
+			held: slices.Concat(
+				slices.Repeat([]delivery{{"a", "", large}}, 4), slices.Repeat([]delivery{{"b", "", large}}, 4)),
+			refused: delivery{"c", "", 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBudget(limit)
+			take := func(d delivery) (share, error) {
+				source, _ := netip.ParseAddr(d.source) // none: not known
+				s := share{budget: b, client: clientKey{1, d.client}, source: sourceNetwork(source)}
+				return s, s.take(d.size)
+			}
+			for _, d := range test.held {
+				if _, err := take(d); err != nil {
+					t.Fatalf("%+v: %v", d, err)
+				}
+			}
+			if _, err := take(test.refused); rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED {
+				t.Errorf("%+v: %v, want OVERLOADED", test.refused, err)
+			}
+			for _, d := range test.taken {
+				s, err := take(d)
+				if err != nil {
+					t.Errorf("%+v beside them: %v", d, err)
+				}
+				s.release()
+			}
+		})
+	}
+}
+
+// The memory of large deliveries is given back to the system when there were none for a
+// while, and that of small ones is left to the runtime.
+func TestMemoryIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(1 << 20)
+		var given atomic.Int32
+		b.tidy = time.AfterFunc(tidyAfter, func() { given.Add(1) })
+		b.tidy.Stop()
+		deliver := func(size int64) {
+			s := share{budget: b, client: clientKey{1, "a"}}
+			if err := s.take(size); err != nil {
+				t.Error(err)
+			}
+			s.release()
+		}
+		deliver(smallDelivery)
+		<-time.After(2 * tidyAfter)
+		if given.Load() != 0 {
+			t.Error("memory was given back after a small delivery")
+		}
+		for range 3 {
+			deliver(smallDelivery + 1)
+			<-time.After(tidyAfter - 1)
+			synctest.Wait()
+		}
+		if given.Load() != 0 {
+			t.Error("memory was given back between large deliveries")
+		}
+		<-time.After(1)
+		synctest.Wait()
+		if given.Load() != 1 {
+			t.Errorf("memory was given back %d times after large deliveries, want once", given.Load())
+		}
+	})
 }
 
 // The large bodies of one client come at a rate of their own, together, and wait for

@@ -26,8 +26,9 @@ type Config struct {
 	// MaxBufferedBytes bounds the memory of all deliveries that are being handled at the
 	// same time: their bodies, as the bytes arrive, and what they are decoded to. The
 	// large deliveries of one client (more than 64 KiB) may use a half of it, its small
-	// ones a quarter, and one source a quarter, if TrustedProxies says who that is. A
-	// delivery that finds it used up is answered 503 OVERLOADED.
+	// ones a quarter, and one source a quarter, if TrustedProxies says who that is. When
+	// it is used up, the delivery whose body has been waited for for longest is answered
+	// 503 OVERLOADED, or else the new one.
 	MaxBufferedBytes int64 `yaml:"max_buffered_bytes"`
 	// MaxHeaderBytes is the largest request head that is accepted, about.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`
@@ -45,7 +46,7 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// StoredHeaders are the headers of a delivery that are stored with the event,
 	// beside those that verification used, Content-Type and User-Agent. Of all
-	// together at most 64 values and 8 KiB are. None may hold a required secret.
+	// together at most 64 values and 8 KiB are stored. None may hold a required secret.
 	StoredHeaders []string `yaml:"stored_headers"`
 	// LogAccepted logs each accepted delivery at level INFO, not DEBUG.
 	LogAccepted bool `yaml:"log_accepted"`
@@ -133,9 +134,8 @@ func (c Config) acceptedLevel() slog.Level {
 //
 // ReadTimeout is also what ends a slow body: the handler then answers 408.
 func NewServer(cfg Config, handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:           handler,
-		ConnContext:       connlimit.Context,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 		ReadTimeout:       cfg.ReadTimeout,
 		// It counts from the end of the head: the answer to the slowest body and the
@@ -145,4 +145,6 @@ func NewServer(cfg Config, handler http.Handler, logger *slog.Logger) *http.Serv
 		MaxHeaderBytes: cfg.MaxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
+	connlimit.Serve(server)
+	return server
 }

@@ -1,8 +1,11 @@
 package webhook
 
 import (
+	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestDefaultConfigIsValid(t *testing.T) {
@@ -45,5 +48,16 @@ func TestConfigValidate(t *testing.T) {
 		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("Validate() = %v, want an error about %s", err, test.want)
 		}
+	}
+}
+
+// The answer to the slowest body and the slowest append is still written: net/http counts
+// the time for it from the end of the head.
+func TestAnswersAreInTime(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultConfig()
+	cfg.ReadTimeout, cfg.AppendTimeout = time.Minute, time.Hour
+	if got := NewServer(cfg, http.NotFoundHandler(), slog.New(slog.DiscardHandler)).WriteTimeout; got <= cfg.ReadTimeout+cfg.AppendTimeout {
+		t.Errorf("an answer is cut off after %v", got)
 	}
 }

@@ -36,6 +36,7 @@ type fakeProvider struct {
 	verdict   webhookgatewayv1.VerificationVerdict
 	clientID  string
 	failure   *provider.Refusal
+	anyClient bool
 	verified  []string
 	secret    []string
 
@@ -70,6 +71,8 @@ func (p *fakeProvider) Authenticate(d *provider.Delivery) (provider.Identity, er
 		Failure:      p.failure,
 	}, nil
 }
+
+func (p *fakeProvider) AnyClient() bool { return p.anyClient }
 
 func (p *fakeProvider) VerifiedHeaders() []string { return p.verified }
 

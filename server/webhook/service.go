@@ -73,8 +73,9 @@ type service struct {
 	// AcceptedLevel is the level of the log line of each accepted delivery.
 	acceptedLevel slog.Level
 	success       *webhookgatewayv1.ReceiveWebhookResponse
-	// large is held while a large body is worked on.
-	large sync.Mutex
+	// Held while a large body is verified, and, by verdict, decoded.
+	verifying sync.Mutex
+	decoding  map[webhookgatewayv1.VerificationVerdict]*sync.Mutex
 }
 
 // samples bound the log lines about deliveries that were not refused.
@@ -87,8 +88,8 @@ func newSamples(webhookgatewayv1.VerificationVerdict) *samples {
 // ReceiveWebhook verifies, decodes and stores one delivery.
 func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.ReceiveWebhookRequest) (*webhookgatewayv1.ReceiveWebhookResponse, error) {
 	d := deliveryFrom(ctx)
-	defer connlimit.Begin(ctx)() // its body is here
-	ep := d.provider             // it was admitted
+	connlimit.Working(ctx)
+	ep := d.provider // it was admitted
 	identity, decoded, err := s.understand(ep, d, req)
 	if err != nil {
 		return nil, err
@@ -131,23 +132,40 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	return s.success, nil
 }
 
-// understand verifies and decodes a delivery.
+// understand verifies and decodes a delivery. Work on large bodies goes one after the
+// other, for each verdict: a crowd of them takes a part of the processors, and not all,
+// and what is not verified holds up nothing that is.
 func (s *service) understand(
 	ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhookRequest,
 ) (identity provider.Identity, decoded provider.Decoded, err error) {
-	if len(req.GetBody()) > readBytes {
-		// Work on large bodies goes one after the other: a crowd of them takes a part of
-		// the processors, and not all.
-		s.large.Lock()
-		defer s.large.Unlock()
-	}
-	if identity, err = authenticate(ep, d, req); err != nil {
+	large := len(req.GetBody()) > readBytes
+	err = inTurn(large, &s.verifying, func() (err error) {
+		identity, err = authenticate(ep, d, req)
+		return err
+	})
+	if err != nil {
 		return identity, decoded, err
 	}
-	if decoded, err = ep.Decode(req.GetBody()); err != nil {
+	if err = d.share.take(decodedBytes(req.GetBody())); err != nil {
+		return identity, decoded, err
+	}
+	err = inTurn(large, s.decoding[d.verdict], func() (err error) {
+		decoded, err = ep.Decode(req.GetBody())
+		return err
+	})
+	if err != nil {
 		return identity, decoded, d.refused(err)
 	}
 	return identity, decoded, nil
+}
+
+// inTurn does work, and nothing else of the same kind meanwhile if it is large.
+func inTurn(large bool, turn *sync.Mutex, work func() error) error {
+	if large {
+		turn.Lock()
+		defer turn.Unlock()
+	}
+	return work()
 }
 
 // authenticate returns whom a delivery belongs to, with a client id that can be

@@ -23,7 +23,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,6 +81,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.inForce.Load().ServeHTTP(w, r)
 }
 
+// drainGrace is how long a body may take that is arriving when the gateway ends.
+const drainGrace = 2 * time.Second
+
+// Drain has a sender whose body does not arrive soon answered 503, so that it does not hold
+// up the end of the gateway.
+func (h *Handler) Drain() { time.AfterFunc(drainGrace, h.budget.drain) }
+
 func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -122,6 +131,7 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
 			return newRateLimits(cfg.RateLimit)
 		}),
+		decoding:      byVerdict(func(webhookgatewayv1.VerificationVerdict) *sync.Mutex { return &sync.Mutex{} }),
 		metrics:       h.metrics,
 		logger:        h.logger,
 		samples:       h.samples,

@@ -2,18 +2,19 @@ package webhook_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -183,31 +184,31 @@ func TestBufferedBodiesAreBounded(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.cfg.MaxBodyBytes, f.cfg.MaxBufferedBytes = limit, 6*limit })
 	large := strings.Repeat("x", limit)
 
-	// The first sender holds back its last byte.
-	body, send := io.Pipe()
-	request := httptest.NewRequest(http.MethodPost, "/v1/webhooks/fake", body)
-	request.ContentLength = limit
-	recorder := httptest.NewRecorder()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.handler.ServeHTTP(recorder, request)
-	}()
-	if _, err := io.WriteString(send, large[1:]); err != nil { // returns when it was read
-		t.Fatal(err)
+	// The first one is being stored.
+	storing, store := make(chan struct{}), make(chan struct{})
+	first := true
+	f.log.append = func(context.Context, eventlog.Entry) (eventlog.Receipt, error) {
+		if first {
+			first = false
+			close(storing)
+			<-store
+		}
+		return eventlog.Receipt{Position: 1}, nil
 	}
+	var stored reply
+	var group sync.WaitGroup
+	group.Go(func() { stored = f.post(t, "/v1/webhooks/fake", large, nil) })
+	<-storing
 	if got := f.post(t, "/v1/webhooks/fake", large, nil).answer; got != (answer{503, "OVERLOADED"}) {
 		t.Errorf("answer to a second large body = %+v", got)
 	}
 	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != http.StatusOK {
 		t.Errorf("answer to a small body = %+v", got)
 	}
-	if _, err := io.WriteString(send, large[:1]); err != nil {
-		t.Fatal(err)
-	}
-	<-done
-	if recorder.Code != http.StatusOK {
-		t.Errorf("code of the first body = %d", recorder.Code)
+	close(store)
+	group.Wait()
+	if stored.answer.Code != http.StatusOK {
+		t.Errorf("answer to the first body = %+v", stored)
 	}
 	for range 3 {
 		if got := f.post(t, "/v1/webhooks/fake", large, nil).answer; got.Code != http.StatusOK {

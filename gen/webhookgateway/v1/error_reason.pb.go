@@ -85,8 +85,8 @@ const (
 	ErrorReason_ERROR_REASON_LOG_UNAVAILABLE ErrorReason = 40
 	// UNAVAILABLE: the gateway is starting. Try again later.
 	ErrorReason_ERROR_REASON_STARTING ErrorReason = 41
-	// UNAVAILABLE: the gateway is shutting down. Reconnect; resume at the last
-	// cursor.
+	// UNAVAILABLE, HTTP 503: the gateway is shutting down. Reconnect, and resume at the
+	// last cursor; or deliver again: nothing was stored.
 	ErrorReason_ERROR_REASON_DRAINING ErrorReason = 42
 	// RESOURCE_EXHAUSTED: the limit of concurrent streams is reached. Try again
 	// after the given delay.

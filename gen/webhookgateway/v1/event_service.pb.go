@@ -136,7 +136,7 @@ func (GoodbyeReason) EnumDescriptor() ([]byte, []int) {
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events to stream: those that match any of the filters. No filter matches
-	// every event. At most 64.
+	// every event. At most 64, which take at most 1 MiB together.
 	Filters []*EventFilter `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"`
 	// Where to start. Not set: START_POSITION_LATEST.
 	//

@@ -149,8 +149,9 @@ type Subscription struct {
 	// with a letter.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The events that are delivered: those that match any of the filters. No
-	// filter matches every event that did not fail verification. At most 64. A
-	// changed filter applies to events that were not yet delivered.
+	// filter matches every event that did not fail verification. At most 64, which
+	// take at most 1 MiB together. A changed filter applies to events that were not
+	// yet delivered.
 	Filters []*EventFilter `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
 	// How the subscription delivers.
 	Settings *SubscriptionSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`

@@ -70,8 +70,9 @@ type Backup struct {
 }
 
 // Backup takes a copy. It has all events that were acknowledged before the call. As
-// far as the file system has hard links it takes no space at first, and holds the
-// files that it shares with the log until it is closed. One is taken at a time:
+// far as the file system has hard links it takes the space of the write-ahead log at
+// first, and holds the files that it shares with the log until it is closed. It fails if
+// that would take more than half of the reserve of the disk. One is taken at a time:
 // ErrBackupRunning.
 func (l *Log) Backup() (*Backup, error) {
 	if !l.backup.TryLock() {
@@ -93,6 +94,9 @@ func (b *Backup) take() error {
 	defer l.storeMu.RUnlock()
 	if l.store == nil {
 		return eventlog.ErrClosed
+	}
+	if err := l.space.roomFor(l.store.db.Metrics().WAL.Size); err != nil {
+		return err
 	}
 	b.folder = folder
 	if err := l.store.checkpoint(folder); err != nil {
@@ -194,7 +198,7 @@ func (b *Backup) Close() error {
 func (l *Log) removeOldBackups() {
 	names, err := l.disk.List(l.config.Path)
 	for _, name := range names {
-		if strings.HasPrefix(name, backupPrefix) && name != ManifestName {
+		if strings.HasPrefix(name, backupPrefix) {
 			err = errors.Join(err, l.disk.RemoveAll(l.disk.PathJoin(l.config.Path, name)))
 		}
 	}

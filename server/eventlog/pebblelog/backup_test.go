@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -105,6 +108,41 @@ func TestRestoredOlderCopy(t *testing.T) {
 			want, wantErr = 0, &eventlog.HistoryLostError{Last: kept}
 		}
 		wantParsed(t, restored.History().ParseCursor, cursor, want, wantErr)
+	}
+}
+
+// A backup that is months old is restored: the clock is believed at once, events get the
+// time that it is, and retention does not jump.
+func TestRestoredMonthsLater(t *testing.T) {
+	clock := newClock()
+	log, err := Open(testConfig(t.TempDir()), slog.New(slog.DiscardHandler), clock.option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, log, "", "of long ago")
+	backup := backUp(t, log)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	to, _ := mustRestore(t, backup)
+	clock.jump(time.Since(clock.now()))
+	restored, err := Open(testConfig(to), slog.New(slog.DiscardHandler), clock.option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = restored.Close() })
+	if c := restored.Clock(); c.Ahead > time.Minute || clock.now().Sub(c.Retention) < 24*time.Hour {
+		t.Errorf("Clock() = %+v, want that the time is believed and retention catches up", c)
+	}
+	p := mustAppend(t, restored, "", "of today").Position
+	for r, err := range restored.Read(t.Context(), p-1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late := clock.now().Sub(r.ReceiveTime()); late > time.Minute {
+			t.Errorf("an event of now is stored as received %v ago", late)
+		}
+		break
 	}
 }
 
@@ -231,4 +269,43 @@ func TestBackupFails(t *testing.T) {
 	if err := backup.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestBackupOnAFullDisk takes backups with less and less room: each is whole or is refused
+// with what to do, leaves nothing, and half of the reserve stays for others.
+func TestBackupOnAFullDisk(t *testing.T) {
+	disk := newQuotaFS(1 << 40)
+	config := testConfig("log")
+	config.DiskReserve = 1 << 20
+	log := mustOpen(t, config, WithFS(disk))
+	load := newLoad(log)
+	load.body = noise(5, 20_000)
+	load.run(t, "load", 400)
+	taken, refused := 0, 0
+	for free := int64(16 << 20); free >= 0; free -= 1 << 20 {
+		disk.fill(free)
+		backup, err := log.Backup()
+		if left, _ := log.space.free(); left < min(uint64(free), 1<<19) {
+			t.Errorf("with %d bytes free a backup left %d", free, left)
+		}
+		if err == nil {
+			taken++
+			if err := errors.Join(backup.WriteTo(t.Context(), io.Discard), backup.Close()); err != nil {
+				t.Errorf("with %d bytes free: %v", free, err)
+			}
+		} else if refused++; !strings.Contains(err.Error(), "make room on it") {
+			t.Errorf("Backup() = %v with %d bytes free", err, free)
+		}
+		for _, name := range mustList(t, disk) {
+			if strings.HasPrefix(name, backupPrefix) {
+				t.Errorf("%s is left with %d bytes free", name, free)
+			}
+		}
+	}
+	if taken == 0 || refused < 2 || log.current().fence.err() != nil {
+		t.Errorf("%d backups were taken and %d refused; the log: %v", taken, refused, log.current().fence.err())
+	}
+	disk.setFree(-1)
+	log.space.check()
+	load.run(t, "after", 8)
 }

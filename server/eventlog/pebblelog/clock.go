@@ -3,6 +3,7 @@ package pebblelog
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -150,8 +151,9 @@ func clockValue(c eventlog.Clock) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(c.Retention.UnixNano()))
 }
 
-// loadClock reads when the log was last in use.
+// loadClock reads when the log was last in use, or restored.
 func (s *store) loadClock() error {
+	s.seen = s.restored()
 	value, err := s.meta(metaClock)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil
@@ -162,7 +164,22 @@ func (s *store) loadClock() error {
 	if len(value) != 16 {
 		return nil // as if it were not there: the newest event says enough
 	}
-	s.seen = time.Unix(0, int64(binary.BigEndian.Uint64(value)))         //nolint:gosec // written from an int64
+	s.seen = later(s.seen, time.Unix(0, int64(binary.BigEndian.Uint64(value)))) //nolint:gosec // written from an int64
 	s.retained = time.Unix(0, int64(binary.BigEndian.Uint64(value[8:]))) //nolint:gosec // written from an int64
 	return nil
+}
+
+// restored returns when the log was restored; zero if it was not, or nobody can tell.
+func (s *store) restored() time.Time {
+	file, err := s.disk.Open(s.disk.PathJoin(s.path, restoredName))
+	if err != nil {
+		return time.Time{}
+	}
+	defer func() { _ = file.Close() }() // it was read only
+	text, err := io.ReadAll(io.LimitReader(file, 64))
+	if err != nil {
+		return time.Time{}
+	}
+	t, _ := time.Parse(time.RFC3339, string(text)) // what is no time is none
+	return t
 }

@@ -156,6 +156,14 @@ func TestOffForLong(t *testing.T) {
 			if trimmed := c.Bounds().Trimmed; trimmed >= old {
 				t.Errorf("trimmed up to %d as soon as the clock was believed", trimmed)
 			}
+			behind := c.Clock()
+			c.off(t, 0)
+			if got := c.Clock(); got.Retention.Sub(behind.Retention).Abs() > time.Hour {
+				t.Errorf("retention goes by %v after a restart, and went by %v before", got.Retention, behind.Retention)
+			}
+			if trimmed := c.Bounds().Trimmed; trimmed >= old {
+				t.Errorf("trimmed up to %d by a restart", trimmed)
+			}
 			c.live(t, off/retentionSpeed)
 			if trimmed := c.Bounds().Trimmed; trimmed < old {
 				t.Errorf("trimmed up to %d, want at least %d", trimmed, old)
@@ -228,14 +236,21 @@ func TestFirstClock(t *testing.T) {
 	c.clock.jump(10 * year)
 	c.wantNewest(t, c.clock.now())
 
-	c = newClocked(t)
-	actual := c.clock.now().Add(30 * day)
-	c.clock.jump(-50 * year)
-	c.wantNewest(t, c.clock.now())
-	c.clock.jump(actual.Sub(c.clock.now()))
-	c.enforce(t)
-	c.clock.advance(8 * time.Hour)
-	c.wantNewest(t, c.clock.now())
+	for name, correct := range map[string]func(*clocked, time.Duration){
+		"while it runs": func(c *clocked, d time.Duration) { c.clock.jump(d); c.enforce(t) },
+		"at a start":    func(c *clocked, d time.Duration) { c.off(t, d) },
+	} {
+		c = newClocked(t)
+		actual := c.clock.now().Add(30 * day)
+		c.clock.jump(-50 * year)
+		c.wantNewest(t, c.clock.now())
+		correct(c, actual.Sub(c.clock.now()))
+		c.clock.advance(8 * time.Hour)
+		mustAppend(t, c.Log, "", "body")
+		if got := c.newest(t); !got.Equal(c.clock.now()) {
+			t.Errorf("corrected %s: the event was received at %v, want %v", name, got, c.clock.now())
+		}
+	}
 }
 
 // TestClockValueMalformed: the log opens whatever the disk holds in its place.

@@ -118,8 +118,8 @@ func (s *store) readableFrom(p, head eventlog.Position) eventlog.Position {
 	return p
 }
 
-// someReadableAfter returns the mark of an event after a position that can be read: the next
-// one, or after many damaged ones one that is not much farther.
+// someReadableAfter returns the mark of an event after a position that can be read: the
+// next one, or after many damaged ones one that is not much farther.
 func (s *store) someReadableAfter(p, head eventlog.Position) (mark, error) {
 	step := eventlog.Position(1)
 	for tried := 1; p < head; tried++ {

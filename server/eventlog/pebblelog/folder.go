@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -44,6 +45,20 @@ func folderError(what, path string, err error) error {
 		err = diskError{err}
 	}
 	return fmt.Errorf("%s in %s: %w", what, path, err)
+}
+
+// checkIsLog refuses a folder that has nothing of a log.
+func checkIsLog(path string, disk vfs.FS) error {
+	if err := checkFolder(path, disk); err != nil {
+		return err
+	}
+	if _, err := disk.Stat(disk.PathJoin(path, headMarkName)); !errors.Is(err, fs.ErrNotExist) {
+		return nil // it had one at least
+	}
+	if found, err := pebble.Peek(path, disk); err != nil || found.Exists {
+		return err
+	}
+	return fmt.Errorf("%w: %s", errNoLog, path)
 }
 
 // checkFolder refuses a folder that has the files of a log, but not the one that says

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,10 +35,16 @@ type guard struct {
 	// replaying is the write-ahead log that was last opened for reading.
 	replaying string
 
-	sectors badSectors
+	// ends has write-ahead logs that are read up to a damage only, and are not there if
+	// that is 0.
+	ends map[string]int64
+
+	sectors *badSectors
 }
 
-func newGuard(disk vfs.FS) *guard { return &guard{FS: disk, holding: true} }
+func newGuard(disk vfs.FS, sectors *badSectors) *guard {
+	return &guard{FS: disk, holding: true, sectors: sectors}
+}
 
 func isWAL(name string) bool { return filepath.Ext(name) == ".log" }
 
@@ -51,10 +59,37 @@ func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 		g.replaying = name
 		g.mu.Unlock()
 	}
+	if end, ok := g.ends[name]; ok {
+		return &cutFile{file, end}, nil
+	}
 	if isTable(name) {
-		return &checkedTable{File: file, name: name, sectors: &g.sectors}, nil
+		return &checkedTable{File: file, name: name, sectors: g.sectors}, nil
 	}
 	return file, nil
+}
+
+// List lists a folder.
+func (g *guard) List(folder string) ([]string, error) {
+	names, err := g.FS.List(folder)
+	return slices.DeleteFunc(names, func(name string) bool {
+		end, ok := g.ends[g.PathJoin(folder, name)]
+		return ok && end == 0
+	}), err
+}
+
+// cutFile is a file that is read up to an end only.
+type cutFile struct {
+	vfs.File
+	left int64
+}
+
+func (f *cutFile) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := f.File.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	return n, err
 }
 
 // Remove removes a file. A write-ahead log with nothing but its end in it, as an
@@ -142,8 +177,12 @@ const (
 	maxBadSectors  = 10_000
 )
 
-// badSectors remembers what of the tables cannot be read. Its zero value is ready.
+// badSectors remembers what of the files cannot be read, over all openings. Its zero
+// value is ready.
 type badSectors struct {
+	// impatient is set if all that cannot be read is damaged: nothing is made of it.
+	impatient bool
+
 	mu    sync.Mutex
 	since map[sector]badSector
 	now   func() time.Time // time.Now, if not set
@@ -164,6 +203,10 @@ func (b *badSectors) failed(name string, offset int64, err error) error {
 	if !errors.Is(err, syscall.EIO) {
 		return err
 	}
+	damaged := fmt.Errorf("%w: the block at %d of %s cannot be read: %w", pebble.ErrCorruption, offset, filepath.Base(name), err)
+	if b.impatient {
+		return damaged
+	}
 	now := time.Now
 	if b.now != nil {
 		now = b.now
@@ -181,7 +224,13 @@ func (b *badSectors) failed(name string, offset int64, err error) error {
 	bad.tries++
 	b.since[at] = bad
 	if bad.tries >= sectorTries && now().Sub(bad.since) >= sectorPatience {
-		return fmt.Errorf("%w: the block at %d of %s cannot be read: %w", pebble.ErrCorruption, offset, filepath.Base(name), err)
+		return damaged
 	}
 	return err
+}
+
+// pending reports whether a write-ahead log, or its copy, could not be read for a reason
+// that may still pass.
+func (b *badSectors) pending(wal string, err error) bool {
+	return err != nil && !pebble.IsCorruptionError(b.failed(filepath.Base(wal), 0, err))
 }

@@ -45,6 +45,8 @@ type headMark struct {
 	running bool
 	// damaged are the tables that held up the last opening.
 	damaged []damagedTable
+	// sectors are what could not be read of the files so far; nil if nothing is known.
+	sectors *badSectors
 }
 
 func (m headMark) encode() []byte {
@@ -128,6 +130,7 @@ func writeFile(disk vfs.FS, folder, name string, content []byte) error {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
+		_ = disk.Remove(path + ".tmp") // what it takes of a full disk
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := disk.Rename(path+".tmp", path); err != nil {
@@ -152,7 +155,7 @@ func (l *Log) acknowledged() headMark {
 	before := l.before.Load() // before the head: it is given up after that was published
 	head, _ := l.published.get()
 	history := l.History() // after the head: it names its position
-	m := headMark{id: history.Log(), head: head, running: true}
+	m := headMark{id: history.Log(), head: head, running: true, sectors: &l.sectors}
 	for _, start := range history.Starts() {
 		if start.First <= head.position {
 			m.epochs = append(m.epochs, start)
@@ -192,11 +195,12 @@ func (l *Log) writeHeadMark() {
 		return
 	}
 	if err := writeHeadMark(l.disk, l.config.Path, now); err != nil {
-		if !l.markFails && l.Err() == nil {
+		if !l.markSaid && l.Err() == nil {
+			l.markSaid = true
 			l.logger.Warn("the mark of the head was not written: until it is, a damaged end of the log would not be noticed", "error", err)
 		}
 		l.markFails = true
 		return
 	}
-	l.marked, l.markFails = now.head.position, false
+	l.marked, l.markFails, l.markSaid = now.head.position, false, false
 }

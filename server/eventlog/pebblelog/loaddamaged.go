@@ -38,8 +38,10 @@ func (s *store) reload(known headMark, cause error) error {
 			s.trimmed.totals = record.Totals().Minus(record.Sizes())
 		})
 	}
-	if err := s.writeFacts(); err != nil {
-		return err
+	if !s.provisional() {
+		if err := s.writeFacts(); err != nil {
+			return err
+		}
 	}
 	return s.loadRest(known)
 }
@@ -197,7 +199,7 @@ func (s *store) loadEpochs(known headMark) error {
 		s.epochs = epochs
 		return nil // events are lost, and their epochs: see recover
 	}
-	if s.readOnly {
+	if s.readOnly && !s.provisional() {
 		return fmt.Errorf("%w: %w", errReadOnly, err)
 	}
 	s.logger.Error("the epochs of the event log are damaged: cursors of those that cannot be found again are refused", "error", err.Error())
@@ -208,6 +210,9 @@ func (s *store) loadEpochs(known headMark) error {
 		}
 	}
 	s.epochs = soundEpochs(epochs, s.head.position)
+	if s.provisional() {
+		return nil
+	}
 	batch := s.db.NewBatch()
 	return errors.Join(s.setEpochs(batch, s.epochs), batch.Commit(pebble.Sync), batch.Close())
 }

@@ -52,15 +52,17 @@ type Log struct {
 	// of yet.
 	freed atomic.Uint64
 
-	// marked is the head that the mark has, and markFails whether it could not be
-	// written: see headmark.go.
-	marking   sync.Mutex
-	marked    eventlog.Position
-	markFails bool
+	// marked is the head that the mark has, markFails whether it could not be written, and
+	// markSaid whether that was logged: see headmark.go.
+	marking             sync.Mutex
+	marked              eventlog.Position
+	markFails, markSaid bool
 	// before is the mark that was found at the start, while the log is read alone; nil
 	// afterwards. It may know of more than what is read.
 	before atomic.Pointer[headMark]
 	damage damage
+	// sectors are what of the files cannot be read.
+	sectors badSectors
 
 	backup sync.Mutex // held while one is made
 
@@ -161,13 +163,9 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 
 // open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
-	store, err := l.openFirst()
+	store, dedup, err := l.openFirst()
 	if err != nil {
 		return nil, err
-	}
-	dedup, err := openDedup(store, l.config.DedupWindow)
-	if err != nil {
-		return nil, errors.Join(err, store.close())
 	}
 	c := &committer{log: l}
 	if err := c.use(store, dedup); err != nil {

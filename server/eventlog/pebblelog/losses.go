@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -75,6 +76,11 @@ func (s *store) loadLosses() (err error) {
 		s.lost = append(s.lost, l)
 	}
 	return it.Error()
+}
+
+// recorded returns the ranges of losses, in order.
+func recorded(losses []loss) []eventlog.Lost {
+	return slices.SortedFunc(slices.Values(lostWithin(losses, 0)), func(a, b eventlog.Lost) int { return cmp.Compare(a.After, b.After) })
 }
 
 // isLost reports whether an event is recorded as lost.

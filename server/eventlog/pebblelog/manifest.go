@@ -32,7 +32,7 @@ func checkManifestFile(disk vfs.FS, path string) error {
 	}
 	marker, manifest := "", ""
 	for _, name := range names { // marker.manifest.<number>.<name of the manifest>
-		if rest, ok := strings.CutPrefix(name, "marker.manifest."); ok && name > marker {
+		if rest, ok := strings.CutPrefix(name, manifestMarker); ok && name > marker {
 			if _, current, ok := strings.Cut(rest, "."); ok {
 				marker, manifest = name, current
 			}

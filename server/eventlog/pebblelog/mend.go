@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -86,8 +87,15 @@ func (s *store) mend(tables []damagedTable) []damagedTable {
 		if err == nil {
 			err = s.readable(table)
 		}
+		if s.fence.err() != nil {
+			return tables // the disk failed: another opening tries again
+		}
 		if err != nil {
-			s.logger.Error("a damaged table of the event log cannot be mended: make a backup, and restore one from before", "file", filepath.Base(table.path), "error", err.Error())
+			advice := "make a backup, and restore one from before"
+			if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+				advice = "make room on the disk: the next opening tries again"
+			}
+			s.logger.Error("a damaged table of the event log cannot be mended", "file", filepath.Base(table.path), "error", err.Error(), "what_to_do", advice)
 			left = append(left, table)
 			continue
 		}
@@ -113,12 +121,14 @@ func (s *store) cutOut(table damagedTable) error {
 	}
 	for i, span := range events {
 		// NOTE: Recorded first. What is recorded and not cut out can still be told.
-		l := loss{after: span.After, upTo: s.markNear(span.UpTo, s.head), found: time.Now(), setAside: aside}
-		key, value := l.pair()
-		if err := s.db.Set(key, value, pebble.Sync); err != nil {
-			return err
+		all := loss{after: span.After, upTo: s.markNear(span.UpTo, s.head), found: time.Now(), setAside: aside}
+		for _, l := range all.without(recorded(s.lost)) { // an earlier attempt may have failed after this
+			key, value := l.pair()
+			if err := s.db.Set(key, value, pebble.Sync); err != nil {
+				return err
+			}
+			s.lost = append(s.lost, l)
 		}
-		s.lost = append(s.lost, l)
 		from, behind := eventKey(span.After), eventKey(span.UpTo+1)
 		if has, err := s.has(from); i == 0 && (err != nil || !has) {
 			from = ids.before // no event comes before it: the event ids do

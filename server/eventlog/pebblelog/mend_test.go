@@ -2,9 +2,14 @@ package pebblelog
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // TestDamagedTableStopsNoIngest goes on for long behind a damaged table, whatever is
@@ -37,6 +42,14 @@ func TestDamagedTableStopsNoIngest(t *testing.T) {
 			}
 			if d := log.Damage(); d.LostEvents()+d.Unreadable != missing {
 				t.Errorf("Damage() = %+v, and %d events are missing", d, missing)
+			} else if d.Unreadable > 0 {
+				t.Errorf("Damage() = %+v: what was cut out is lost", d)
+			}
+			for _, lost := range log.Damage().Lost {
+				kept, err := disk.List(disk.PathJoin("log", lost.SetAside))
+				if err != nil || !slices.Contains(kept, disk.PathBase(table)) {
+					t.Errorf("the table is not kept: %+v has %v, %v", lost, kept, err)
+				}
 			}
 			if log.store.unmended {
 				t.Error("the table is still damaged")
@@ -61,4 +74,64 @@ func flushAll(t *testing.T, log *Log) {
 	case <-done:
 	case <-log.store.fence.raised:
 	}
+}
+
+// TestMendingOnAFullDisk has the disk fail at each write of a mending: that is no table
+// that cannot be mended, the next opening mends it, and no loss is listed twice.
+func TestMendingOnAFullDisk(t *testing.T) {
+	good := vfs.NewMem()
+	table := tableOf(t, good, 300)
+	bad := readDisk(t, good, table)
+	bad[len(bad)/3] ^= 1
+	for index, done := int64(0), false; !done; index++ {
+		disk := vfs.NewMem()
+		if ok, err := vfs.Clone(good, disk, "log", "log"); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		writeDisk(t, disk, table, bad)
+		var mending atomic.Bool
+		var operations atomic.Int64
+		fault := &fault{err: syscall.ENOSPC, match: func(op errorfs.Op) bool {
+			if op.Kind == errorfs.OpLink {
+				mending.Store(true) // the table was set aside
+			}
+			ofDatabase := op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpCreate
+			return ofDatabase && op.Path != "log" && !strings.Contains(op.Path, asideFolder) && mending.Load() && operations.Add(1) > index
+		}}
+		var logged recorder
+		log, err := Open(testConfig("log"), logged.logger(), WithFS(errorfs.Wrap(disk, fault)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, damaged := readAll(t, log, 0)
+		if len(damaged) != 1 || len(log.store.damaged.list()) != 1 {
+			t.Fatalf("damaged: %v, %v", damaged, log.store.damaged.list())
+		}
+		before := log.store
+		fault.on.Store(true)
+		log.store.fence.fail(errDamagedTable)
+		waitUntil(t, "the table is mended, or that has failed", func() bool {
+			return fault.hits.Load() > 0 || log.Err() == nil && log.current() != before
+		})
+		done = fault.hits.Load() == 0
+		fault.on.Store(false)
+		waitUntil(t, "the log works", func() bool { return log.Err() == nil && log.current() != before })
+		_, again := readAll(t, log, 0)
+		if d := log.Damage(); len(again) != 1 || again[0] != damaged[0] || len(d.Lost) != 1 || d.LostEvents() != uint64(damaged[0].UpTo-damaged[0].After) {
+			t.Errorf("write %d: Damage() = %+v, damaged %v, were %v", index, d, again, damaged)
+		}
+		if log.current().unmended || strings.Contains(logged.String(), "cannot be mended") {
+			t.Errorf("write %d: the table is not mended:\n%s", index, logged.String())
+		}
+		if err := log.Close(); err != nil || t.Failed() {
+			t.Fatal(err)
+		}
+	}
+}
+
+// current returns the opening in use.
+func (l *Log) current() *store {
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	return l.store
 }

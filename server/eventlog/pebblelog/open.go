@@ -13,8 +13,8 @@ import (
 )
 
 // newStore returns a store that is not opened yet.
-func newStore(config Config, disk vfs.FS, logger *slog.Logger) *store {
-	guard := newGuard(disk)
+func newStore(config Config, disk vfs.FS, sectors *badSectors, logger *slog.Logger) *store {
+	guard := newGuard(disk, sectors)
 	return &store{
 		path:     config.Path,
 		disk:     disk,
@@ -36,13 +36,19 @@ func openStore(config Config, id eventlog.ID, known headMark, disk vfs.FS, logge
 	if err := errors.Join(checkFolder(config.Path, disk), checkManifestFile(disk, config.Path)); err != nil {
 		return nil, mayEnd(err)
 	}
-	var aside string
+	aside, err := findUnfinished(disk, config.Path)
+	if err != nil {
+		return nil, mayEnd(err)
+	}
+	if known.sectors == nil {
+		known.sectors = new(badSectors)
+	}
 	for cuts := 0; ; cuts++ {
 		wals, err := listWALs(disk, config.Path)
 		if err != nil {
 			return nil, mayEnd(err)
 		}
-		s := newStore(config, disk, logger)
+		s := newStore(config, disk, known.sectors, logger)
 		loaded, err := s.open(id, known, wals, aside)
 		if err == nil {
 			return s, nil
@@ -51,7 +57,7 @@ func openStore(config Config, id eventlog.ID, known headMark, disk vfs.FS, logge
 		if abandoned := s.abandon(); loaded || cuts == maxCuts || cause != nil {
 			return nil, errors.Join(mayEnd(err), abandoned)
 		}
-		damaged, end := damagedWAL(disk, wals, replayed)
+		damaged, end := damagedWAL(disk, wals, replayed, known.sectors)
 		if damaged == nil {
 			return nil, mayEnd(err)
 		}
@@ -61,6 +67,19 @@ func openStore(config Config, id eventlog.ID, known headMark, disk vfs.FS, logge
 			return nil, mayEnd(err)
 		}
 	}
+}
+
+// openBoth opens the database, and what is remembered of event ids.
+func openBoth(config Config, id eventlog.ID, known headMark, disk vfs.FS, logger *slog.Logger) (*store, *dedup, error) {
+	s, err := openStore(config, id, known, disk, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := openDedup(s, config.DedupWindow)
+	if err != nil {
+		return nil, nil, errors.Join(mayEnd(err), s.abandon())
+	}
+	return s, d, nil
 }
 
 // mayEnd makes an error of the file system that may end by itself one that says so.
@@ -110,6 +129,9 @@ func (s *store) open(id eventlog.ID, known headMark, wals []string, aside string
 	}
 	s.guard.letGo()
 	s.unmended = len(s.mend(known.damaged)) > 0
+	if err := s.fence.err(); err != nil {
+		return true, err
+	}
 	s.fence.serving.Store(true)
 	return true, nil
 }

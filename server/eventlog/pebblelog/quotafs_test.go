@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,6 +85,14 @@ func (q *quotaFS) Remove(name string) error {
 		q.used -= size
 	}
 	return err
+}
+
+func (q *quotaFS) RemoveAll(name string) error {
+	names, err := q.List(name)
+	for _, file := range names {
+		err = errors.Join(err, q.Remove(q.PathJoin(name, file)))
+	}
+	return errors.Join(err, q.FS.RemoveAll(name))
 }
 
 func (q *quotaFS) Unwrap() vfs.FS { return q.FS }

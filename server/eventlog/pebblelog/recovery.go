@@ -31,20 +31,27 @@ import (
 
 const (
 	asideFolder = "damaged"
+	// unfinishedName is a file in a folder of write-ahead logs whose events are not put
+	// back yet, because the opening that set them aside has failed.
+	unfinishedName = "unfinished"
 	// maxCuts bounds how often one opening cuts write-ahead logs.
 	maxCuts = 3
 )
 
 // damagedWAL returns the write-ahead log that could not be replayed with those after
-// it, and the end of what can be replayed of it. It returns nil if it is not damaged.
-func damagedWAL(disk vfs.FS, wals []string, replayed string) ([]string, int64) {
+// it, and the end of what can be replayed of it. It returns nil if it is not damaged, or
+// what cannot be read of it may still pass.
+func damagedWAL(disk vfs.FS, wals []string, replayed string, sectors *badSectors) ([]string, int64) {
 	i := slices.Index(wals, replayed)
 	if i < 0 {
 		return nil, 0
 	}
 	scan, err := scanWAL(disk, replayed, func(*walScan, []byte) error { return nil })
 	last := i == len(wals)-1
-	if err != nil || !scan.damaged && (last || scan.ended) {
+	switch {
+	case err != nil, scan.unreadable == nil && !scan.damaged && (last || scan.ended):
+		return nil, 0
+	case sectors.pending(replayed, scan.unreadable):
 		return nil, 0
 	}
 	return wals[i:], scan.prefix
@@ -56,7 +63,7 @@ func damagedWAL(disk vfs.FS, wals []string, replayed string) ([]string, int64) {
 func cutWALs(disk vfs.FS, path, aside string, wals, damaged []string, end int64) (string, error) {
 	var err error
 	if aside == "" {
-		if aside, err = setAside(disk, path, wals); err != nil {
+		if aside, err = setAsideUnfinished(disk, path, wals); err != nil {
 			return "", err
 		}
 	}
@@ -98,6 +105,49 @@ func setAside(disk vfs.FS, path string, files []string) (string, error) {
 	return name, nil
 }
 
+// setAsideUnfinished is setAside for files whose events are to be put back. Until
+// finish is called, each opening does so.
+func setAsideUnfinished(disk vfs.FS, path string, files []string) (string, error) {
+	name, err := setAside(disk, path, files)
+	if err != nil || name == "" {
+		return "", err
+	}
+	folder := disk.PathJoin(path, name)
+	if err := writeFile(disk, folder, unfinishedName, nil); err != nil {
+		return "", errors.Join(err, disk.RemoveAll(folder))
+	}
+	return name, nil
+}
+
+// findUnfinished returns the folder that an opening has set files aside in and failed
+// afterwards, empty if there is none.
+func findUnfinished(disk vfs.FS, path string) (string, error) {
+	names, err := disk.List(disk.PathJoin(path, asideFolder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("list what was set aside: %w", err)
+	}
+	for _, name := range names {
+		aside := disk.PathJoin(asideFolder, name)
+		if _, err := disk.Stat(disk.PathJoin(path, aside, unfinishedName)); err == nil {
+			return aside, nil
+		}
+	}
+	return "", nil
+}
+
+// finish says that what can be read of files set aside is back.
+func finish(disk vfs.FS, path, aside string) error {
+	folder := disk.PathJoin(path, aside)
+	err := disk.Remove(disk.PathJoin(folder, unfinishedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("finish what was set aside: %w", err)
+	}
+	return syncFolder(disk, folder)
+}
+
 func setAsideIn(disk vfs.FS, path, folder string, files []string) error {
 	for _, file := range files {
 		copied := disk.PathJoin(folder, disk.PathBase(file))
@@ -121,8 +171,8 @@ func setAsideIn(disk vfs.FS, path, folder string, files []string) error {
 }
 
 // recover compares what was found with what is known, and records what is lost. files
-// are the write-ahead logs before the opening, and the tables that it did not use; aside is the folder that they were set
-// aside in, if they were.
+// are the write-ahead logs before the opening, and the tables that it did not use;
+// aside is the folder that they were set aside in, if they were.
 func (s *store) recover(known headMark, files []string, aside string) error {
 	if known.id != s.id && known.id != (eventlog.ID{}) {
 		s.logger.Warn("the mark of the head is of another log: whether events were lost cannot be told", "log_id", s.id.String(), "mark_of", known.id.String())
@@ -134,7 +184,7 @@ func (s *store) recover(known headMark, files []string, aside string) error {
 	}
 	var err error
 	if aside == "" {
-		if aside, err = setAside(s.disk, s.path, files); err != nil {
+		if aside, err = setAsideUnfinished(s.disk, s.path, files); err != nil {
 			return err
 		}
 	}
@@ -151,6 +201,11 @@ func (s *store) recover(known headMark, files []string, aside string) error {
 	r.epochs = append(r.epochs, known.epochs...)
 	if err = errors.Join(err, r.record(found, aside, time.Now())); err != nil {
 		return fmt.Errorf("put back what a damaged write-ahead log has: %w", err)
+	}
+	if aside != "" {
+		if err := finish(s.disk, s.path, aside); err != nil {
+			return err
+		}
 	}
 	log := s.logger.With("found", uint64(found.position), "acknowledged", uint64(r.upTo.position), "put_back", r.count, "set_aside", aside)
 	if len(r.lost) == 0 {
@@ -214,13 +269,17 @@ func (r *restorer) putBack(folder string) error {
 		return err
 	}
 	for _, wal := range wals {
-		if _, err := scanWAL(r.store.disk, wal, func(_ *walScan, batch []byte) error {
+		scan, err := scanWAL(r.store.disk, wal, func(_ *walScan, batch []byte) error {
 			if err := parseBatch(batch, r.set); err != nil {
 				r.store.logger.Warn("a batch of a write-ahead log cannot be used", "file", filepath.Base(wal), "error", err.Error())
 			}
 			return nil
-		}); err != nil {
+		})
+		if err != nil {
 			return err
+		}
+		if r.store.guard.sectors.pending(wal, scan.unreadable) {
+			return diskError{fmt.Errorf("read the write-ahead log %s: %w", filepath.Base(wal), scan.unreadable)}
 		}
 	}
 	return nil

@@ -94,6 +94,31 @@ func TestMarkFails(t *testing.T) {
 	}
 }
 
+// TestMarkFailsWithTheLog has the mark of the head fail while the log fails, and go on to
+// fail when the log does not: that is said then.
+func TestMarkFailsWithTheLog(t *testing.T) {
+	fault := &fault{err: syscall.EACCES, match: func(op errorfs.Op) bool { return isWrite(op) && strings.Contains(op.Path, headMarkName) }}
+	var logged recorder
+	log, err := Open(testConfig("log"), logged.logger(), WithFS(errorfs.Wrap(vfs.NewMem(), fault)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	mustAppend(t, log, "", "body")
+	fault.on.Store(true)
+	log.queue.refuse(errCrash)
+	log.writeHeadMark()
+	if text := logged.String(); strings.Contains(text, "the mark of the head was not written") {
+		t.Errorf("it is logged with what the log says of itself:\n%s", text)
+	}
+	log.queue.refuse(nil)
+	log.writeHeadMark()
+	log.writeHeadMark()
+	if n := strings.Count(logged.String(), "the mark of the head was not written"); n != 1 {
+		t.Errorf("it is logged %d times, want once", n)
+	}
+}
+
 // TestMarkOfAnotherLog opens a log beside a mark that is not its own.
 func TestMarkOfAnotherLog(t *testing.T) {
 	disk := vfs.NewMem()

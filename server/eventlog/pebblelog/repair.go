@@ -32,6 +32,9 @@ func Repair(ctx context.Context, path, from string, logger *slog.Logger) (Repair
 	if _, err := l.disk.Stat(path); err != nil {
 		return Repaired{}, fmt.Errorf("open the event log: %w", err)
 	}
+	if err := checkIsLog(path, l.disk); err != nil { // opening would make an empty one
+		return Repaired{}, err
+	}
 	if err := l.acquire(); err != nil {
 		return Repaired{}, err
 	}
@@ -66,14 +69,7 @@ func (s *store) repair(ctx context.Context, from string) (Repaired, error) {
 		return Repaired{}, err
 	}
 	r.history, r.named = history, s.head.position
-	r.wants = func(p eventlog.Position) bool {
-		for _, l := range s.lost {
-			if l.after < p && p <= l.upTo.position {
-				return p > s.trimmed.position
-			}
-		}
-		return false
-	}
+	r.wants = func(p eventlog.Position) bool { return p > s.trimmed.position && s.isLost(p) }
 	for _, folder := range folders {
 		if ctx.Err() != nil {
 			return Repaired{}, context.Cause(ctx)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -22,6 +23,10 @@ import (
 // restoringName is a file in a folder that a restore is not finished in. No log is
 // opened there.
 const restoringName = "restore.incomplete"
+
+// restoredName is a file in a folder that was restored, with the time of that. A person
+// was there: the clock is not far ahead, the copy is old.
+const restoredName = "restored"
 
 // maxManifestBytes is far more than a manifest has.
 const maxManifestBytes = 64 << 20
@@ -108,7 +113,7 @@ func unpack(ctx context.Context, entries iter.Seq2[backupEntry, error], to strin
 			}
 			continue
 		}
-		if entry.name != filepath.Base(entry.name) || strings.HasPrefix(entry.name, ".") || entry.name == restoringName {
+		if entry.name != filepath.Base(entry.name) || strings.HasPrefix(entry.name, ".") || entry.name == restoringName || entry.name == restoredName {
 			return Manifest{}, fmt.Errorf("%w: %q is not the name of a file of a backup", ErrBackupDamaged, entry.name)
 		}
 		file, err := unpackFile(ctx, filepath.Join(to, entry.name), entry.content)
@@ -122,10 +127,12 @@ func unpack(ctx context.Context, entries iter.Seq2[backupEntry, error], to strin
 	if err != nil {
 		return Manifest{}, err
 	}
+	name, content := restoredName, []byte(time.Now().UTC().Format(time.RFC3339))
 	if keepManifest {
-		if err := writeFile(vfs.Default, to, ManifestName, manifest); err != nil {
-			return Manifest{}, err
-		}
+		name, content = ManifestName, manifest
+	}
+	if err := writeFile(vfs.Default, to, name, content); err != nil {
+		return Manifest{}, err
 	}
 	// NOTE: All files are durable before the folder says that it is whole.
 	if err := errors.Join(syncFolder(vfs.Default, to), os.Remove(marker), syncFolder(vfs.Default, to)); err != nil {

@@ -93,6 +93,19 @@ func (s *space) free() (uint64, bool) {
 	return usage.AvailBytes, err == nil
 }
 
+// roomFor returns an error if something that can wait would take the room that removing
+// old events and the state of subscriptions need.
+func (s *space) roomFor(bytes uint64) error {
+	usage, err := s.disk.GetDiskUsage(s.path)
+	if err != nil || usage.TotalBytes == 0 {
+		return nil //nolint:nilerr // it is not known: what it is for will show
+	}
+	if needed := reserveOf(s.reserve, usage.TotalBytes)/2 + bytes; usage.AvailBytes < needed {
+		return fmt.Errorf("the disk of the event log is nearly full: %s are free, and this needs %s: make room on it", mebibytes(usage.AvailBytes), mebibytes(needed))
+	}
+	return nil
+}
+
 // get returns what the disk was last seen to have, and the reserve of it, if that is
 // known.
 func (s *space) get() (usage vfs.DiskUsage, reserve uint64, ok bool) {
@@ -101,7 +114,7 @@ func (s *space) get() (usage vfs.DiskUsage, reserve uint64, ok bool) {
 	return s.usage, reserveOf(s.reserve, s.usage.TotalBytes), s.known
 }
 
-// short reports whether something is refused for lack of room.
+// short reports whether events are refused for lack of room.
 func (s *space) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -30,7 +31,7 @@ func isDiskFault(err error) bool {
 }
 
 // openFirst opens the database for the first time.
-func (l *Log) openFirst() (*store, error) {
+func (l *Log) openFirst() (*store, *dedup, error) {
 	var cause diskError
 	id := eventlog.NewID()
 	err := l.acquire()
@@ -38,13 +39,14 @@ func (l *Log) openFirst() (*store, error) {
 	if err == nil {
 		l.removeOldBackups()
 		var s *store
-		if s, err = openStore(l.config, id, *known, l.disk, l.logger); err == nil {
-			return s, nil
+		var d *dedup
+		if s, d, err = openBoth(l.config, id, *known, l.disk, l.logger); err == nil {
+			return s, d, nil
 		}
 		err = fmt.Errorf("open the event log in %s: %w", l.config.Path, err)
 	}
 	if !errors.As(err, &cause) {
-		return nil, err
+		return nil, nil, err
 	}
 	l.before.Store(known)
 	s, readErr := openReadOnly(l.config, *known, l.disk, l.logger, cause)
@@ -55,16 +57,23 @@ func (l *Log) openFirst() (*store, error) {
 		}
 		s, readErr = openInMemory(l.config, id, l.logger, cause)
 	}
-	if readErr != nil {
-		return nil, errors.Join(err, fmt.Errorf("and to read it alone: %w", readErr))
+	var d *dedup
+	if readErr == nil {
+		if d, readErr = openDedup(s, l.config.DedupWindow); readErr != nil {
+			readErr = errors.Join(readErr, s.close())
+		}
 	}
-	return s, nil
+	if readErr != nil {
+		return nil, nil, errors.Join(err, fmt.Errorf("and to read it alone: %w", readErr))
+	}
+	return s, d, nil
 }
 
 // readMark reads the mark of the head. One that cannot be read keeps no log from
 // opening.
 func (l *Log) readMark() *headMark {
 	known, err := readHeadMark(l.disk, l.config.Path)
+	known.sectors = &l.sectors
 	if err != nil {
 		l.logger.Error("the mark of the head cannot be used: if events were lost that is not noticed", "error", err)
 	}
@@ -88,11 +97,8 @@ func openInMemory(config Config, id eventlog.ID, logger *slog.Logger, cause erro
 
 // openReadOnly opens the log in a folder without writing anything. The cause is why.
 // Nothing is recovered: what is known of the log besides waits for an opening that can
-// write.
+// write. Of a write-ahead log that is damaged it is what comes before the damage.
 func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logger, cause error) (*store, error) {
-	s := newStore(config, disk, logger)
-	s.readOnly = true
-	s.fence.fail(cause)
 	if _, err := disk.Stat(config.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoLog
 	}
@@ -100,25 +106,57 @@ func openReadOnly(config Config, known headMark, disk vfs.FS, logger *slog.Logge
 		return nil, err
 	}
 	syncWrites(config.Path, disk)
-	err := s.openDatabase()
-	if errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return nil, errNoLog
-	}
+	wals, err := listWALs(disk, config.Path)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.meta(metaKeyspace)
+	sectors := &badSectors{impatient: true}
+	var cut []string
+	ends := make(map[string]int64)
+	for {
+		s := newStore(config, disk, sectors, logger)
+		s.readOnly = true
+		s.fence.fail(cause)
+		s.guard.ends = ends
+		err := s.openDatabase()
+		if errors.Is(err, pebble.ErrDBDoesNotExist) {
+			return nil, errNoLog
+		}
+		if err == nil {
+			if err := s.loadReadOnly(known); err != nil {
+				return nil, errors.Join(err, s.close())
+			}
+			return s, nil
+		}
+		damaged, end := damagedWAL(disk, wals, s.guard.replayed(), sectors)
+		if damaged == nil || slices.Contains(cut, damaged[0]) {
+			return nil, err
+		}
+		cut = append(cut, damaged[0])
+		logger.Error("a write-ahead log of the event log is damaged: it is read up to the damage until the disk can be written",
+			"file", filepath.Base(damaged[0]), "offset", end, "error", err.Error())
+		for _, wal := range damaged {
+			ends[wal] = 0
+		}
+		ends[damaged[0]] = end
+		wals = wals[:len(wals)-len(damaged)+1]
+	}
+}
+
+// loadReadOnly reads what was opened without writing anything.
+func (s *store) loadReadOnly(known headMark) error {
+	_, err := s.meta(metaKeyspace)
 	if errors.Is(err, pebble.ErrNotFound) { // it was not created to the end
 		err = errNoLog
 	} else {
 		err = s.load(eventlog.ID{}, known)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return err
 	}
 	s.epochs = soundEpochs(s.epochs, s.head.position) // others are of events that were lost
 	s.fence.serving.Store(true)
-	return s, nil
+	return nil
 }
 
 // syncWrites makes durable what a process that was killed has written: it is read

@@ -175,6 +175,9 @@ func (s *store) loadRest(known headMark) error {
 	return nil
 }
 
+// provisional reports whether an opening writes nothing and serves until one can.
+func (s *store) provisional() bool { return s.readOnly && s.fence.err() != nil }
+
 // create makes a new log with an id. If one is known in this folder its name goes on:
 // it has lost everything.
 func (s *store) create(id eventlog.ID, known headMark) error {

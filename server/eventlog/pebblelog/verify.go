@@ -88,6 +88,9 @@ func Verify(ctx context.Context, path string, progress Progress) (*Report, error
 	}
 	report.Marked = known.head.position
 	s, err := openAsItIs(path)
+	if noLog := checkIsLog(path, vfs.Default); errors.Is(noLog, errNoLog) {
+		return nil, noLog
+	}
 	if err != nil {
 		report.add("database", "it cannot be opened as it is: %v", err)
 		return report, nil
@@ -143,7 +146,7 @@ func lockFolder(path string) (release func(), err error) {
 func openAsItIs(path string) (*store, error) {
 	config := DefaultConfig()
 	config.Path = path
-	s := newStore(config, vfs.Default, slog.New(slog.DiscardHandler))
+	s := newStore(config, vfs.Default, &badSectors{impatient: true}, slog.New(slog.DiscardHandler))
 	s.readOnly = true
 	return s, s.openDatabase()
 }
@@ -153,6 +156,7 @@ type verifier struct {
 	report   *Report
 	progress Progress
 	seed     maphash.Seed
+	history  *eventlog.History
 	// ids has, for each retained event, a hash of what its id is remembered by; 0 for
 	// those without an id, and for those that were found remembered.
 	ids []uint64
@@ -180,6 +184,8 @@ func (v *verifier) files(ctx context.Context, path string) error {
 		switch {
 		case err != nil:
 			v.report.add(name, "%v", err)
+		case scan.unreadable != nil:
+			v.report.add(name, "parts of it cannot be read: %v", scan.unreadable)
 		case scan.damaged:
 			v.report.add(name, "it is damaged at %d", scan.suspect)
 		case !scan.ended && i < len(wals)-1:
@@ -224,6 +230,7 @@ func (v *verifier) events(ctx context.Context) error {
 		v.report.add("epochs", "%v", err)
 		epochs = &eventlog.History{}
 	}
+	v.history = epochs
 	previous, sound := s.trimmed, false
 	var c chunk
 	for last := time.Now(); after < head; {
@@ -296,46 +303,6 @@ func (v *verifier) event(record eventlog.Record, previous mark, sound bool, hist
 	}
 	v.ids = append(v.ids, id)
 	v.received = append(v.received, record.ReceiveTime().UnixNano())
-}
-
-// eventIDs compares what is remembered of event ids with the events.
-func (v *verifier) eventIDs(ctx context.Context) error {
-	var oldest int64
-	err := v.pairs(ctx, prefixDedup, func(key, value []byte) {
-		start, id, p, err := parseDedupPair(key, value)
-		if err != nil {
-			v.report.add(fmt.Sprintf("event id %x", key), "it is malformed")
-			return
-		}
-		if len(value) == firstBodyLen {
-			v.report.EventIDs++
-		}
-		if oldest == 0 {
-			oldest = start
-		}
-		if p > v.store.head.position {
-			v.report.add(fmt.Sprintf("event id %x", key), "it is that of event %d, and the newest is %d", p, v.store.head.position)
-		}
-		if p <= v.report.Trimmed || p > v.report.Trimmed+eventlog.Position(len(v.ids)) {
-			return
-		}
-		switch of := &v.ids[p-v.report.Trimmed-1]; *of {
-		case max(maphash.Bytes(v.seed, id), 1):
-			*of = 0
-		case 0: // damaged, or remembered in an older bucket too
-		default:
-			v.report.add(fmt.Sprintf("event id %x", key), "event %d has another", p)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	for i, id := range v.ids {
-		if id != 0 && v.received[i] >= oldest && oldest > 0 {
-			v.report.add(fmt.Sprintf("event %d", v.report.Trimmed+1+eventlog.Position(i)), "its event id is not remembered: a retry of it would be stored again")
-		}
-	}
-	return nil
 }
 
 // state reads the state of subscriptions.

@@ -119,6 +119,21 @@ func dedupProvider(t *testing.T) webhookgatewayv1.Provider {
 
 // TestVerifyFindsLoss verifies a log with a damaged write-ahead log before and after a
 // start, and repairs it from another copy of the file.
+// A folder that is no log is not a damaged one, and does not become one.
+func TestNoLog(t *testing.T) {
+	for name, folder := range map[string]string{"empty": t.TempDir(), "none": filepath.Join(t.TempDir(), "none")} {
+		if _, err := Verify(t.Context(), folder, nil); err == nil || !strings.Contains(err.Error(), folder) {
+			t.Errorf("%s: Verify() = %v", name, err)
+		}
+		if _, err := Repair(t.Context(), folder, "", testLogger()); err == nil || !strings.Contains(err.Error(), folder) {
+			t.Errorf("%s: Repair() = %v", name, err)
+		}
+		if names, err := os.ReadDir(folder); len(names) > 0 {
+			t.Errorf("%s: the folder has %v, %v", name, names, err)
+		}
+	}
+}
+
 func TestVerifyFindsLoss(t *testing.T) {
 	config := testConfig(t.TempDir())
 	log := mustOpen(t, config)

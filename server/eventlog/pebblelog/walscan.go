@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,6 +31,8 @@ const (
 	walBlockLen    = 32 << 10
 	walRecycledLen = 11
 	walSyncLen     = 19
+	// sectorLen is how much cannot be read at least, if something cannot be.
+	sectorLen = 4 << 10
 
 	// The payload is a whole record, or a part of one. Each wire format has the four;
 	// the first of the three is not used for write-ahead logs.
@@ -45,7 +48,9 @@ const (
 
 // A walScan reads what can be read of a write-ahead log.
 type walScan struct {
-	file  io.Reader
+	file  vfs.File
+	size  int64
+	read  int64 // up to where the file was read
 	num   uint32
 	block []byte // what is left of the block
 	at    int64  // the offset of what is left
@@ -64,6 +69,8 @@ type walScan struct {
 	suspect int64
 	damaged bool
 	ended   bool // a chunk marked the end
+	// unreadable is why sectors cannot be read, nil if all can. They count as damage.
+	unreadable error
 }
 
 func walNumber(name string) (uint32, error) {
@@ -102,7 +109,11 @@ func scanWAL(disk vfs.FS, name string, visit func(s *walScan, batch []byte) erro
 		return nil, fmt.Errorf("open a write-ahead log: %w", err)
 	}
 	defer file.Close()
-	s := &walScan{file: file, num: num, suspect: -1}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open a write-ahead log: %w", err)
+	}
+	s := &walScan{file: file, size: info.Size(), num: num, suspect: -1}
 	for {
 		batch, err := s.next()
 		if errors.Is(err, io.EOF) {
@@ -237,18 +248,37 @@ func (s *walScan) skip(n int) {
 // fill reads the next block.
 func (s *walScan) fill() error {
 	s.skip(len(s.block))
-	n, err := io.ReadFull(s.file, s.buf[:])
-	if n == 0 {
+	n := min(int64(walBlockLen), s.size-s.read)
+	if n <= 0 {
 		if s.partly {
 			s.suspected(s.start)
 		}
+		return io.EOF
+	}
+	block := s.buf[:n]
+	if err := readAt(s.file, block, s.read); errors.Is(err, syscall.EIO) {
+		s.unreadable = err
+		for len(block) > 0 {
+			part := block[:min(len(block), sectorLen)]
+			if readAt(s.file, part, s.read+n-int64(len(block))) != nil {
+				clear(part)
+			}
+			block = block[len(part):]
+		}
+	} else if err != nil {
 		return err
 	}
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
+	s.read += n
 	s.block = s.buf[:n]
 	return nil
+}
+
+func readAt(file vfs.File, p []byte, offset int64) error {
+	n, err := file.ReadAt(p, offset)
+	if n == len(p) {
+		return nil
+	}
+	return err
 }
 
 // parseBatch calls a function with each pair that a batch sets. What it deletes is

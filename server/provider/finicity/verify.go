@@ -69,6 +69,9 @@ func (p *Provider) Admit(d *provider.Delivery) (clientID string, err error) {
 	return d.ClientID, c.checkRequiredHeader(d)
 }
 
+// AnyClient implements provider.Provider.
+func (p *Provider) AnyClient() bool { return false }
+
 // Authenticate implements provider.Provider.
 func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
 	c, err := p.client(d)
@@ -94,7 +97,7 @@ func (p *Provider) client(d *provider.Delivery) (*client, error) {
 	if c := p.clients[d.ClientID]; c != nil {
 		return c, nil
 	}
-	message := "the client in the path is not configured: see finicity.clients"
+	message := "the client in the path is not configured: see providers.finicity.clients"
 	if d.ClientID == "" {
 		message = fmt.Sprintf("the path names no client: the webhook URL is /v1/webhooks/%s/{client_id}", Name)
 	}

@@ -24,6 +24,9 @@ func (p *Provider) Admit(d *provider.Delivery) (clientID string, err error) {
 	return p.client(d)
 }
 
+// AnyClient implements provider.Provider.
+func (p *Provider) AnyClient() bool { return len(p.clients) == 0 }
+
 // Authenticate implements provider.Provider. Nothing of it depends on the body.
 func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error) {
 	clientID, err := p.Admit(d)
@@ -67,7 +70,7 @@ func (p *Provider) client(d *provider.Delivery) (string, error) {
 	}
 	if len(p.clients) > 0 && !p.clients[id] {
 		return "", refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED,
-			"the client is not one of the configured ones: see vezgo.clients")
+			"the client is not one of the configured ones: see providers.vezgo.clients")
 	}
 	return id, nil
 }
@@ -80,7 +83,7 @@ func (p *Provider) verify(d *provider.Delivery) *provider.Refusal {
 		return nil
 	}
 	return refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
-		"the delivery did not come from one of vezgo.source_addresses: if a proxy stands before the gateway, name it in webhooks.trusted_proxies")
+		"the delivery did not come from one of providers.vezgo.source_addresses: if a proxy stands before the gateway, name it in webhooks.trusted_proxies")
 }
 
 // checkURLSecret refuses a delivery without the secret in its URL, in ModeReport
@@ -92,7 +95,7 @@ func (p *Provider) checkURLSecret(d *provider.Delivery) error {
 	values := d.Query[secretQueryKey]
 	if len(values) != 1 || !p.urlSecret.Equal(values[0]) {
 		return refuse(webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH,
-			"the query parameter `secret` of the webhook URL is missing, repeated or wrong: see vezgo.url_secret")
+			"the query parameter `secret` of the webhook URL is missing, repeated or wrong: see providers.vezgo.url_secret")
 	}
 	return nil
 }

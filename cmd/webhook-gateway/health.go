@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+)
+
+func newHealth(std streams) *cobra.Command {
+	var path, addr string
+	var requireLog bool
+	timeout := 5 * time.Second
+	c := &cobra.Command{
+		Use:   "health",
+		Short: "Ask a gateway whether it is ready",
+		Long: `health asks /readyz of the gateway on this machine, prints the answer, and ends with
+0 if the gateway is ready and 1 if it is not or does not answer. It is for images
+that have no shell and no curl, such as HEALTHCHECK of a container.
+
+It finds the gateway by the configuration that the gateway was started with
+(listen and tls), even if something else in it has become wrong since. It shows no
+certificate, so it cannot ask where tls.internal_http requires one.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, doubt := likelyConfig(path, std.environ)
+			if addr == "" {
+				addr = internalAddr(config.Listen.InternalHTTP)
+			}
+			if addr == "" {
+				return usageError{errors.Join(errors.New("listen.internal_http names no port: give --http-addr"), doubt)}
+			}
+			url := url.URL{Scheme: "http", Host: addr, Path: "/readyz"}
+			if config.TLS.InternalHTTP.Enabled() {
+				url.Scheme = "https"
+			}
+			if requireLog {
+				url.RawQuery = "require=log"
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			if err := askReady(ctx, url, std.out); err != nil {
+				return errors.Join(err, doubt)
+			}
+			return nil
+		},
+	}
+	configFlag(c, &path)
+	c.Flags().StringVar(&addr, "http-addr", "", "the internal HTTP `address` of the gateway (default: that of the configuration)")
+	durationVar(c.Flags(), &timeout, "timeout", "how long to wait for the answer")
+	c.Flags().BoolVar(&requireLog, "require-log", false, "fail also while the event log takes no events; not for what restarts the gateway, which answers pings all the same")
+	return c
+}
+
+// likelyConfig returns the configuration that a gateway which was started with these
+// runs with, and what is wrong with it. A gateway that runs does not mind what has
+// become wrong since it started.
+func likelyConfig(path string, environ []string) (server.Config, error) {
+	config := server.DefaultConfig()
+	doubt := config.Override(configPath(path, environ), environ)
+	return config, doubt
+}
+
+// internalAddr returns where a gateway that listens there is asked on its own machine,
+// or nothing if it picks the port itself.
+func internalAddr(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" {
+		return ""
+	}
+	// NOTE: not localhost, a name that an image without /etc/hosts does not have.
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip == netip.IPv4Unspecified() {
+		host = "127.0.0.1"
+	} else if ip == netip.IPv6Unspecified() {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// askReady asks a gateway whether it is ready, and prints what it says.
+func askReady(ctx context.Context, url url.URL, out io.Writer) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url.String(), http.NoBody)
+	if err != nil {
+		return usageError{fmt.Errorf("--http-addr %q is no address: give host:port, such as localhost:8081", url.Host)}
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		// The certificate has the names that others know the gateway by. Nothing secret is
+		// sent, and whoever could answer in its place could end it, too.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
+	}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask %s whether the gateway is ready: %s", url.Host, plainHTTPError(err))
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("ask %s whether the gateway is ready: %s", url.Host, plainHTTPError(err))
+	}
+	var report struct {
+		Status  string   `json:"status"`
+		Reasons []string `json:"reasons"`
+	}
+	if err := json.Unmarshal(body, &report); err != nil || report.Status == "" {
+		return fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", url.Host, response.Status)
+	}
+	if _, err := out.Write(body); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the gateway is not ready: %s", strings.Join(report.Reasons, "; "))
+	}
+	return nil
+}
