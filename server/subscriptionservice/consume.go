@@ -27,9 +27,11 @@ type worker struct {
 	*Service
 	*stream.Sender
 
-	ctx   context.Context //nolint:containedctx // a stream lives as long as its call
-	name  string
-	reach *access.Reach
+	ctx context.Context //nolint:containedctx // a stream lives as long as its call
+	// ending is done when the stream is to say goodbye.
+	ending context.Context //nolint:containedctx // the same
+	name   string
+	reach  *access.Reach
 	// dismissed: the worker may not consume the subscription any more.
 	dismissed bool
 	// countsLeftOut: it may know how many events are left out.
@@ -52,6 +54,9 @@ func (s *Service) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.Server
 	if err != nil {
 		return s.fail(ctx, "open a worker's stream", err)
 	}
+	ending, release := s.streams.Ending(ctx)
+	defer release()
+	w.ending = ending
 	defer w.leave()
 	if err := w.Send("subscribed", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_Subscribed{Subscribed: opened},
@@ -137,8 +142,7 @@ func (s *Service) coveredBy(reach *access.Reach, name string) (*filter.Filter, e
 func (w *worker) run() error {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
-	draining := w.streams.Draining()
-	defer context.AfterFunc(draining, cancel)()
+	defer context.AfterFunc(w.ending, cancel)()
 	for {
 		batch, err := w.next(ctx)
 		switch {
@@ -146,7 +150,7 @@ func (w *worker) run() error {
 			err = w.send(batch)
 		case w.ctx.Err() != nil:
 			err = w.fail(w.ctx, "wait for deliveries", err)
-		case draining.Err() != nil:
+		case w.ending.Err() != nil:
 			err = w.goodbye()
 		case errors.Is(err, context.DeadlineExceeded):
 			err = w.sendHeartbeat()
@@ -162,7 +166,7 @@ func (w *worker) run() error {
 // leave ends the worker's share. What it holds has failed, or is suspect, unless
 // it is the gateway that ends it.
 func (w *worker) leave() {
-	if w.dismissed || w.streams.Draining().Err() != nil {
+	if w.dismissed || w.ending.Err() != nil {
 		w.share.Release()
 	}
 	w.share.Close()
@@ -280,15 +284,13 @@ func (w *worker) progress() subscription.Progress {
 
 // goodbye announces the end of the stream and returns its status.
 func (w *worker) goodbye() error {
+	goodbye := stream.Goodbye(w.ending)
+	goodbye.Cursor = w.api.Cursor(w.share.Progress().Cursor)
 	err := w.Send("goodbye", &webhookgatewayv1.ConsumeResponse{
-		Frame: &webhookgatewayv1.ConsumeResponse_Goodbye{Goodbye: &webhookgatewayv1.Goodbye{
-			Cursor:     w.api.Cursor(w.share.Progress().Cursor),
-			Reason:     webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_DRAINING,
-			RetryAfter: durationpb.New(stream.RetryDelay),
-		}},
+		Frame: &webhookgatewayv1.ConsumeResponse_Goodbye{Goodbye: goodbye},
 	})
 	if err != nil {
 		return err
 	}
-	return stream.ErrDraining()
+	return context.Cause(w.ending)
 }

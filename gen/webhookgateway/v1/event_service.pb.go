@@ -86,6 +86,9 @@ const (
 	GoodbyeReason_GOODBYE_REASON_UNSPECIFIED GoodbyeReason = 0
 	// The gateway is shutting down.
 	GoodbyeReason_GOODBYE_REASON_DRAINING GoodbyeReason = 1
+	// The credentials of the stream have expired or were revoked, or what they allow
+	// was changed. Reconnect with credentials that are valid.
+	GoodbyeReason_GOODBYE_REASON_ACCESS_ENDED GoodbyeReason = 2
 )
 
 // Enum value maps for GoodbyeReason.
@@ -93,10 +96,12 @@ var (
 	GoodbyeReason_name = map[int32]string{
 		0: "GOODBYE_REASON_UNSPECIFIED",
 		1: "GOODBYE_REASON_DRAINING",
+		2: "GOODBYE_REASON_ACCESS_ENDED",
 	}
 	GoodbyeReason_value = map[string]int32{
-		"GOODBYE_REASON_UNSPECIFIED": 0,
-		"GOODBYE_REASON_DRAINING":    1,
+		"GOODBYE_REASON_UNSPECIFIED":  0,
+		"GOODBYE_REASON_DRAINING":     1,
+		"GOODBYE_REASON_ACCESS_ENDED": 2,
 	}
 )
 
@@ -1613,10 +1618,11 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\rExpiredPolicy\x12\x1e\n" +
 	"\x1aEXPIRED_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EXPIRED_POLICY_FAIL\x10\x01\x12\x1b\n" +
-	"\x17EXPIRED_POLICY_EARLIEST\x10\x02*L\n" +
+	"\x17EXPIRED_POLICY_EARLIEST\x10\x02*m\n" +
 	"\rGoodbyeReason\x12\x1e\n" +
 	"\x1aGOODBYE_REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17GOODBYE_REASON_DRAINING\x10\x012\xf3\x02\n" +
+	"\x17GOODBYE_REASON_DRAINING\x10\x01\x12\x1f\n" +
+	"\x1bGOODBYE_REASON_ACCESS_ENDED\x10\x022\xf3\x02\n" +
 	"\fEventService\x12X\n" +
 	"\tSubscribe\x12#.webhookgateway.v1.SubscribeRequest\x1a$.webhookgateway.v1.SubscribeResponse0\x01\x12Y\n" +
 	"\n" +
