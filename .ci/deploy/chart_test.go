@@ -60,7 +60,7 @@ networkPolicy:
   metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
   egress: [{ports: [{port: 53, protocol: UDP}]}]
 podDisruptionBudget: {maxUnavailable: 0}
-serviceMonitor: {enabled: true, interval: 15s, labels: {release: prometheus}}
+serviceMonitor: {enabled: true, interval: 15s, labels: {release: prometheus}, authorization: {credentials: {name: scrape, key: token}}}
 podAnnotations: {a: b}
 podLabels: {team: payments}
 nodeSelector: {disk: ssd}

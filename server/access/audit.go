@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -21,17 +23,31 @@ import (
 const maxLogged = 4 << 10
 
 // audit writes who did what: a line for each stream that opens or ends, each call that
-// changes something, and each refusal. Never a token.
+// changes something, and each refusal; of strangers not more than a number. Never a token.
 type audit struct {
 	logger  *slog.Logger
 	refusal *prometheus.CounterVec
+	// strangers bounds the lines about callers that nobody knows: they could fill the log.
+	strangers *rate.Limiter
+	// suppressed are the lines that were left out since the last one about a stranger.
+	suppressed *atomic.Int64
 }
 
+// Lines about refused strangers: so many a second, and at once.
+const (
+	strangersPerSecond = 5
+	strangersBurst     = 50
+)
+
 func newAudit(logger *slog.Logger, registerer prometheus.Registerer) (audit, error) {
-	a := audit{logger: logger, refusal: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "webhook_gateway_access_refused_total",
-		Help: "Calls on the internal ports that were refused for want of credentials or grants, by reason.",
-	}, []string{"reason"})}
+	a := audit{
+		logger: logger,
+		refusal: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "webhook_gateway_access_refused_total",
+			Help: "Calls on the internal ports that were refused for want of credentials or grants, by reason.",
+		}, []string{"reason"}),
+		strangers: rate.NewLimiter(strangersPerSecond, strangersBurst), suppressed: &atomic.Int64{},
+	}
 	return a, registerer.Register(a.refusal)
 }
 
@@ -51,8 +67,17 @@ func (c *call) who(method, remote, subscription string) []any {
 func (a audit) refused(ctx context.Context, call *call, method, remote, subscription string, err error) {
 	outcome := outcomeOf(err)
 	a.refusal.WithLabelValues(outcome).Inc()
-	a.logger.WarnContext(ctx, "audit: a call was refused",
-		append(call.who(method, remote, subscription), "outcome", outcome, "message", clip(status.Convert(err).Message()))...)
+	attributes := append(call.who(method, remote, subscription), "outcome", outcome, "message", clip(status.Convert(err).Message()))
+	if call == nil {
+		if !a.strangers.Allow() {
+			a.suppressed.Add(1)
+			return
+		}
+		if n := a.suppressed.Swap(0); n > 0 {
+			attributes = append(attributes, "suppressed", n)
+		}
+	}
+	a.logger.WarnContext(ctx, "audit: a call was refused", attributes...)
 }
 
 // called notes a call that changes something.

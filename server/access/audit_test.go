@@ -71,3 +71,24 @@ func TestAudit(t *testing.T) {
 		t.Errorf("a token is in the audit:\n%s", text)
 	}
 }
+
+// A stranger who is refused again and again does not fill the log, and is counted.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	config, _ := reading()
+	c, log := newControl(t, config)
+	listener := listenTCP(t)
+	serveGRPC(t, c, listener, insecure.NewCredentials())
+	plain := client(t, listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	const calls = 500
+	for range calls {
+		if _, err := whoAmI(t.Context(), plain); err == nil {
+			t.Fatal("a stranger is let in")
+		}
+	}
+	if lines := strings.Count(log.String(), "a call was refused"); lines < strangersBurst || lines >= calls/2 {
+		t.Errorf("%d calls gave %d lines", calls, lines)
+	}
+	if left := c.audit.suppressed.Load(); left == 0 {
+		t.Error("no line was left out")
+	}
+}
