@@ -15,6 +15,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
@@ -38,6 +39,8 @@ type Config struct {
 	Access access.Config `yaml:"access"`
 	// Streams bounds the streams of EventService and SubscriptionService.
 	Streams stream.Config `yaml:"streams"`
+	// Telemetry configures the traces of deliveries.
+	Telemetry telemetry.Config `yaml:"telemetry"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -181,6 +184,7 @@ func DefaultConfig() Config {
 		Store:     defaultStore(),
 		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
+		Telemetry: telemetry.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
 }
@@ -199,6 +203,7 @@ func (c Config) Validate() error {
 		fielderr.In("access", c.Access.Validate()),
 		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),
+		fielderr.In("telemetry", c.Telemetry.Validate()),
 		fielderr.In("shutdown", c.Shutdown.validate()),
 	)
 }

@@ -37,7 +37,8 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	}
 	guarded.Handle("/", mirror)
 	operators("GET /metrics", false, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		EnableOpenMetrics: true, // exemplars need it
 	}))
 	operators("POST "+BackupPath, true, http.HandlerFunc(s.backup))
 	operators("GET "+ConfigPath, true, http.HandlerFunc(s.printConfig))

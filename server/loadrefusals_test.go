@@ -73,10 +73,10 @@ func TestLoadRefuses(t *testing.T) {
 		"shutdown delay": {yaml: valid + "shutdown: {delay: -1s}\n", want: []string{"shutdown.delay: must be a positive duration such as 5s, or 0; not -1s"}},
 		"unknown variables": {
 			yaml:    valid,
-			environ: []string{"WEBHOOK_GATEWAY_STORE_PEBBLE_PAHT=x", "WEBHOOK_GATEWAY_MY_FINICITY_KEY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},
+			environ: []string{"WEBHOOK_GATEWAY_STORE_PEBBLE_PAHT=x", "WEBHOOK_GATEWAY_MY_PARTNER_SECRET_OF_FINICITY=x", "WEBHOOK_GATEWAY_STORE_PORT=8080"},
 			want: []string{
 				"WEBHOOK_GATEWAY_STORE_PEBBLE_PAHT sets no key: did you mean WEBHOOK_GATEWAY_STORE_PEBBLE_PATH?",
-				"WEBHOOK_GATEWAY_MY_FINICITY_KEY sets no key: names with the prefix WEBHOOK_GATEWAY_ are reserved",
+				"WEBHOOK_GATEWAY_MY_PARTNER_SECRET_OF_FINICITY sets no key: names with the prefix WEBHOOK_GATEWAY_ are reserved",
 				"WEBHOOK_GATEWAY_STORE_PORT sets no key",
 			},
 		},

@@ -14,6 +14,7 @@ import (
 // rareMetrics are not served before what they count has happened, or without TLS.
 var rareMetrics = []string{
 	"webhook_gateway_tls_certificate_expiry_timestamp_seconds",
+	"webhook_gateway_access_refused_total",
 	"webhook_gateway_subscription_unusable",
 	"webhook_gateway_subscription_parked_expired_total",
 	"webhook_gateway_subscription_parked_without_event_total",
@@ -28,27 +29,7 @@ var (
 // docs/operations.md has a row for every metric, and none for anything else. No document
 // mentions one that is not served.
 func TestEveryMetricIsDocumented(t *testing.T) {
-	g := servertest.Start(t)
-	g.Deliver(t, syncAccount, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
-	_, err := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn()).CreateSubscription(t.Context(),
-		&webhookgatewayv1.CreateSubscriptionRequest{Subscription: &webhookgatewayv1.Subscription{Name: "billing"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(t.Context(), &webhookgatewayv1.SubscribeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetSubscribed)
-
-	served := make(map[string]bool)
-	for _, name := range rareMetrics {
-		served[name] = true
-	}
-	_, metrics := get(t, g, "/metrics")
-	for _, match := range servedName.FindAllStringSubmatch(metrics, -1) {
-		served[match[1]] = true
-	}
+	served := servedMetrics(t)
 	documented := make(map[string]bool)
 	for line := range strings.Lines(readDocument(t, "../docs/operations.md")) {
 		cells := strings.Split(line, "|")
@@ -84,6 +65,33 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+// servedMetrics returns the names of the gateway's metrics.
+func servedMetrics(t *testing.T) map[string]bool {
+	t.Helper()
+	g := servertest.Start(t)
+	g.Deliver(t, syncAccount, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
+	_, err := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn()).CreateSubscription(t.Context(),
+		&webhookgatewayv1.CreateSubscriptionRequest{Subscription: &webhookgatewayv1.Subscription{Name: "billing"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(t.Context(), &webhookgatewayv1.SubscribeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetSubscribed)
+
+	served := make(map[string]bool)
+	for _, name := range rareMetrics {
+		served[name] = true
+	}
+	_, metrics := get(t, g, "/metrics")
+	for _, match := range servedName.FindAllStringSubmatch(metrics, -1) {
+		served[match[1]] = true
+	}
+	return served
 }
 
 func readDocument(t *testing.T, path string) string {

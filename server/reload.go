@@ -226,6 +226,8 @@ func (s *Server) modes() []provider.ModeOf { return s.inForce.Load().config.Prov
 var (
 	configInfo = prometheus.NewDesc("webhook_gateway_config_info",
 		"1, with the fingerprint of the configuration in force, which tells nothing of the values of secrets.", []string{"fingerprint"}, nil)
+	configRefused = prometheus.NewDesc("webhook_gateway_config_refused",
+		"1 while the newest configuration is not in force because something is wrong with it, otherwise 0.", nil, nil)
 	configTime = prometheus.NewDesc("webhook_gateway_config_in_force_timestamp_seconds",
 		"Since when the configuration in force is, with the secrets and certificates that were read then.", nil, nil)
 )
@@ -254,6 +256,7 @@ type configMetrics struct{ server *Server }
 func (c configMetrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- configInfo
 	descs <- configTime
+	descs <- configRefused
 }
 
 // Collect implements prometheus.Collector.
@@ -261,4 +264,9 @@ func (c configMetrics) Collect(metrics chan<- prometheus.Metric) {
 	f := c.server.inForce.Load()
 	metrics <- prometheus.MustNewConstMetric(configInfo, prometheus.GaugeValue, 1, f.fingerprint)
 	metrics <- prometheus.MustNewConstMetric(configTime, prometheus.GaugeValue, float64(f.since.UnixMilli())/1000)
+	refused := 0.0
+	if f.refused != nil {
+		refused = 1
+	}
+	metrics <- prometheus.MustNewConstMetric(configRefused, prometheus.GaugeValue, refused)
 }

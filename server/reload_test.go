@@ -109,7 +109,7 @@ func TestReload(t *testing.T) {
 	}
 	_, metrics := get(t, r.g, "/metrics")
 	for _, want := range []string{
-		`webhook_gateway_config_reloads_total{result="applied"} 4`,
+		`webhook_gateway_config_reloads_total{result="applied"} 4`, "webhook_gateway_config_refused 0",
 		`webhook_gateway_config_info{fingerprint="`,
 		`webhook_gateway_secret_last_verified_timestamp_seconds{client="rotating",key="2",provider="finicity"}`,
 	} {
@@ -144,6 +144,9 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 		}
 		if _, body := get(t, r.g, "/readyz"); !strings.Contains(body, "the newest configuration was refused") || !strings.Contains(body, test.want) {
 			t.Errorf("%s: /readyz says %s", name, body)
+		}
+		if _, metrics := get(t, r.g, "/metrics"); !strings.Contains(metrics, "webhook_gateway_config_refused 1") {
+			t.Errorf("%s: no metric says that it was refused", name)
 		}
 		r.g.Deliver(t, syncAccount)
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -142,11 +143,16 @@ func (s *Server) build(ctx context.Context) error {
 	if s.access, err = access.New(s.config.Access, s.logger, registry); err != nil {
 		return fmt.Errorf("decide who may call: %w", err)
 	}
+	tracer, err := telemetry.New(ctx, s.config.Telemetry, s.logger, registry)
+	if err != nil {
+		return err
+	}
+	s.closeLater("send the last traces", tracer.Close)
 	providers, err := all.New(s.config.Providers)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	s.webhooks, err = webhook.New(s.config.Webhooks, providers, log, s.logger, registry)
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, log, s.logger, registry, tracer)
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}

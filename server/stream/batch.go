@@ -47,6 +47,7 @@ type Batch struct {
 	buf    *[]byte // framePrefix, then the items; nil without items
 	count  int
 	oldest time.Time // when the first event was received
+	trace  []byte    // the id of its trace, if it is live and a part of one
 }
 
 // Batch returns an empty batch of a stream with a view.
@@ -140,7 +141,10 @@ func (b *Batch) reserve(r eventlog.Record, maxLen int, last bool) {
 	}
 	b.buf = b.buffers.Get(size)
 	*b.buf = (*b.buf)[:framePrefix]
-	b.oldest = r.ReceiveTime()
+	b.oldest, b.trace = r.ReceiveTime(), nil
+	if r.Live {
+		b.trace = r.TraceID()
+	}
 }
 
 // maxAfterLen is the most that After appends.

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -40,6 +41,9 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17),
 		}),
 	}
+	for _, kind := range []string{"subscribed", "events", "deliveries", "heartbeat", "caught_up", "fell_behind", "gap", "goodbye"} {
+		m.frames.WithLabelValues(kind) // a rise from nothing is one, too
+	}
 	err := errors.Join(
 		registerer.Register(m.open),
 		registerer.Register(m.frames),
@@ -51,4 +55,13 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return m, nil
+}
+
+// delayed counts the delay of a frame, with an example of a trace unless there is none.
+func (m *metrics) delayed(delay time.Duration, traceID []byte) {
+	if observer, ok := m.liveDelay.(prometheus.ExemplarObserver); ok && len(traceID) > 0 {
+		observer.ObserveWithExemplar(delay.Seconds(), prometheus.Labels{"trace_id": string(traceID)})
+		return
+	}
+	m.liveDelay.Observe(delay.Seconds())
 }

@@ -95,7 +95,8 @@ func (d *delivery) request(clientID string) *provider.Delivery {
 // panicked logs a panic, and returns the status that it is answered with.
 func (a *admission) panicked(ctx context.Context, d *delivery, value any) error {
 	err := fault(d, errors.New("a panic, see the line before"))
-	a.logger.ErrorContext(ctx, "handling a delivery panicked", "fault", d.fault, "panic", value, "stack", string(debug.Stack()))
+	a.logger.LogAttrs(ctx, slog.LevelError, "handling a delivery panicked",
+		append(d.ids(), slog.String("fault", d.fault), slog.Any("panic", value), slog.String("stack", string(debug.Stack())))...)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -48,13 +49,29 @@ func (r *responseRecorder) WriteHeader(code int)        { r.code = code }
 func (r *responseRecorder) Write(p []byte) (int, error) { return len(p), nil }
 
 // BenchmarkEdge is the cost of the edge per delivery, without the connection,
-// the provider and the log.
+// the provider and the log: without traces, and with all deliveries traced, to a
+// collector that is not there.
 func BenchmarkEdge(b *testing.B) {
+	b.Run("untraced", func(b *testing.B) { benchmarkEdge(b, nil) })
+	b.Run("traced", func(b *testing.B) {
+		config := telemetry.DefaultConfig()
+		config.Endpoint, config.Insecure = "127.0.0.1:1", true
+		tracer, err := telemetry.New(b.Context(), config, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = tracer.Close() })
+		benchmarkEdge(b, tracer)
+	})
+}
+
+func benchmarkEdge(b *testing.B, tracer *telemetry.Tracer) {
+	b.Helper()
 	discard := &fakeLog{append: func(context.Context, eventlog.Entry) (eventlog.Receipt, error) {
 		return eventlog.Receipt{Position: 1}, nil
 	}}
 	handler, err := webhook.New(webhook.DefaultConfig(), []provider.Provider{benchProvider{}}, discard,
-		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry(), tracer)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 )
 
 // firstBodyBytes are allocated for a body, however long it says it is.
@@ -44,10 +45,14 @@ type delivery struct {
 	verdict  webhookgatewayv1.VerificationVerdict // once it is known
 	bodyErr  error
 	cause    error
-	// Outcome of a delivery that is answered 200: OutcomeStored or another.
+	// Outcome of a delivery: OutcomeStored or another, or the reason of the refusal. With
+	// a refusal comes the status that it was answered with.
 	outcome string
+	code    int
 	// fault is the id of a fault of ours.
 	fault string
+	// span is that of the request; nil if it is not traced.
+	span *telemetry.Span
 }
 
 // Read and Close make the delivery the body of a request. Nobody calls them: the

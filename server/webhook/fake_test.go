@@ -20,6 +20,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
@@ -130,6 +131,7 @@ type fixture struct {
 	logged   *syncBuffer
 	cfg      webhook.Config
 	handler  http.Handler
+	tracer   *telemetry.Tracer
 }
 
 func newFixture(t *testing.T, configure func(*fixture)) *fixture {
@@ -156,7 +158,7 @@ func newRegistry() *prometheus.Registry { return prometheus.NewPedanticRegistry(
 
 func newHandler(cfg webhook.Config, providers []provider.Provider, f *fixture) (http.Handler, error) {
 	logger := slog.New(slog.NewTextHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return webhook.New(cfg, providers, f.log, logger, f.registry)
+	return webhook.New(cfg, providers, f.log, logger, f.registry, f.tracer)
 }
 
 // wantMetric checks the value of a counter, or the count of a histogram.

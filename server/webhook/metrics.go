@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -64,6 +65,36 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// appended counts how long an append took, with an example of a trace unless there is none.
+func (m *metrics) appended(took time.Duration, traceID string) {
+	if observer, ok := m.appendTiming.(prometheus.ExemplarObserver); ok && traceID != "" {
+		observer.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	m.appendTiming.Observe(took.Seconds())
+}
+
+// expect counts from nothing those refusals of a provider that an alert waits for: a
+// counter that begins with the first of them does not rise.
+func (m *metrics) expect(providerName string) {
+	for number := range webhookgatewayv1.VerificationVerdict_name {
+		for _, reason := range []webhookgatewayv1.ErrorReason{
+			webhookgatewayv1.ErrorReason_ERROR_REASON_INTERNAL,
+			webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
+			webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED,
+			webhookgatewayv1.ErrorReason_ERROR_REASON_UNVERIFIED_QUOTA,
+			webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
+			webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
+		} {
+			m.refusals(providerName, webhookgatewayv1.VerificationVerdict(number), reason)
+		}
+	}
+}
+
+func (m *metrics) refusals(providerName string, verdict webhookgatewayv1.VerificationVerdict, reason webhookgatewayv1.ErrorReason) prometheus.Counter {
+	return m.deliveries.WithLabelValues(providerName, verdictLabel(verdict), strings.ToLower(rpcerr.Name(reason)))
+}
+
 func (m *metrics) refused(providerName string, verdict webhookgatewayv1.VerificationVerdict, reason webhookgatewayv1.ErrorReason) {
-	m.deliveries.WithLabelValues(providerName, verdictLabel(verdict), strings.ToLower(rpcerr.Name(reason))).Inc()
+	m.refusals(providerName, verdict, reason).Inc()
 }

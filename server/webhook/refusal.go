@@ -145,6 +145,7 @@ func (r *refuser) refuse(
 	}
 	r.metrics.refused(providerName, d.verdict, reason)
 	code := httpStatus(reason)
+	d.outcome, d.code = strings.ToLower(rpcerr.Name(reason)), code
 	if suppressed, ok := r.samples[d.verdict][reason].sample(); ok {
 		r.log(ctx, d, code, suppressed,
 			slog.String("provider", providerName), slog.String("reason", rpcerr.Name(reason)), slog.String("message", message))
@@ -182,6 +183,7 @@ func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int
 	if d.fault != "" {
 		attrs = append(attrs, slog.String("fault", d.fault))
 	}
+	attrs = append(attrs, d.ids()...)
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int64("suppressed", suppressed))
 	}

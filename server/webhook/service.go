@@ -15,6 +15,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 )
 
 // What a provider may name can be stored.
@@ -42,6 +43,7 @@ type counters struct {
 }
 
 func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *endpoint {
+	m.expect(p.Name())
 	return &endpoint{
 		Provider: p,
 		headers:  newStoredHeaders(p, configuredHeaders),
@@ -109,12 +111,12 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	event.Provider = ep.ID()
 	event.ClientId = identity.ClientID
 	event.Verification = identity.Verification
-	event.TraceContext = traceContext(d.header)
+	event.TraceContext = d.traceContext()
 	event.RawBody = req.GetBody()
 	headers, dropped := ep.headers.of(d.header)
 	event.Headers = headers
 	ep.counters[verdict].headersDropped.Add(float64(dropped))
-	receipt, err := s.store(ctx, event, decoded.Probe)
+	receipt, err := s.store(ctx, d.span, event, decoded.Probe)
 	if err != nil {
 		if !decoded.Probe {
 			d.cause = err
@@ -139,20 +141,24 @@ func (s *service) understand(
 	ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhookRequest,
 ) (identity provider.Identity, decoded provider.Decoded, err error) {
 	large := len(req.GetBody()) > readBytes
+	verify := d.span.Child("verify")
 	err = inTurn(large, &s.verifying, func() (err error) {
 		identity, err = authenticate(ep, d, req)
 		return err
 	})
+	verify.End()
 	if err != nil {
 		return identity, decoded, err
 	}
 	if err = d.share.take(decodedBytes(req.GetBody())); err != nil {
 		return identity, decoded, err
 	}
+	decode := d.span.Child("decode")
 	err = inTurn(large, s.decoding[d.verdict], func() (err error) {
 		decoded, err = ep.Decode(req.GetBody())
 		return err
 	})
+	decode.End()
 	if err != nil {
 		return identity, decoded, d.refused(err)
 	}
@@ -190,7 +196,7 @@ func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhoo
 
 // store makes the event durable. It goes on when the sender hangs up, because
 // the sender cannot know whether it has been stored.
-func (s *service) store(ctx context.Context, event *webhookgatewayv1.Event, probe bool) (eventlog.Receipt, error) {
+func (s *service) store(ctx context.Context, span *telemetry.Span, event *webhookgatewayv1.Event, probe bool) (eventlog.Receipt, error) {
 	entry, err := newEntry(event)
 	if err != nil {
 		return eventlog.Receipt{}, err
@@ -201,9 +207,14 @@ func (s *service) store(ctx context.Context, event *webhookgatewayv1.Event, prob
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
+	commit := span.Child("commit")
 	start := time.Now()
 	receipt, err := s.log.Append(ctx, entry)
-	s.metrics.appendTiming.Observe(time.Since(start).Seconds())
+	s.metrics.appended(time.Since(start), span.TraceID())
+	if err != nil {
+		commit.Fail("the event was not stored")
+	}
+	commit.End()
 	if err != nil {
 		return eventlog.Receipt{}, fmt.Errorf("append to the event log: %w", err)
 	}
@@ -250,6 +261,8 @@ func (s *service) record(
 		d.outcome = OutcomeStored
 		counters.stored.Inc()
 	}
+	d.span.Set("webhook_gateway.event_type", event.GetType().String())
+	d.span.SetInt("webhook_gateway.position", int64(receipt.Position)) //nolint:gosec // far from the limit
 	if d.verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED {
 		if suppressed, ok := samples.unverified.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "a delivery that failed verification was accepted in report mode",
@@ -281,10 +294,9 @@ func advice(event *webhookgatewayv1.Event, failure *provider.Refusal) string {
 
 // describe returns what a warning about a delivery says.
 func (d *delivery) describe(suppressed int64, attr slog.Attr) []slog.Attr {
-	return []slog.Attr{
+	return append(d.ids(),
 		slog.String("provider", d.provider.Name()), slog.String("client_id", clip(d.clientID)),
-		slog.String("verdict", verdictLabel(d.verdict)), slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr,
-	}
+		slog.String("verdict", verdictLabel(d.verdict)), slog.Any("source", d.source), slog.Int64("suppressed", suppressed), attr)
 }
 
 // refused returns the status of an error of a provider. An error that is no

@@ -1,7 +1,10 @@
 package webhook
 
 import (
+	"cmp"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -13,6 +16,66 @@ const (
 	maxTracestateMembers = 32
 	maxTracestateText    = 256 // of a key, and of a value
 )
+
+// traceContext returns the context that is stored with the event: that of the gateway's
+// own span, so that what a consumer does hangs on the delivery, or that of the sender.
+func (d *delivery) traceContext() *webhookgatewayv1.TraceContext {
+	if d.span != nil {
+		return d.span.Context()
+	}
+	return traceContext(d.header)
+}
+
+// endSpan says what became of the delivery. A client id only if the delivery belongs to
+// the client: strangers write what they like.
+func (d *delivery) endSpan() {
+	if d.span == nil {
+		return
+	}
+	if d.provider != nil {
+		d.span.Set("webhook_gateway.provider", d.provider.Name())
+	}
+	d.span.Set("webhook_gateway.outcome", d.outcome)
+	if d.verdict != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_UNSPECIFIED {
+		d.span.Set("webhook_gateway.client_id", d.clientID)
+		d.span.Set("webhook_gateway.verdict", verdictLabel(d.verdict))
+	}
+	code := cmp.Or(d.code, http.StatusOK)
+	d.span.SetInt("http.response.status_code", int64(code))
+	if code >= http.StatusInternalServerError {
+		d.span.Fail(d.outcome)
+	}
+	d.span.End()
+}
+
+// maxRequestIDBytes bounds the id of a request that is logged.
+const maxRequestIDBytes = 128
+
+// ids returns what finds a delivery in the traces, and in the log of a proxy that gave
+// it an id.
+func (d *delivery) ids() []slog.Attr {
+	var attrs []slog.Attr
+	if id := d.span.TraceID(); id != "" {
+		attrs = append(attrs, slog.String("trace_id", id))
+	} else if sender := traceContext(d.header); sender != nil {
+		attrs = append(attrs, slog.String("trace_id", sender.GetTraceparent()[3:3+32]))
+	}
+	const header = "X-Request-Id"
+	if id := d.header.Get(header); isRequestID(id) && d.provider != nil && !slices.Contains(d.provider.SecretHeaders(), header) {
+		attrs = append(attrs, slog.String("request_id", id))
+	}
+	return attrs
+}
+
+// isRequestID reports whether an id is one, and not whatever a stranger has written.
+func isRequestID(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-_.:+/=", rune(c)) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxRequestIDBytes
+}
 
 // traceContext returns the W3C trace context of a request, and nil if it has none
 // that is well-formed. A tracestate that is not is left out on its own.

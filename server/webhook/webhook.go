@@ -33,6 +33,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 )
 
 // Appender stores events; see eventlog.Log for what Append promises.
@@ -47,20 +48,21 @@ type Handler struct {
 	metrics *metrics
 	budget  *budget
 	samples map[webhookgatewayv1.VerificationVerdict]*samples
+	tracer  *telemetry.Tracer
 
 	inForce atomic.Pointer[edge]
 }
 
 // New returns a handler. Serve it with the server that NewServer returns: some limits
-// are the server's.
+// are the server's. A nil tracer traces nothing.
 func New(
-	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer,
+	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer, tracer *telemetry.Tracer,
 ) (*Handler, error) {
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{log: log, logger: logger, metrics: m, budget: newBudget(cfg.MaxBufferedBytes), samples: byVerdict(newSamples)}
+	h := &Handler{log: log, logger: logger, metrics: m, budget: newBudget(cfg.MaxBufferedBytes), samples: byVerdict(newSamples), tracer: tracer}
 	return h, h.Replace(cfg, providers)
 }
 
@@ -143,6 +145,7 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 	}
 	return &edge{
 		mux:     mux,
+		tracer:  h.tracer,
 		trusted: trusted,
 		maxBody: cfg.MaxBodyBytes,
 		noForm:  url.Values{},
@@ -152,6 +155,7 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 // edge puts what the mux must not see beside it.
 type edge struct {
 	mux     *runtime.ServeMux
+	tracer  *telemetry.Tracer
 	trusted proxies
 	maxBody int64
 	noForm  url.Values
@@ -166,6 +170,10 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body:          r.Body,
 		contentLength: r.ContentLength,
 		maxBody:       e.maxBody,
+	}
+	if e.tracer != nil {
+		d.span = e.tracer.Begin("webhook", traceContext(r.Header))
+		defer d.endSpan()
 	}
 	routed := r.WithContext(context.WithValue(r.Context(), deliveryKey{}, d))
 	routed.Header, routed.Host, routed.RemoteAddr = nil, "", ""
