@@ -53,6 +53,10 @@ openapi-check: ## Lint the OpenAPI documents, and try clients generated from the
 deploy-check: ## Check the image's tree, the systemd unit (both need root), the Helm chart and the compose file.
 	.ci/deploy/check
 
+.PHONY: alerts-check
+alerts-check: ## Test the alert rules and the dashboard in deploy/ with Prometheus' own code.
+	cd .ci/alerts && $(GO) test -count=1 ./... # what it reads is outside of its module: no cached result
+
 .PHONY: lint
 lint: ## Lint the Go code and the protos.
 	$(BUF) lint
