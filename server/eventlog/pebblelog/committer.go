@@ -331,11 +331,8 @@ func (a attempt) inVain(s *space) bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
-	if l.lock == nil { // not even the folder could be made
-		if err := l.acquire(); err != nil {
-			return err
-		}
-		l.before.Store(l.readMark()) // another process may have had it meanwhile
+	if err := l.catchUpStart(); err != nil {
+		return err
 	}
 	known := l.acknowledged()
 	if errors.Is(c.store.fence.err(), errDamagedTable) {
