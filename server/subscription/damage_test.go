@@ -43,7 +43,9 @@ func TestDamagedState(t *testing.T) {
 				switch {
 				case err == nil:
 					good++
-					g.manager.Acknowledge(t.Context(), name(i), tokens(next(t, stream, 1)...))
+					if _, err := g.manager.Acknowledge(t.Context(), name(i), tokens(next(t, stream, 1)...)); err != nil {
+						t.Error(err)
+					}
 					stream.Close()
 				case errors.As(err, new(*UnusableError)):
 					aside++

@@ -375,7 +375,11 @@ func (c *committer) reopen() error {
 // name them by then.
 func (c *committer) use(store *store, dedup *dedup) error {
 	epoch := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: store.head.position + 1}
-	history, err := eventlog.NewHistory(store.id, append(slices.Clip(store.epochs), epoch)...)
+	epochs := append(slices.Clip(store.epochs), epoch)
+	if store.provisional() && len(store.epochs) > 0 {
+		epochs = store.epochs // nothing is lost yet of what comes after the head
+	}
+	history, err := eventlog.NewHistory(store.id, epochs...)
 	if err != nil {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}

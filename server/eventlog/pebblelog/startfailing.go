@@ -186,7 +186,11 @@ func (s *store) loadReadOnly(known headMark) error {
 	if err != nil {
 		return err
 	}
-	s.epochs = soundEpochs(s.epochs, s.head.position) // others are of events that were lost
+	epochs, last := s.epochs, s.head.position
+	if known.id == s.id { // they are of events that are to be put back
+		epochs, last = append(slices.Clone(epochs), known.epochs...), max(last, known.head.position)
+	}
+	s.epochs = soundEpochs(epochs, last)
 	s.fence.serving.Store(true)
 	return nil
 }
