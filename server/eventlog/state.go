@@ -15,7 +15,8 @@ import (
 // All methods are safe for concurrent use. An error that is none of the typed
 // errors of this package means that the store cannot do it at present.
 type StateStore interface {
-	// ListScopes yields the names of the scopes that hold pairs, in any order.
+	// ListScopes yields the names of the scopes that hold pairs, in any order. An error
+	// comes last: with ErrStateDamaged, after those that can be listed nevertheless.
 	ListScopes(ctx context.Context) iter.Seq2[string, error]
 
 	// AcquireScope makes the caller the owner of a scope, which need not exist, and
@@ -63,6 +64,9 @@ type StateMutation struct {
 	Delete bool
 	End    []byte
 }
+
+// ErrStateDamaged is returned for state that was stored and cannot be read any more.
+var ErrStateDamaged = errors.New("the state is damaged")
 
 // ErrScopeLost is returned to who no longer owns a scope.
 var ErrScopeLost = errors.New("the state has another owner")

@@ -208,6 +208,25 @@ func (brokenLog) Seek(context.Context, time.Time) (eventlog.Position, error) { r
 
 func (brokenLog) Stats(context.Context) (eventlog.Stats, error) { return eventlog.Stats{}, errDisk }
 
+// failingLog can write nothing, and may have lost sight of its newest events.
+type failingLog struct{ eventlog.Log }
+
+func (failingLog) Err() error { return errDisk }
+
+// A log that cannot read its newest events yet denies none of them.
+func TestNewestEventsWaitForTheLog(t *testing.T) {
+	t.Parallel()
+	stored := newGateway(t, testConfig())
+	addMix(t, stored)
+	g := serve(t, failingLog{stored.log}, testConfig())
+	const want = "Unavailable LOG_UNAVAILABLE"
+	ahead := stored.log.Bounds().Head + 1
+	_, err := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{Start: &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: stored.cursor(ahead)}}).rest()
+	checkError(t, err, want)
+	_, err = g.client.GetEvent(t.Context(), &webhookgatewayv1.GetEventRequest{Id: stored.log.History().FormatEventID(ahead)})
+	checkError(t, err, want)
+}
+
 func TestLogFails(t *testing.T) {
 	t.Parallel()
 	stored := newGateway(t, testConfig())

@@ -38,6 +38,9 @@ func (a API) ParseCursor(field, cursor string) (eventlog.Position, error) {
 		return 0, a.badToken(field, err)
 	}
 	if head := a.Log.Bounds().Head; p > head {
+		if a.Log.Err() != nil { // what it cannot read at present may have it
+			return 0, unavailable()
+		}
 		return 0, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD,
 			"the cursor is ahead of the head of the log: start at head_cursor or at a time instead",
 			rpcerr.WithMetadata("field", field), rpcerr.WithMetadata("head_cursor", a.Cursor(head)))
@@ -59,6 +62,8 @@ func (a API) ParseEventID(field, id string) (eventlog.Position, error) {
 		return 0, ErrForeignEvent
 	case err != nil:
 		return 0, a.badToken(field, err)
+	case p > a.Log.Bounds().Head && a.Log.Err() != nil: // as above
+		return 0, unavailable()
 	}
 	return p, nil
 }
@@ -104,13 +109,17 @@ func (a API) Fail(ctx context.Context, doing string, err error) error {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
 			"the gateway is shutting down: reconnect and resume at the last cursor")
 	}
-	unavailable := rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
-		"the event log cannot be used at present: try again later")
-	failed := rpcerr.From(err, unavailable)
-	if failed == unavailable { //nolint:errorlint // the very one
+	otherwise := unavailable()
+	failed := rpcerr.From(err, otherwise)
+	if failed == otherwise { //nolint:errorlint // the very one
 		a.Logger.ErrorContext(ctx, "the event log cannot be used", "doing", doing, "error", err)
 	}
 	return failed
+}
+
+func unavailable() error {
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
+		"the event log cannot be used at present: try again later")
 }
 
 // Expired tells that events up to a position are no longer retained, and where

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
 const (
 	reloadAfter       = time.Second
 	reloadAfterAtMost = 30 * time.Second
 )
+
+// damagedReason is why a subscription that is damaged cannot be used, and what to do.
+const damagedReason = "its stored state is damaged: restore a backup, or create a subscription with another name"
 
 var errNotLoaded = errors.New("the subscriptions are not loaded yet")
 
@@ -57,17 +62,16 @@ func (m *Manager) loadAll(ctx context.Context) bool {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	var names []string
+	var unlisted error
 	for name, err := range m.States.ListScopes(ctx) {
 		if err != nil {
-			m.mu.Lock()
-			m.unlisted = fmt.Errorf("list the subscriptions: %w", err)
-			m.mu.Unlock()
-			m.Logger.Error("subscriptions cannot be listed: it is tried again", "error", err)
-			return false
+			unlisted = fmt.Errorf("list the subscriptions: %w", err)
+			m.Logger.Error("subscriptions cannot be listed: those that can be are served, and it is tried again", "listed", len(names), "error", err)
+			break
 		}
 		names = append(names, name)
 	}
-	done := true
+	done := unlisted == nil
 	for _, name := range names {
 		if m.known(name) {
 			continue
@@ -76,7 +80,7 @@ func (m *Manager) loadAll(ctx context.Context) bool {
 		done = m.loaded(name, s, err) && done
 	}
 	m.mu.Lock()
-	m.unlisted = nil
+	m.unlisted = unlisted
 	m.mu.Unlock()
 	return done
 }
@@ -97,6 +101,9 @@ func (m *Manager) loaded(name string, s *subscription, err error) bool {
 	case errors.As(err, new(malformedError)):
 		a = &setAside{reason: err.Error()}
 		m.Logger.Error("a subscription cannot be used and is set aside: everything else runs", "subscription", name, "reason", a.reason)
+	case errors.Is(err, eventlog.ErrStateDamaged):
+		a = &setAside{reason: damagedReason}
+		m.Logger.Error("a subscription is damaged and is set aside: everything else runs", "subscription", name, "error", err)
 	case err != nil:
 		a = &setAside{failure: err}
 		m.Logger.Error("a subscription cannot be loaded: it is tried again", "subscription", name, "error", err)

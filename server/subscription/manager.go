@@ -49,7 +49,7 @@ type Manager struct {
 
 	mu     sync.RWMutex
 	closed bool
-	// unlisted is why the store could not be listed yet.
+	// unlisted is why the store could not be listed yet, or not in full.
 	unlisted error
 	byName   map[string]*subscription
 	aside    map[string]*setAside
@@ -300,17 +300,17 @@ func (m *Manager) Seek(ctx context.Context, name string, after eventlog.Position
 func (m *Manager) find(name string) (*subscription, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	switch {
-	case m.closed:
+	if m.closed {
 		return nil, ErrClosed
-	case m.unlisted != nil:
-		return nil, m.unlisted
 	}
 	if s, ok := m.byName[name]; ok {
 		return s, nil
 	}
 	if a, ok := m.aside[name]; ok {
 		return nil, a.err(name)
+	}
+	if m.unlisted != nil {
+		return nil, m.unlisted
 	}
 	return nil, ErrNotFound
 }

@@ -76,7 +76,7 @@ func decodeParked(key, value []byte) (parkedEvent, error) {
 }
 
 // after yields the parked events after a position, in order. Their copies are
-// valid until the next.
+// valid until the next. Those that are damaged come without a copy.
 func (s parkedStore) after(ctx context.Context, p eventlog.Position) iter.Seq2[parkedEvent, error] {
 	return func(yield func(parkedEvent, error) bool) {
 		for pair, err := range s.states.ReadScope(ctx, s.scope, keyOf(pairParked, p+1), []byte{byte(pairParked) + 1}) {
@@ -84,16 +84,25 @@ func (s parkedStore) after(ctx context.Context, p eventlog.Position) iter.Seq2[p
 			if err == nil {
 				e, err = decodeParked(pair.Key, pair.Value)
 			}
+			if errors.Is(err, eventlog.ErrStateDamaged) {
+				s.afterDamage(ctx, p, yield)
+				return
+			}
 			if !yield(e, err) || err != nil {
 				return
 			}
+			p = e.position
 		}
 	}
 }
 
-// get returns one parked event, false if it is not parked.
+// get returns one parked event, false if it is not parked. One that is damaged comes
+// without its copy.
 func (s parkedStore) get(ctx context.Context, p eventlog.Position) (parkedEvent, bool, error) {
 	value, ok, err := s.value(ctx, keyOf(pairParked, p))
+	if errors.Is(err, eventlog.ErrStateDamaged) {
+		return s.damaged(ctx, p)
+	}
 	if !ok || err != nil {
 		return parkedEvent{}, false, err
 	}
@@ -112,9 +121,13 @@ func (s parkedStore) value(ctx context.Context, key []byte) ([]byte, bool, error
 	return nil, false, nil
 }
 
-// copied returns the copy of an event that is apart, false if there is none.
+// copied returns the copy of an event that is apart, false if there is none, or it is
+// damaged.
 func (s parkedStore) copied(ctx context.Context, p eventlog.Position) (eventlog.Record, bool, error) {
 	value, ok, err := s.value(ctx, keyOf(pairCopy, p))
+	if errors.Is(err, eventlog.ErrStateDamaged) {
+		err = nil
+	}
 	if !ok || err != nil {
 		return eventlog.Record{}, false, err
 	}

@@ -281,6 +281,12 @@ func TestBackupOnAFullDisk(t *testing.T) {
 	load := newLoad(log)
 	load.body = noise(5, 20_000)
 	load.run(t, "load", 400)
+	// NOTE: What runs in the background would take room, too.
+	flushAll(t, log)
+	if err := log.store.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+		t.Fatal(err)
+	}
+	load.run(t, "in the write-ahead log", 40)
 	taken, refused := 0, 0
 	for free := int64(16 << 20); free >= 0; free -= 1 << 20 {
 		disk.fill(free)

@@ -3,7 +3,9 @@ package pebblelog
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -166,6 +168,16 @@ func (s *store) loadClock() error {
 	}
 	s.seen = later(s.seen, time.Unix(0, int64(binary.BigEndian.Uint64(value)))) //nolint:gosec // written from an int64
 	s.retained = time.Unix(0, int64(binary.BigEndian.Uint64(value[8:])))        //nolint:gosec // written from an int64
+	return nil
+}
+
+// forgetRestored removes the file that says when the log was restored: it has been in use
+// since, which says more. It may be of a clock that was far ahead.
+func (l *Log) forgetRestored() error {
+	err := l.disk.Remove(l.disk.PathJoin(l.config.Path, restoredName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget when the event log was restored: %w", err)
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -265,5 +266,31 @@ func TestClockValueMalformed(t *testing.T) {
 	c.wantNewest(t, c.clock.now())
 	if got := c.Clock(); got.Retention.After(got.Now) || got.Now.Sub(got.Retention) > 25*time.Hour {
 		t.Errorf("the clock is %+v", got)
+	}
+}
+
+// TestRestoredByAWrongClock restores with a clock that is ten years ahead or behind, and
+// opens with a right one: a clock that is ahead later is doubted like any other.
+func TestRestoredByAWrongClock(t *testing.T) {
+	for _, years := range []int{10, -10} {
+		t.Run(fmt.Sprint(years), func(t *testing.T) {
+			c := newClocked(t)
+			mustAppend(t, c.Log, "", "body")
+			wrong := c.clock.now().AddDate(years, 0, 0)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			writeDisk(t, c.disk, "log/"+restoredName, []byte(wrong.UTC().Format(time.RFC3339)))
+			c.open(t)
+			right := c.clock.now()
+			if now := c.Clock().Now; now.Sub(right).Abs() > time.Minute {
+				t.Errorf("the time is %v, want %v", now, right)
+			}
+			mustAppend(t, c.Log, "", "body")
+			c.off(t, 10*year)
+			if now := c.Clock().Now; now.Sub(right) > time.Hour {
+				t.Errorf("a clock that is ten years ahead is believed: %v", now)
+			}
+		})
 	}
 }

@@ -331,11 +331,8 @@ func (a attempt) inVain(s *space) bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
-	if l.lock == nil { // not even the folder could be made
-		if err := l.acquire(); err != nil {
-			return err
-		}
-		l.before.Store(l.readMark()) // another process may have had it meanwhile
+	if err := l.catchUpStart(); err != nil {
+		return err
 	}
 	known := l.acknowledged()
 	if errors.Is(c.store.fence.err(), errDamagedTable) {
@@ -378,7 +375,11 @@ func (c *committer) reopen() error {
 // name them by then.
 func (c *committer) use(store *store, dedup *dedup) error {
 	epoch := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: store.head.position + 1}
-	history, err := eventlog.NewHistory(store.id, append(slices.Clip(store.epochs), epoch)...)
+	epochs := append(slices.Clip(store.epochs), epoch)
+	if store.provisional() && len(store.epochs) > 0 {
+		epochs = store.epochs // nothing is lost yet of what comes after the head
+	}
+	history, err := eventlog.NewHistory(store.id, epochs...)
 	if err != nil {
 		return fmt.Errorf("begin an epoch: %w", err)
 	}

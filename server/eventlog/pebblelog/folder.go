@@ -40,7 +40,7 @@ func folderError(what, path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s in %s: the user that the gateway runs as may not write there: give it the folder: %w", what, path, err)
 	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%s in %s: the file system is read-only: mount it for writing: %w", what, path, err)
+		return fmt.Errorf("%s in %s: the file system is read-only: mount it for writing: %w", what, path, diskError{err})
 	case isDiskFault(err):
 		err = diskError{err}
 	}

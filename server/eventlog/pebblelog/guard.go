@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,8 @@ import (
 //     was flipped, by trying each, for seconds to a minute and at every read.
 //   - It calls a sector that cannot be read damaged, after some patience. Pebble calls
 //     it a failure that may pass.
+//   - It shows Pebble no options of an earlier opening. Pebble needs none of them, and
+//     does not open a database whose file of them is damaged.
 type guard struct {
 	vfs.FS
 
@@ -46,6 +49,8 @@ func newGuard(disk vfs.FS, sectors *badSectors) *guard {
 	return &guard{FS: disk, holding: true, sectors: sectors}
 }
 
+const optionsPrefix = "OPTIONS-"
+
 func isWAL(name string) bool { return filepath.Ext(name) == ".log" }
 
 // Open opens a file for reading.
@@ -54,10 +59,14 @@ func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.mu.Lock()
+	opening := g.holding
 	if isWAL(name) {
-		g.mu.Lock()
 		g.replaying = name
-		g.mu.Unlock()
+	}
+	g.mu.Unlock()
+	if opening && strings.HasPrefix(filepath.Base(name), optionsPrefix) {
+		return &cutFile{file, 0}, nil
 	}
 	if end, ok := g.ends[name]; ok {
 		return &cutFile{file, end}, nil

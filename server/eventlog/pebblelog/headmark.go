@@ -33,6 +33,9 @@ const (
 	maxHeadMarkBytes = 64 << 20
 )
 
+// errMark is for a mark that was read, and is none.
+var errMark = errors.New("the mark of the head")
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // headMark is what is known of a log besides its database. Its zero value is that
@@ -43,6 +46,8 @@ type headMark struct {
 	epochs []eventlog.EpochStart
 	// running is set if it is not from a file: the log is open.
 	running bool
+	// unread is set if the file is there and could not be read yet.
+	unread bool
 	// damaged are the tables that held up the last opening.
 	damaged []damagedTable
 	// sectors are what could not be read of the files so far; nil if nothing is known.
@@ -109,7 +114,7 @@ func readHeadMark(disk vfs.FS, folder string) (headMark, error) {
 	}
 	m, err := decodeHeadMark(b)
 	if err != nil {
-		return headMark{}, fmt.Errorf("read the mark of the head: %w", err)
+		return headMark{}, fmt.Errorf("read %w: %w", errMark, err)
 	}
 	return m, nil
 }

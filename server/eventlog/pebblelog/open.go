@@ -30,7 +30,11 @@ func newStore(config Config, disk vfs.FS, sectors *badSectors, logger *slog.Logg
 // openStore opens the database in a folder, or creates it for a log with an id. What
 // is known of the log besides tells whether something of it is missing.
 func openStore(config Config, id eventlog.ID, known headMark, disk vfs.FS, logger *slog.Logger) (*store, error) {
-	if _, err := disk.Stat(disk.PathJoin(config.Path, restoringName)); err == nil {
+	restoring, err := exists(disk, disk.PathJoin(config.Path, restoringName))
+	if err != nil {
+		return nil, mayEnd(err)
+	}
+	if restoring {
 		return nil, fmt.Errorf("a restore into %s has not finished: empty the folder and restore again", config.Path)
 	}
 	if err := errors.Join(checkFolder(config.Path, disk), checkManifestFile(disk, config.Path)); err != nil {

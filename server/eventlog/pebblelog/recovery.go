@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -128,11 +129,20 @@ func findUnfinished(disk vfs.FS, path string) (string, error) {
 	}
 	for _, name := range names {
 		aside := disk.PathJoin(asideFolder, name)
-		if _, err := disk.Stat(disk.PathJoin(path, aside, unfinishedName)); err == nil {
-			return aside, nil
+		if there, err := exists(disk, disk.PathJoin(path, aside, unfinishedName)); err != nil || there {
+			return aside, err
 		}
 	}
 	return "", nil
+}
+
+// exists reports whether there is a file.
+func exists(disk vfs.FS, name string) (bool, error) {
+	_, err := disk.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // finish says that what can be read of files set aside is back.
@@ -255,7 +265,11 @@ func (r *restorer) putBackAll() error {
 	}
 	slices.Sort(names) // they are times
 	for _, name := range names {
-		if err := r.putBack(disk.PathJoin(parent, name)); err != nil {
+		folder := disk.PathJoin(parent, name)
+		if info, err := disk.Stat(folder); err == nil && !info.IsDir() {
+			continue // a person has put it there
+		}
+		if err := r.putBack(folder); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ import (
 const restoringName = "restore.incomplete"
 
 // restoredName is a file in a folder that was restored, with the time of that. A person
-// was there: the clock is not far ahead, the copy is old.
+// was there: the clock is not far ahead, the copy is old. It goes when the log was in use.
 const restoredName = "restored"
 
 // maxManifestBytes is far more than a manifest has.

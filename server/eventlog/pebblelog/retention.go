@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -118,7 +119,7 @@ func (l *Log) enforceRetention(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.reclaim()
+	return errors.Join(l.forgetRestored(), l.reclaim())
 }
 
 // expired returns the position up to which the retention has events removed.

@@ -27,7 +27,7 @@ func (e diskError) Unwrap() error { return e.error }
 // isDiskFault reports whether an error of the file system is one that may end by
 // itself.
 func isDiskFault(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS)
 }
 
 // openFirst opens the database for the first time.
@@ -35,7 +35,10 @@ func (l *Log) openFirst() (*store, *dedup, error) {
 	var cause diskError
 	id := eventlog.NewID()
 	err := l.acquire()
-	known := l.readMark()
+	known, markErr := l.readMark()
+	if err == nil {
+		err = markErr
+	}
 	if err == nil {
 		l.removeOldBackups()
 		var s *store
@@ -50,7 +53,7 @@ func (l *Log) openFirst() (*store, *dedup, error) {
 	}
 	l.before.Store(known)
 	s, readErr := openReadOnly(l.config, *known, l.disk, l.logger, cause)
-	if errors.Is(readErr, errNoLog) {
+	if errors.Is(readErr, errNoLog) && !errors.Is(cause, syscall.EROFS) { // a new log is not begun there
 		// It will be created with this id.
 		if known.id != (eventlog.ID{}) {
 			id = known.id
@@ -69,15 +72,44 @@ func (l *Log) openFirst() (*store, *dedup, error) {
 	return s, d, nil
 }
 
-// readMark reads the mark of the head. One that cannot be read keeps no log from
-// opening.
-func (l *Log) readMark() *headMark {
+// readMark reads the mark of the head. One that is damaged keeps no log from opening.
+// One that cannot be read would be replaced by one that knows less: it is read again
+// later, until it is clear that it is damaged.
+func (l *Log) readMark() (*headMark, error) {
 	known, err := readHeadMark(l.disk, l.config.Path)
 	known.sectors = &l.sectors
-	if err != nil {
-		l.logger.Error("the mark of the head cannot be used: if events were lost that is not noticed", "error", err)
+	switch {
+	case err == nil:
+		return &known, nil
+	case errors.Is(err, errMark):
+	case !isDiskFault(err):
+		known.unread = true
+		return &known, fmt.Errorf("%w: it tells whether events were lost: make it readable, or remove it if it cannot be", err)
+	case l.sectors.pending(headMarkName, err):
+		known.unread = true
+		return &known, diskError{err}
 	}
-	return &known
+	l.logger.Error("the mark of the head cannot be used: if events were lost that is not noticed", "error", err)
+	return &known, nil
+}
+
+// catchUpStart does what the start could not: it locks the folder, and reads the mark of
+// the head.
+func (l *Log) catchUpStart() error {
+	before := l.before.Load()
+	unread := before != nil && before.unread
+	if l.lock == nil {
+		if err := l.acquire(); err != nil {
+			return err
+		}
+		unread = true // another process may have had the folder meanwhile
+	}
+	if !unread {
+		return nil
+	}
+	known, err := l.readMark()
+	l.before.Store(known)
+	return err
 }
 
 var errNoLog = errors.New("the folder has no event log")
@@ -154,7 +186,11 @@ func (s *store) loadReadOnly(known headMark) error {
 	if err != nil {
 		return err
 	}
-	s.epochs = soundEpochs(s.epochs, s.head.position) // others are of events that were lost
+	epochs, last := s.epochs, s.head.position
+	if known.id == s.id { // they are of events that are to be put back
+		epochs, last = append(slices.Clone(epochs), known.epochs...), max(last, known.head.position)
+	}
+	s.epochs = soundEpochs(epochs, last)
 	s.fence.serving.Store(true)
 	return nil
 }

@@ -41,35 +41,75 @@ func checkScope(scope string) error {
 	return nil
 }
 
-// ListScopes implements eventlog.StateStore.
+// ListScopes implements eventlog.StateStore. If something is damaged it yields those
+// that come before it and those that come after it.
 func (l *Log) ListScopes(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var scopes []string
-		err := l.readState(ctx, []byte{prefixState}, []byte{prefixState + 1}, func(it *pebble.Iterator) error {
-			for ok := it.First(); ok; {
-				key := it.Key()
-				end := 2 + int(key[1])
-				scope := string(key[2:end])
-				if ok = it.SeekGE(stateKey(scope, kindPair)); !ok {
-					break
-				}
-				if bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) {
-					scopes = append(scopes, scope)
-				}
-				ok = it.SeekGE(stateKey(scope, kindPair+1))
-			}
+		all, upper := []byte{prefixState}, []byte{prefixState + 1}
+		err := l.readState(ctx, all, upper, func(it *pebble.Iterator) error {
+			scopes = scopesForwards(it)
 			return nil
 		})
-		if err != nil {
-			yield("", fmt.Errorf("list the scopes of state: %w", err))
-			return
+		if errors.Is(err, eventlog.ErrStateDamaged) {
+			last := ""
+			if n := len(scopes); n > 0 {
+				last = scopes[n-1]
+			}
+			var behind []string
+			err = l.readState(ctx, stateKey(last, kindPair+1), upper, func(it *pebble.Iterator) error {
+				behind = scopesBackwards(it)
+				return nil
+			})
+			scopes = append(scopes, behind...)
 		}
 		for _, scope := range scopes {
 			if !yield(scope, nil) {
 				return
 			}
 		}
+		if err != nil {
+			yield("", fmt.Errorf("list the scopes of state: %w", err))
+		}
 	}
+}
+
+// scopesForwards returns the scopes that hold pairs, up to what is damaged. If that may be
+// a pair of a scope, the scope comes last.
+func scopesForwards(it *pebble.Iterator) (scopes []string) {
+	for ok := it.First(); ok; {
+		scope, sound := scopeOf(it.Key())
+		if !sound {
+			ok = it.Next()
+			continue
+		}
+		ok = it.SeekGE(stateKey(scope, kindPair))
+		if it.Error() != nil {
+			return append(scopes, scope)
+		}
+		if ok && bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) {
+			scopes = append(scopes, scope)
+			ok = it.SeekGE(stateKey(scope, kindPair+1))
+		}
+	}
+	return scopes
+}
+
+// scopesBackwards returns the scopes that hold pairs, from the last back to what is
+// damaged.
+func scopesBackwards(it *pebble.Iterator) (scopes []string) {
+	for ok := it.Last(); ok; {
+		scope, sound := scopeOf(it.Key())
+		if !sound {
+			ok = it.Prev()
+			continue
+		}
+		if bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) { // they come last
+			scopes = append(scopes, scope)
+		}
+		ok = it.SeekLT(stateKey(scope, 0))
+	}
+	return scopes
 }
 
 // AcquireScope implements eventlog.StateStore.
@@ -226,8 +266,16 @@ func (l *Log) readState(ctx context.Context, lower, upper []byte, read func(*peb
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	defer func() { err = l.store.stateError(errors.Join(err, it.Error(), it.Close())) }()
 	return read(it)
+}
+
+// stateError makes damage of state an error that says so.
+func (s *store) stateError(err error) error {
+	if s.isDamage(err) {
+		return fmt.Errorf("%w: %w", eventlog.ErrStateDamaged, err)
+	}
+	return err
 }
 
 // term reads the term of the owner of a scope, 0 if it never had one.
@@ -237,10 +285,10 @@ func (s *store) term(scope string) (uint64, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the term of the state of %q: %w", scope, err)
+		return 0, fmt.Errorf("read the term of the state of %q: %w", scope, s.stateError(err))
 	}
 	if len(value) != 8 {
-		return 0, errors.Join(fmt.Errorf("the term of the state of %q is malformed", scope), closer.Close())
+		return 0, errors.Join(fmt.Errorf("%w: the term of the state of %q is malformed", eventlog.ErrStateDamaged, scope), closer.Close())
 	}
 	return binary.BigEndian.Uint64(value), closer.Close()
 }
