@@ -45,7 +45,9 @@ func (a *admission) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // a connection that has ended is one that ends
 		}
 		if err := a.admit(d, path["provider"], path["client_id"]); err != nil {
-			answerAtOnce(w, d.contentLength)
+			if d.contentLength != 0 {
+				endAfterAnswer(ctx, w)
+			}
 			a.refuser.handleError(ctx, nil, nil, w, r, err)
 			return
 		}
