@@ -11,22 +11,25 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server"
 )
 
-// lookInterval is how often a gateway looks whether its files have changed.
-const lookInterval = 5 * time.Second
+// lookInterval is how often a gateway looks at its files. What has changed is loaded when
+// it is the same twice: who writes them may not have ended, and half of a configuration
+// can be one without its last clients.
+const lookInterval = 2 * time.Second
 
 // configFiles is a configuration that is read from files.
 type configFiles struct {
 	path    string
 	environ []string
-	// seen is the sum of what the files held when they were looked at last. They are
-	// looked at before they are loaded, so that a change in between is seen later.
-	seen [sha256.Size]byte
+	// seen is the sum of what the files held when they were looked at last, and loaded
+	// when they were looked at before they were loaded. So what changes in between is
+	// seen later.
+	seen, loaded [sha256.Size]byte
 }
 
 // newConfigFiles looks at the files. The configuration is to be loaded after that.
 func newConfigFiles(path string, environ []string) *configFiles {
 	f := &configFiles{path: path, environ: environ}
-	f.changed()
+	f.look()
 	return f
 }
 
@@ -40,7 +43,7 @@ func (f *configFiles) follow(ctx context.Context, gateway *server.Server, asked 
 		case <-ctx.Done():
 			return
 		case <-asked:
-			f.changed()
+			f.look()
 		case <-ticker.C:
 			if !f.changed() {
 				continue
@@ -57,11 +60,22 @@ func (f *configFiles) follow(ctx context.Context, gateway *server.Server, asked 
 	}
 }
 
-// changed looks at the files, and reports whether they are others than at the last look.
+// look takes the files as they are now for what is loaded next.
+func (f *configFiles) look() {
+	f.seen = f.sum()
+	f.loaded = f.seen
+}
+
+// changed looks at the files, and reports whether they are to be loaded: they are others
+// than those that were, and the same as at the last look.
 func (f *configFiles) changed() bool {
 	last := f.seen
 	f.seen = f.sum()
-	return f.seen != last
+	if f.seen != last || f.seen == f.loaded {
+		return false
+	}
+	f.loaded = f.seen
+	return true
 }
 
 // sum returns a sum over the configuration file and all files that it names now. One

@@ -103,12 +103,17 @@ func TestChangesAreSeen(t *testing.T) {
 				t.Fatalf("before %s is written: a change of nothing", step.name)
 			}
 		}
-		write(step.name, step.text)
+		for _, half := range []string{"", "pro", step.text} {
+			write(step.name, half)
+			if f.changed() {
+				t.Errorf("%s is loaded while it is written", step.name)
+			}
+		}
 		if !f.changed() {
 			t.Errorf("%s is now %q, and nobody sees it", step.name, step.text)
 		}
 	}
-	if err := os.Remove(filepath.Join(dir, "e")); err != nil || !f.changed() {
+	if err := os.Remove(filepath.Join(dir, "e")); err != nil || f.changed() || !f.changed() {
 		t.Errorf("a file is gone (%v), and nobody sees it", err)
 	}
 }
@@ -135,7 +140,7 @@ func TestReplacedLinksAreSeen(t *testing.T) {
 	}
 	f := newConfigFiles("", []string{"WEBHOOK_GATEWAY_TLS_WEBHOOKS_CERTIFICATE=" + filepath.Join(dir, "tls.crt")})
 	put("second", "two")
-	if !f.changed() {
+	if f.changed() || !f.changed() {
 		t.Error("another certificate is not seen")
 	}
 }
