@@ -26,8 +26,10 @@ type admission struct {
 	endpoints map[string]*endpoint
 	budget    *budget
 	maxBody   int64
-	refuser   *refuser
-	logger    *slog.Logger
+	// writeTimeout is that of the server once it starts with this configuration.
+	writeTimeout time.Duration
+	refuser      *refuser
+	logger       *slog.Logger
 }
 
 // middleware is what the mux calls when it has found the route.
@@ -51,6 +53,7 @@ func (a *admission) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 			a.refuser.handleError(ctx, nil, nil, w, r, err)
 			return
 		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.writeTimeout)) // as above
 		connlimit.Reading(ctx)
 		next(w, r, path)
 	}

@@ -2,8 +2,11 @@ package webhook_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
@@ -38,6 +42,38 @@ func TestReloadsLeaveRateLimits(t *testing.T) {
 	f.cfg.RateLimit.Burst = 2
 	replace()
 	deliver(http.StatusOK)
+}
+
+// A longer append_timeout that came by a reload leaves time to answer after it, although
+// the server began with a shorter one.
+func TestReloadedAppendTimeoutIsAnswered(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	f.log.append = func(ctx context.Context, _ eventlog.Entry) (eventlog.Receipt, error) {
+		<-ctx.Done()
+		return eventlog.Receipt{}, ctx.Err()
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := webhook.NewServer(f.cfg, f.handler, slog.New(slog.DiscardHandler))
+	server.WriteTimeout = time.Millisecond // so that nobody has to wait for it
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer func() {
+		_ = server.Close()
+		<-served
+	}()
+	f.cfg.AppendTimeout = 100 * time.Millisecond
+	if err := f.handler.(*webhook.Handler).Replace(f.cfg, []provider.Provider{f.provider}); err != nil {
+		t.Fatal(err)
+	}
+	conn := dialSoon(t, listener.Addr().String())
+	write(t, conn, head+"Content-Length: 2\r\n\r\n{}")
+	if got := readResponse(t, bufio.NewReader(conn), http.MethodPost); got.answer != (answer{503, "LOG_UNAVAILABLE"}) {
+		t.Errorf("answer = %+v", got)
+	}
 }
 
 // What is answered 200 is stored, and what is refused for the memory is not: while
@@ -108,4 +144,3 @@ func TestStoredOrRefused(t *testing.T) {
 	}
 	t.Logf("%d deliveries are stored; answers: %v", len(stored), counts)
 }
-

@@ -117,7 +117,7 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 	}
 	refuser := newRefuser(h.logger, h.metrics, endpoints)
 	admission := &admission{
-		endpoints: endpoints, budget: h.budget, maxBody: cfg.MaxBodyBytes, refuser: refuser, logger: h.logger,
+		endpoints: endpoints, budget: h.budget, maxBody: cfg.MaxBodyBytes, writeTimeout: cfg.writeTimeout(), refuser: refuser, logger: h.logger,
 	}
 	mux := runtime.NewServeMux(
 		runtime.WithMiddlewares(admission.middleware),
