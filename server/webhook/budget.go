@@ -175,7 +175,7 @@ func (s *share) fits(i int, g group, n int64, alone bool) bool {
 	if alone {
 		others -= t.yielding
 	}
-	if m := s.members[i]; m.tally == t && !(alone && m.place != nil) {
+	if m := s.members[i]; m.tally == t && (!alone || m.place == nil) {
 		others -= s.held
 	}
 	return others == 0 || others+s.held+n <= s.budget.limitOf(g)

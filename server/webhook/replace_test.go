@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -63,7 +64,9 @@ func TestReloadedAppendTimeoutIsAnswered(t *testing.T) {
 	go func() { served <- server.Serve(listener) }()
 	defer func() {
 		_ = server.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	}()
 	f.cfg.AppendTimeout = 100 * time.Millisecond
 	if err := f.handler.(*webhook.Handler).Replace(f.cfg, []provider.Provider{f.provider}); err != nil {
