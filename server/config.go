@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
@@ -33,6 +34,8 @@ type Config struct {
 	Providers all.Config `yaml:"providers"`
 	// Store configures the event log.
 	Store Store `yaml:"store"`
+	// Access says who may call the internal listeners, and what.
+	Access access.Config `yaml:"access"`
 	// Streams bounds the streams of EventService and SubscriptionService.
 	Streams stream.Config `yaml:"streams"`
 	// Shutdown configures how the gateway ends.
@@ -165,7 +168,7 @@ type Debug struct {
 // given.
 func DefaultConfig() Config {
 	return Config{
-		Listen: Listen{Webhooks: ":8080", GRPC: ":9090", InternalHTTP: ":8081"},
+		Listen: Listen{Webhooks: ":8080", GRPC: "127.0.0.1:9090", InternalHTTP: "127.0.0.1:8081"},
 		// The providers decide what they speak; who calls the internal ports is the operator's.
 		TLS: TLS{
 			Webhooks:     tlsfiles.Config{MinVersion: "1.2"},
@@ -176,6 +179,7 @@ func DefaultConfig() Config {
 		Webhooks:  webhook.DefaultConfig(),
 		Providers: all.DefaultConfig(),
 		Store:     defaultStore(),
+		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
@@ -192,6 +196,8 @@ func (c Config) Validate() error {
 		fielderr.In("webhooks", c.Webhooks.CheckSecretHeaders(c.Providers.SecretHeaders())),
 		fielderr.In("providers", c.Providers.Validate()),
 		fielderr.In("store", c.Store.validate()),
+		fielderr.In("access", c.Access.Validate()),
+		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),
 		fielderr.In("shutdown", c.Shutdown.validate()),
 	)

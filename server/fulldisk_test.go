@@ -131,7 +131,7 @@ func TestRetentionFreesAFullDisk(t *testing.T) {
 	g := servertest.Start(t, func(config *server.Config) {
 		config.Store.Pebble.Path = filepath.Join(disk, "log")
 		config.Store.Retention.MaxBytes = 4 << 20
-		config.Store.Retention.Interval = 3 * time.Second
+		config.Store.Retention.Interval = 15 * time.Second // in which a slow machine, too, fills the disk
 	})
 	for range 2 {
 		send := func() bool {

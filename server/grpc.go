@@ -48,8 +48,8 @@ func (s *Server) buildGRPC() {
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
-		grpc.ChainUnaryInterceptor(recoverUnary(s.logger)),
-		grpc.ChainStreamInterceptor(recoverStream(s.logger), endWatches(watches)),
+		grpc.ChainUnaryInterceptor(recoverUnary(s.logger), s.access.UnaryInterceptor()),
+		grpc.ChainStreamInterceptor(recoverStream(s.logger), s.access.StreamInterceptor(), endWatches(watches)),
 	)
 	s.closeLater("end the watches of health", func() error { s.endWatches(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })
@@ -75,11 +75,11 @@ func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
 
 // dialLoopback connects to the gRPC server within the process.
 func (s *Server) dialLoopback() (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient("passthrough:///loopback",
+	conn, err := grpc.NewClient("passthrough:///loopback", append(s.access.DialOptions(),
 		grpc.WithContextDialer(s.dialContext),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // an event has no other bound here
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect the REST mirror: %w", err)
 	}

@@ -31,23 +31,26 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	}
 	mux := http.NewServeMux()
 	guarded := http.NewServeMux()
-	mux.Handle("/", rest.Guard(s.config.Listen.InternalHosts, guarded))
+	mux.Handle("/", rest.Guard(s.config.Listen.InternalHosts, s.access.Handler(guarded, rest.Refuse)))
+	operators := func(pattern string, audited bool, handler http.Handler) {
+		guarded.Handle(pattern, s.access.Operator(handler, audited, rest.Refuse))
+	}
 	guarded.Handle("/", mirror)
-	guarded.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	operators("GET /metrics", false, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}))
-	guarded.HandleFunc("POST "+BackupPath, s.backup)
-	guarded.HandleFunc("GET "+ConfigPath, s.printConfig)
+	operators("POST "+BackupPath, true, http.HandlerFunc(s.backup))
+	operators("GET "+ConfigPath, true, http.HandlerFunc(s.printConfig))
 	// Probes ask under any name, and learn no more than the status under one that does not
 	// belong to the gateway.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}, true) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.config.Debug.Pprof {
-		guarded.HandleFunc("GET /debug/pprof/", pprof.Index)
-		guarded.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		guarded.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		guarded.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		guarded.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		operators("GET /debug/pprof/", true, http.HandlerFunc(pprof.Index))
+		operators("GET /debug/pprof/cmdline", true, http.HandlerFunc(pprof.Cmdline))
+		operators("GET /debug/pprof/profile", true, http.HandlerFunc(pprof.Profile))
+		operators("GET /debug/pprof/symbol", true, http.HandlerFunc(pprof.Symbol))
+		operators("GET /debug/pprof/trace", true, http.HandlerFunc(pprof.Trace))
 	}
 	s.internalServer = &http.Server{
 		Handler: mux,

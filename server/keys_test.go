@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
@@ -50,6 +51,14 @@ func sample(t *testing.T, k key) (text, printed string) {
 		return "report", "report"
 	case secret.Secret:
 		return "env:TEST_SECRET", "env:TEST_SECRET"
+	case map[string]access.Token:
+		return "{a: {sha256: b}}", "map[a:{b [] 0001-01-01 00:00:00 +0000 UTC}]"
+	case map[string]access.GrantConfig:
+		return "{a: {operator: true}}", "map[a:{[] [] [] [] true}]"
+	case []access.Identity:
+		return "[{claim: a}]", "[{a  []}]"
+	case []access.Certificate:
+		return "[{dns: a}]", "[{ a  []}]"
 	case map[string]finicity.ClientConfig:
 		return "{a: {verification: off}}", "map[a:{map[] off <nil>}]"
 	}

@@ -111,6 +111,14 @@ func TestLoadRefuses(t *testing.T) {
 			yaml: valid + `listen: {webhooks: "127.0.0.1:9000", grpc: "[::ffff:127.0.0.1]:9000"}` + "\n",
 			want: []string{`listen.grpc: "[::ffff:127.0.0.1]:9000" is taken by listen.webhooks`},
 		},
+		"open to others": {
+			yaml: valid + `listen: {grpc: ":9090", internal_http: "10.0.0.1:8081"}` + "\n",
+			want: []string{
+				`listen.grpc: ":9090" can be reached by other machines, and nobody needs credentials there: say in access who may call, ` +
+					`listen on 127.0.0.1, or set access.insecure: true`,
+				`listen.internal_http: "10.0.0.1:8081" can be reached by other machines`,
+			},
+		},
 		"no port": {yaml: valid + `listen: {grpc: "localhost:65536"}`, want: []string{`listen.grpc: "localhost:65536" is no address`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +142,8 @@ func TestLoadRefuses(t *testing.T) {
 // Everything that is wrong is reported at once: what does not load, what does not
 // hold, in every section, and several problems of one client.
 func TestLoadReportsAllProblemsAtOnce(t *testing.T) {
-	path := writeConfig(t, `listen: {webhooks: "nowhere", grpc: ":8081"}
+	path := writeConfig(t, `listen: {webhooks: "nowhere", grpc: ":8081", internal_http: ":8081"}
+access: {insecure: true}
 log: {level: loud, format: xml}
 webhooks:
   max_body_bytes: many
@@ -165,13 +174,13 @@ streams: {max_streams: 0}
 	if err == nil {
 		t.Fatal("the configuration was accepted")
 	}
-	want := `FILE:2: log.level: must be debug, info, warn or error, not "loud"
-FILE:4: webhooks.max_body_bytes: must be a whole number, not "many"
-FILE:7: webhooks.stored_headers[0]: must be a text
-FILE:17: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
-FILE:18: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
-FILE:23: providers.vezgo.source_addresses[1]: must be a text
-FILE:24: providers.vezgo.urlsecret: unknown key: did you mean providers.vezgo.url_secret?
+	want := `FILE:3: log.level: must be debug, info, warn or error, not "loud"
+FILE:5: webhooks.max_body_bytes: must be a whole number, not "many"
+FILE:8: webhooks.stored_headers[0]: must be a text
+FILE:18: providers.finicity.clients.reports.verification: "never" is no verification mode: choose enforce, report or off
+FILE:19: providers.finicity.clients.reports.secrets: must be a mapping such as {name: ...}
+FILE:24: providers.vezgo.source_addresses[1]: must be a text
+FILE:25: providers.vezgo.urlsecret: unknown key: did you mean providers.vezgo.url_secret?
 WEBHOOK_GATEWAY_STREAMS_DEFAULT_HEARTBEAT: streams.default_heartbeat: must be a duration such as 30s or 720h, not "soon"
 listen.webhooks: "nowhere" is no address: give host:port, such as :8080 or 127.0.0.1:8080
 listen.internal_http: ":8081" is taken by listen.grpc: give each listener a port of its own

@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -21,7 +20,7 @@ import (
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "log.level", "providers", "streams",
+	"tls", "log.level", "providers", "streams", "access",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }
@@ -118,8 +117,8 @@ type inForce struct {
 	since  time.Time
 	// fingerprint tells two configurations apart, but for the values of secrets.
 	fingerprint string
-	// unverified names the providers and clients whose deliveries need not be authentic.
-	unverified []string
+	// unsafe is what the configuration leaves open: a warning each.
+	unsafe []string
 	// waiting are the keys of the newest configuration that need a restart.
 	waiting []string
 	// refused is why the newest configuration is not in force. Nil: it is.
@@ -134,13 +133,13 @@ func newInForce(config Config) (*inForce, error) {
 	sum := sha256.Sum256(text)
 	return &inForce{
 		config: config, since: time.Now(), fingerprint: hex.EncodeToString(sum[:6]),
-		unverified: modeWarnings(config.Providers.Modes()),
+		unsafe: append(exposureWarnings(config), modeWarnings(config.Providers.Modes())...),
 	}, nil
 }
 
 // warnings returns what somebody should do something about.
 func (f *inForce) warnings() []string {
-	warnings := slices.Clone(f.unverified)
+	warnings := slices.Clone(f.unsafe)
 	if len(f.waiting) > 0 {
 		warnings = append(warnings, "restart the gateway to put in force what has changed in "+strings.Join(f.waiting, ", "))
 	}
@@ -196,20 +195,28 @@ func (s *Server) apply(config Config) error {
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	if err := errors.Join(next.config.Validate(), s.webhooks.Replace(next.config.Webhooks, providers)); err != nil {
+	if err := next.config.Validate(); err != nil {
 		return err
 	}
+	replaceAccess, err := s.access.Prepare(next.config.Access)
+	if err != nil {
+		return err
+	}
+	if err := s.webhooks.Replace(next.config.Webhooks, providers); err != nil {
+		return err
+	}
+	replaceAccess()
 	s.certificates.replace(loaded)
 	s.streams.Replace(next.config.Streams)
 	s.inForce.Store(next)
 	s.logger.Info("the configuration was loaded again", "changed", applied, "restart_needed_for", next.waiting, "fingerprint", next.fingerprint)
-	s.warnUnverified(next.unverified)
+	s.warnUnsafe(next.unsafe)
 	return nil
 }
 
-func (s *Server) warnUnverified(warnings []string) {
+func (s *Server) warnUnsafe(warnings []string) {
 	for _, warning := range warnings {
-		s.logger.Warn("not every delivery is verified", "warning", warning)
+		s.logger.Warn("the configuration is not safe", "warning", warning)
 	}
 }
 

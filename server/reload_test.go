@@ -109,7 +109,8 @@ func TestReload(t *testing.T) {
 	}
 	_, metrics := get(t, r.g, "/metrics")
 	for _, want := range []string{
-		`webhook_gateway_config_reloads_total{result="applied"} 4`, `webhook_gateway_config_info{fingerprint="`,
+		`webhook_gateway_config_reloads_total{result="applied"} 4`,
+		`webhook_gateway_config_info{fingerprint="`,
 		`webhook_gateway_secret_last_verified_timestamp_seconds{client="rotating",key="2",provider="finicity"}`,
 	} {
 		if !strings.Contains(metrics, want) {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
@@ -41,6 +42,7 @@ type Server struct {
 	reloads   *prometheus.CounterVec
 	logger    *slog.Logger
 
+	access   *access.Control
 	log      eventlog.Log
 	store    *pebblelog.Log // the same, for what only this engine can
 	streams  *stream.Streams
@@ -136,7 +138,10 @@ func (s *Server) build(ctx context.Context) error {
 		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
 	}, []string{"listener"})
 	registry.MustRegister(s.refusedConns, s.reloads)
-	s.warnUnverified(s.inForce.Load().unverified)
+	s.warnUnsafe(s.inForce.Load().unsafe)
+	if s.access, err = access.New(s.config.Access, s.logger, registry); err != nil {
+		return fmt.Errorf("decide who may call: %w", err)
+	}
 	providers, err := all.New(s.config.Providers)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)

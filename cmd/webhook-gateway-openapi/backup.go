@@ -36,5 +36,10 @@ func addBackup(d document, reasons map[webhookgatewayv1.ErrorReason]reason) erro
 		webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CROSS_ORIGIN,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_NOT_GRANTED,
 	))
 }

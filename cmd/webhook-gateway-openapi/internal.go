@@ -50,6 +50,10 @@ var everyCall = []webhookgatewayv1.ErrorReason{
 	webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
 	webhookgatewayv1.ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED,
 	webhookgatewayv1.ErrorReason_ERROR_REASON_CROSS_ORIGIN,
+	webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING,
+	webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
+	webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED,
+	webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE,
 }
 
 // calls returns what is said of each operation, by the id that the plugin gives it.
@@ -95,7 +99,9 @@ func editInternal(d document, reasons map[webhookgatewayv1.ErrorReason]reason) e
 		"license": document{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 	}
 	d["servers"] = []any{document{"url": "/", "description": "The internal port of the gateway that serves this document."}}
-	d["security"] = []any{}
+	if err := addSecurity(d); err != nil {
+		return err
+	}
 	if err := cmp.Or(dropOneofs(d), movePath(d, "/v1/subscriptions/{subscription.name}", "/v1/subscriptions/{name}")); err != nil {
 		return err
 	}
@@ -135,6 +141,24 @@ func editInternal(d document, reasons map[webhookgatewayv1.ErrorReason]reason) e
 		return fmt.Errorf("there is no operation %s", id)
 	}
 	return cmp.Or(addBackup(d, reasons), addErrorSchema(d, list(reasons, sent...)))
+}
+
+// addSecurity says how a caller shows who it is. A gateway without access control asks
+// for nothing.
+func addSecurity(d document) error {
+	components, err := object(d, "components")
+	if err != nil {
+		return err
+	}
+	components["securitySchemes"] = document{
+		"bearer": document{
+			"type": "http", "scheme": "bearer",
+			"description": "A token of the gateway's configuration, or a JWT of the issuer that it names.",
+		},
+		"certificate": document{"type": "mutualTLS", "description": "A client certificate."},
+	}
+	d["security"] = []any{document{"bearer": []any{}}, document{"certificate": []any{}}, document{}}
+	return nil
 }
 
 // makeStream says that the answer is a stream of lines. OpenAPI 3.1 cannot say that a

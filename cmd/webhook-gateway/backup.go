@@ -21,6 +21,7 @@ const toStdout = "-"
 
 func newBackup(std streams) *cobra.Command {
 	var addr, to string
+	var credentials clientCredentials
 	c := &cobra.Command{
 		Use:   "backup",
 		Short: "Copy the store of a running gateway",
@@ -39,7 +40,7 @@ keep it as safe.`,
 			if to == "" {
 				return usageError{errors.New("--to: give a folder, a file that ends with .tar, or - for standard output")}
 			}
-			body, err := requestBackup(cmd.Context(), addr)
+			body, err := requestBackup(cmd.Context(), addr, &credentials)
 			if err != nil {
 				return err
 			}
@@ -53,6 +54,7 @@ keep it as safe.`,
 			return nil
 		},
 	}
+	credentials.flags(c, std.environ)
 	c.Flags().StringVar(&addr, "http-addr", "localhost:8081", "the internal HTTP `address` of the gateway")
 	c.Flags().StringVar(&to, "to", "", "where to: a `folder`, a file.tar, or - for standard output")
 	isFile(c, "to")
@@ -60,7 +62,7 @@ keep it as safe.`,
 }
 
 // requestBackup asks a gateway for a backup.
-func requestBackup(ctx context.Context, text string) (io.ReadCloser, error) {
+func requestBackup(ctx context.Context, text string, credentials *clientCredentials) (io.ReadCloser, error) {
 	addr, err := parseAddr("--http-addr", text, "8081")
 	if err != nil {
 		return nil, err
@@ -69,11 +71,14 @@ func requestBackup(ctx context.Context, text string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http-addr %s: %w", addr, err)}
 	}
-	client := &http.Client{Transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		DisableKeepAlives: true,
-	}}
-	response, err := client.Do(request)
+	}
+	if err := credentials.request(request, transport); err != nil {
+		return nil, err
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("%s: no answer: %s: is the gateway running? --http-addr names the internal HTTP port of another",
 			addr, plainHTTPError(err))

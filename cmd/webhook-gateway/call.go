@@ -71,7 +71,7 @@ A stream is printed until it ends, or --timeout has passed.`,
 			})
 		},
 	}
-	o.flag(c)
+	o.flag(c, std.environ)
 	c.Flags().StringVarP(&o.data, "data", "d", "{}", "the request as `JSON`; - is standard input")
 	durationVar(c.Flags(), &o.timeout, "timeout", "end the call after this time, such as 5s (default no limit)")
 	return c

@@ -22,8 +22,8 @@ func completeNames(names ...string) cobra.CompletionFunc {
 // completeSentTypes completes the types that trigger sends.
 func completeSentTypes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	for _, t := range eventTypes() {
-		names = append(names, t.sample.TypeName, t.name())
+	for _, t := range all.EventTypes() {
+		names = append(names, t.Sample.TypeName, t.Name())
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -31,7 +31,7 @@ func completeSentTypes(*cobra.Command, []string, string) ([]string, cobra.ShellC
 // completeTypes completes the types that filters take.
 func completeTypes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	names, directive := completeSentTypes(nil, nil, "")
-	return append(names, unrecognized), directive
+	return append(names, all.Unrecognized), directive
 }
 
 func completeProviders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

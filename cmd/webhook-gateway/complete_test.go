@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
@@ -90,7 +91,7 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	names, _ = completions(t, "tail", "--type", "")
-	if _, err := parseTypes(names); err != nil {
+	if _, err := parseAll(names, all.ParseType); err != nil {
 		t.Error(err)
 	}
 }

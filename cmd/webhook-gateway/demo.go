@@ -18,6 +18,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
@@ -148,14 +149,14 @@ type demonstration struct {
 }
 
 func (d *demonstration) run(ctx context.Context) error {
-	types := eventTypes()
+	types := all.EventTypes()
 	d.say("One delivery of each of the %d event types, in by HTTP and out by gRPC:\n", len(types))
 	var last, marker delivery
 	for _, t := range types {
-		sent := delivery{sender: t.sender, what: t.sample.TypeName, body: t.sender.Fresh(t.sample.Body)}
+		sent := delivery{sender: t.Sender, what: t.Sample.TypeName, body: t.Sender.Fresh(t.Sample.Body)}
 		if bytes.Contains(sent.body, []byte(`"eventId"`)) {
 			last = sent
-			marker = delivery{sender: t.sender, what: t.sample.TypeName, body: t.sender.Fresh(t.sample.Body)}
+			marker = delivery{sender: t.Sender, what: t.Sample.TypeName, body: t.Sender.Fresh(t.Sample.Body)}
 		}
 		start := time.Now()
 		if err := d.expect(ctx, sent, http.StatusOK); err != nil {
@@ -165,10 +166,10 @@ func (d *demonstration) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if event.GetType() != t.sample.Type {
-			return fmt.Errorf("sent %s, and %s arrived", t.sample.Type, event.GetType())
+		if event.GetType() != t.Sample.Type {
+			return fmt.Errorf("sent %s, and %s arrived", t.Sample.Type, event.GetType())
 		}
-		line := fmt.Sprintf("  %-8s  %-23s  in %-7s  %s", t.sender.Name(), t.sample.TypeName, elapsed(time.Since(start)), summary(event))
+		line := fmt.Sprintf("  %-8s  %-23s  in %-7s  %s", t.Sender.Name(), t.Sample.TypeName, elapsed(time.Since(start)), summary(event))
 		d.say("%s", strings.TrimRight(line, " "))
 	}
 

@@ -19,7 +19,7 @@ func newEvents(std streams) *cobra.Command {
   webhook-gateway events get eFEJkM9V41P6cOhkUMAMAAAAAAAAAAE40hhW
   webhook-gateway events resend eFEJkM9V41P6cOhkUMAMAAAAAAAAAAE40hhW --to http://localhost:3000/webhooks`,
 	}
-	r.flag(c)
+	r.flag(c, std.environ)
 	c.AddCommand(newEventsList(std, r), newEventsGet(std, r), newEventsResend(std, r))
 	return c
 }

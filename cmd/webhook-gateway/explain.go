@@ -28,6 +28,8 @@ func explain(addr string, err error) error {
 		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise", problem, defaultGRPCPort)
 	case isUnanswered(s):
 		return fmt.Errorf("%w: %s", problem, isItRunning)
+	case rpcerr.Reason(s.Err()) == webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:
+		return fmt.Errorf("%w: give --token-file, or --tls-cert", problem)
 	case s.Code() == codes.InvalidArgument:
 		return usageError{problem}
 	case strings.Contains(s.Message(), "EXPIRED_POLICY_EARLIEST"): // in words of the API

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 )
 
 // filterOptions are the flags that select events.
@@ -22,15 +20,6 @@ type filterOptions struct {
 // filterFlags are the names of the flags that select events.
 func filterFlags() []string {
 	return []string{"type", "provider", "client", "subject", "verdict", "provider-event-id"}
-}
-
-// verdicts are the verdicts of verification by their names on the command line.
-func verdicts() map[string]webhookgatewayv1.VerificationVerdict {
-	return map[string]webhookgatewayv1.VerificationVerdict{
-		"verified":    webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
-		"failed":      webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED,
-		"not-checked": webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
-	}
 }
 
 func (o *filterOptions) flags(c *cobra.Command) {
@@ -60,22 +49,14 @@ func (o *filterOptions) given(c *cobra.Command) bool {
 func (o *filterOptions) filter() (*webhookgatewayv1.EventFilter, error) {
 	filter := &webhookgatewayv1.EventFilter{ClientIds: o.clients, Subjects: o.subjects, ProviderEventIds: o.providerEventIDs}
 	var err error
-	if filter.EventTypes, err = parseTypes(o.types); err != nil {
+	if filter.EventTypes, err = parseAll(o.types, all.ParseType); err != nil {
 		return nil, err
 	}
-	for _, name := range o.providers {
-		sender, err := findSender(name)
-		if err != nil {
-			return nil, err
-		}
-		filter.Providers = append(filter.Providers, sender.ID())
+	if filter.Providers, err = parseAll(o.providers, parseProvider); err != nil {
+		return nil, err
 	}
-	for _, name := range o.verdicts {
-		verdict, known := verdicts()[strings.ToLower(name)]
-		if !known {
-			return nil, usageError{fmt.Errorf("%q is no verdict: choose verified, failed or not-checked", name)}
-		}
-		filter.Verdicts = append(filter.Verdicts, verdict)
+	if filter.Verdicts, err = parseAll(o.verdicts, all.ParseVerdict); err != nil {
+		return nil, err
 	}
 	return filter, nil
 }

@@ -95,6 +95,9 @@ func (f *follower) missing(gap *webhookgatewayv1.Gap) {
 // and never began is not waited for: a script wants to know. Nor is an address where
 // there never was a gateway and something else is.
 func (f *follower) retryable(err error) bool {
+	if f.goodbye { // whatever the reason, what the next connection says is news
+		return true
+	}
 	s, ok := grpcStatus(err)
 	if !ok || !f.connected && (f.finite || isNoGateway(s) || isNoHost(s)) {
 		return false

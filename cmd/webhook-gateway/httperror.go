@@ -28,7 +28,8 @@ func plainHTTPError(err error) string {
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "it speaks http, not https"
-	case strings.Contains(err.Error(), "malformed HTTP response"): // the package has no type for it
+	case strings.Contains(err.Error(), "malformed HTTP response"), // the package has no types for them
+		strings.Contains(err.Error(), "readLoopPeekFailLocked"): // it spoke first
 		return "what is there does not speak HTTP"
 	case isBrokenOff(err):
 		return "the connection was closed"

@@ -47,7 +47,7 @@ func newLogInfo(std streams) *cobra.Command {
 			})
 		},
 	}
-	r.flag(c)
+	r.flag(c, std.environ)
 	o.flag(c)
 	return c
 }

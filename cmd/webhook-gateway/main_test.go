@@ -100,8 +100,14 @@ var testEnviron = []string{"TEST_SECRET=partner secret"}
 // execute runs a command to its end.
 func execute(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
+	return executeIn(t, testEnviron, args...)
+}
+
+// executeIn is execute in another environment.
+func executeIn(t *testing.T, environ []string, args ...string) (code int, out, errOut string) {
+	t.Helper()
 	var o, e bytes.Buffer
-	code = run(t.Context(), args, streams{out: &o, err: &e, environ: testEnviron})
+	code = run(t.Context(), args, streams{out: &o, err: &e, environ: environ})
 	return code, o.String(), e.String()
 }
 

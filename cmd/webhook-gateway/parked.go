@@ -21,7 +21,7 @@ func newParked(std streams) *cobra.Command {
   webhook-gateway parked replay billing eFEJkM9V41P6AAAAAAAAAAE40hhW
   webhook-gateway parked discard billing --all`,
 	}
-	r.flag(c)
+	r.flag(c, std.environ)
 	replay := func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient, name string, ids []string, all bool) (int64, []string, error) {
 		resp, err := client.ReplayParkedEvents(ctx, &webhookgatewayv1.ReplayParkedEventsRequest{Subscription: name, EventIds: ids, All: all})
 		return resp.GetReplayedEvents(), resp.GetUnknownEventIds(), err

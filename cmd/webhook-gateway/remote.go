@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -23,9 +22,13 @@ const (
 )
 
 // A remote is the gateway that --addr names.
-type remote struct{ addr string }
+type remote struct {
+	addr        string
+	credentials clientCredentials
+}
 
-func (r *remote) flag(c *cobra.Command) {
+func (r *remote) flag(c *cobra.Command, environ []string) {
+	r.credentials.flags(c, environ)
 	c.PersistentFlags().StringVar(&r.addr, "addr", defaultAddr, "the gRPC `address` of the gateway, host:port or host")
 }
 
@@ -61,8 +64,11 @@ func (r *remote) dial() (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options, err := r.credentials.dialOptions(addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(addr, append(options,
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: 2 * time.Second},
@@ -70,7 +76,7 @@ func (r *remote) dial() (*grpc.ClientConn, error) {
 		}),
 		// A single event is as large as a delivery may be, and more.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)),
-	)
+	)...)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--addr %s: %w", r.addr, err)}
 	}

@@ -43,6 +43,14 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// usage returns an error as one of wrong use, and nil for nil.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, args []string, std streams) int {
 	root := newRoot(std)
@@ -124,6 +132,7 @@ once.`,
 		newParked(std),
 		newBackup(std),
 		newRestore(std),
+		newToken(std),
 		newDemo(std),
 		newHealth(std),
 		newConfig(std),

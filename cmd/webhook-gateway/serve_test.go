@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
@@ -93,8 +94,8 @@ func TestServeForDevelopment(t *testing.T) {
 		t.Errorf("%d deliveries are logged:\n%s", n, gateway.err)
 	}
 	var want []string
-	for _, et := range eventTypes() {
-		want = append(want, et.sample.TypeName)
+	for _, et := range all.EventTypes() {
+		want = append(want, et.Sample.TypeName)
 	}
 	if diff := cmp.Diff(want, typesOf(gateway.events(t))); diff != "" {
 		t.Errorf("what arrived differs (-want +got):\n%s", diff)
@@ -204,9 +205,9 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the demo waits %v for a load balancer that it does not have", delay)
 	}
 	out := mustExecute(t, "demo")
-	for _, et := range eventTypes() {
-		if !strings.Contains(out, et.sample.TypeName) {
-			t.Errorf("the demo does not show %s", et.name())
+	for _, et := range all.EventTypes() {
+		if !strings.Contains(out, et.Sample.TypeName) {
+			t.Errorf("the demo does not show %s", et.Name())
 		}
 	}
 	for _, want := range []string{"refused: 401", "stored once", "goodbye"} {

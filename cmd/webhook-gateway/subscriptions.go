@@ -27,7 +27,7 @@ share: each event goes to one of them until it is acknowledged.
   webhook-gateway subscriptions update billing --ack-deadline 2m
   webhook-gateway subscriptions seek billing 2026-11-01`,
 	}
-	r.flag(c)
+	r.flag(c, std.environ)
 	c.AddCommand(
 		newSubscriptionsList(std, r),
 		newSubscriptionsCreate(std, r),

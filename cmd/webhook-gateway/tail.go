@@ -105,13 +105,13 @@ print everything that the event has.`,
 			return o.forward(cmd.Context(), std, t)
 		},
 	}
-	o.tailFlags(c)
+	o.tailFlags(c, std.environ)
 	return c
 }
 
-func (o *tailOptions) tailFlags(c *cobra.Command) {
+func (o *tailOptions) tailFlags(c *cobra.Command, environ []string) {
 	f := c.Flags()
-	o.remote.flag(c)
+	o.remote.flag(c, environ)
 	o.flags(c)
 	f.StringVar(&o.from, "from", "latest", "start at this `place`: "+placesHelp)
 	durationVar(f, &o.ago, "ago", "start this long ago, such as 1h or 2d")

@@ -25,8 +25,8 @@ var privateFields = regexp.MustCompile(`"(?:number|loginName|realAccountNumberLa
 func startWithAll(t *testing.T, options ...func(*server.Config)) *servertest.Gateway {
 	t.Helper()
 	g := servertest.Start(t, options...)
-	for _, et := range eventTypes() {
-		g.Deliver(t, et.sample.Type)
+	for _, et := range all.EventTypes() {
+		g.Deliver(t, et.Sample.Type)
 	}
 	return g
 }
@@ -234,20 +234,20 @@ func TestTailEndsWhenTheChainBreaks(t *testing.T) {
 // Lines for people hold no account number and no login name, and nothing from
 // outside reaches the terminal as a command.
 func TestHumanLines(t *testing.T) {
-	for _, et := range eventTypes() {
+	for _, et := range all.EventTypes() {
 		decoded, err := decode(t, et)
 		if err != nil {
 			t.Fatal(err)
 		}
-		decoded.TypeName = et.sample.TypeName
-		decoded.Provider = et.sender.ID()
+		decoded.TypeName = et.Sample.TypeName
+		decoded.Provider = et.Sender.ID()
 		var line bytes.Buffer
 		if err := (humanPrinter{}).write(&line, decoded, 1); err != nil {
 			t.Fatal(err)
 		}
-		for _, private := range privateFields.FindAllSubmatch(et.sample.Body, -1) {
+		for _, private := range privateFields.FindAllSubmatch(et.Sample.Body, -1) {
 			if bytes.Contains(line.Bytes(), private[1]) {
-				t.Errorf("%s: the line has %q: %s", et.name(), private[1], &line)
+				t.Errorf("%s: the line has %q: %s", et.Name(), private[1], &line)
 			}
 		}
 	}
@@ -276,7 +276,7 @@ func TestHumanLines(t *testing.T) {
 }
 
 // decode returns the typed event of a sample, as its provider decodes it.
-func decode(t *testing.T, et eventType) (*webhookgatewayv1.Event, error) {
+func decode(t *testing.T, et all.EventType) (*webhookgatewayv1.Event, error) {
 	t.Helper()
 	config := localConfig()
 	acceptDevelopment(&config, secret.New("test secret"))
@@ -285,10 +285,10 @@ func decode(t *testing.T, et eventType) (*webhookgatewayv1.Event, error) {
 		return nil, err
 	}
 	for _, p := range providers {
-		if p.ID() == et.sender.ID() {
-			decoded, err := p.Decode(et.sample.Body)
+		if p.ID() == et.Sender.ID() {
+			decoded, err := p.Decode(et.Sample.Body)
 			return decoded.Event, err
 		}
 	}
-	return nil, fmt.Errorf("no provider %s", et.sender.Name())
+	return nil, fmt.Errorf("no provider %s", et.Sender.Name())
 }

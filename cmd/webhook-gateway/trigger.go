@@ -14,6 +14,7 @@ import (
 
 	"github.com/webhook-gateway/webhook-gateway/server"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
@@ -162,7 +163,7 @@ func (o triggerOptions) chosen(types []string, stdin io.Reader) ([]delivery, err
 		return []delivery{{sender: sender, what: name, body: body}}, nil
 	}
 	if o.all {
-		types = typeNames()
+		types = all.TypeNames()
 	}
 	if o.session {
 		for _, name := range sender.Session() {
@@ -175,7 +176,7 @@ func (o triggerOptions) chosen(types []string, stdin io.Reader) ([]delivery, err
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, delivery{sender: t.sender, what: t.sample.TypeName, body: t.sample.Body, fresh: true})
+		list = append(list, delivery{sender: t.Sender, what: t.Sample.TypeName, body: t.Sample.Body, fresh: true})
 	}
 	return list, nil
 }

@@ -75,7 +75,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		b.Run("count/"+view.String(), func(b *testing.B) {
 			size := 0
 			for b.Loop() {
-				size += countBytes(b, g, req)
+				size += countBytes(b.Context(), b, g, req)
 			}
 			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
 			b.ReportMetric(float64(size)/b.Elapsed().Seconds()/1e6, "MB/s")
@@ -84,16 +84,16 @@ func BenchmarkCatchUp(b *testing.B) {
 	b.Run("filtered out", func(b *testing.B) {
 		req := &webhookgatewayv1.SubscribeRequest{Start: fromEarliest(), Stop: toHead(), Filters: filters{{ClientIds: []string{"b"}}}}
 		for b.Loop() {
-			countBytes(b, g, req)
+			countBytes(b.Context(), b, g, req)
 		}
 		b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
 	})
 }
 
 // countBytes reads a stream to its end without decoding it.
-func countBytes(b *testing.B, g *gateway, req *webhookgatewayv1.SubscribeRequest) (size int) {
+func countBytes(ctx context.Context, b *testing.B, g *gateway, req *webhookgatewayv1.SubscribeRequest) (size int) {
 	b.Helper()
-	ctx, cancel := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := g.conn.NewStream(ctx, &webhookgatewayv1.EventService_ServiceDesc.Streams[0],
 		webhookgatewayv1.EventService_Subscribe_FullMethodName, grpc.ForceCodecV2(countingCodec{}))

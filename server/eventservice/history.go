@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
@@ -38,6 +39,10 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 	if err != nil {
 		return nil, err
 	}
+	reach, err := access.From(ctx).Reach(view)
+	if err != nil {
+		return nil, err
+	}
 	position, err := s.api.ParseEventID("id", req.GetId())
 	if errors.Is(err, logapi.ErrForeignEvent) {
 		return nil, errNotFound()
@@ -56,9 +61,20 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 		if err != nil {
 			return nil, err
 		}
-		return r.Event(s.log.History(), view)
+		if !reach.Allows(r) {
+			return nil, access.NotGranted("id", fmt.Sprintf("this event is not granted in %v", view))
+		}
+		event := &webhookgatewayv1.Event{}
+		return event, decode(reach.Encode(r, s.log.History(), view), event)
 	}
 	return nil, errNotFound()
+}
+
+func decode(encoded []byte, event *webhookgatewayv1.Event) error {
+	if err := proto.Unmarshal(encoded, event); err != nil {
+		return fmt.Errorf("decode a stored event: %w", err)
+	}
+	return nil
 }
 
 func errNotFound() error {
@@ -68,6 +84,9 @@ func errNotFound() error {
 
 // GetLogInfo implements EventService.
 func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfoRequest) (*webhookgatewayv1.GetLogInfoResponse, error) {
+	if err := access.From(ctx).Look(); err != nil {
+		return nil, err
+	}
 	stats, err := s.log.Stats(ctx)
 	if err != nil {
 		return nil, s.api.Fail(ctx, "describe the log", err)
@@ -91,6 +110,7 @@ func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfo
 type page struct {
 	*Service
 
+	reach  *access.Reach
 	filter *filter.Filter
 	view   webhookgatewayv1.EventView
 	size   int
@@ -121,12 +141,12 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 	resp := &webhookgatewayv1.ListEventsResponse{Events: make([]*webhookgatewayv1.Event, len(encoded)), LeftOutEvents: p.leftOut}
 	for i, e := range encoded {
 		resp.Events[i] = &webhookgatewayv1.Event{}
-		if err := proto.Unmarshal(e, resp.Events[i]); err != nil {
-			return nil, s.api.Fail(ctx, "list events", fmt.Errorf("decode a stored event: %w", err))
+		if err := decode(e, resp.Events[i]); err != nil {
+			return nil, s.api.Fail(ctx, "list events", err)
 		}
 	}
 	if p.low < p.high {
-		resp.NextPageToken = formatPageToken(s.log.History(), *next, req)
+		resp.NextPageToken = formatPageToken(s.log.History(), *next, req, p.filter)
 	}
 	return resp, nil
 }
@@ -134,10 +154,7 @@ func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*page, error) {
 	p := &page{Service: s, deadline: time.Now().Add(maxPageTime)}
 	var err error
-	if p.filter, err = filter.Compile(req.GetFilters()); err != nil {
-		return nil, err
-	}
-	if p.view, err = logapi.View(req.GetView()); err != nil {
+	if p.reach, p.filter, p.view, err = readable(ctx, req); err != nil {
 		return nil, err
 	}
 	if p.size, err = logapi.PageSize(req.GetPageSize()); err != nil {
@@ -149,7 +166,7 @@ func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEvents
 	if req.GetPageToken() == "" {
 		return p, nil
 	}
-	position, err := parsePageToken(s.log.History(), req)
+	position, err := parsePageToken(s.log.History(), req, p.filter)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +237,7 @@ func (p *page) oldestFirst(ctx context.Context) ([][]byte, error) {
 			if len(events) > 0 && size+r.Size() > logapi.MaxPageBytes {
 				return events, nil
 			}
-			events = append(events, r.AppendEvent(nil, p.log.History(), p.view))
+			events = append(events, p.reach.Encode(r, p.log.History(), p.view))
 			size += len(events[len(events)-1])
 		case filter.LeftOut:
 			p.leftOut++
@@ -310,7 +327,7 @@ func (p *page) newestOf(ctx context.Context, from eventlog.Position, count, size
 		case filter.Other:
 			continue
 		}
-		kept = append(kept, listed{r.Position, r.AppendEvent(nil, p.log.History(), p.view)})
+		kept = append(kept, listed{r.Position, p.reach.Encode(r, p.log.History(), p.view)})
 		total += len(kept[len(kept)-1].event)
 		for len(kept) > minKept && (len(kept) > count || total > size) {
 			total -= len(kept[0].event)

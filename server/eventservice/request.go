@@ -6,6 +6,7 @@ import (
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
@@ -17,6 +18,7 @@ const maxBatchSize = 10_000
 
 // plan is what a SubscribeRequest asks for, resolved.
 type plan struct {
+	reach     *access.Reach
 	filter    *filter.Filter
 	view      webhookgatewayv1.EventView
 	heartbeat time.Duration
@@ -46,10 +48,7 @@ const noStop = eventlog.Position(math.MaxUint64)
 func (s *Service) plan(ctx context.Context, req *webhookgatewayv1.SubscribeRequest) (*plan, error) {
 	p := &plan{stopAfter: noStop}
 	var err error
-	if p.filter, err = filter.Compile(req.GetFilters()); err != nil {
-		return nil, err
-	}
-	if p.view, err = logapi.View(req.GetView()); err != nil {
+	if p.reach, p.filter, p.view, err = readable(ctx, req); err != nil {
 		return nil, err
 	}
 	if p.maxBatch, err = stream.BatchSize(req.GetMaxBatchSize(), maxBatchSize); err != nil {
@@ -69,6 +68,29 @@ func (s *Service) plan(ctx context.Context, req *webhookgatewayv1.SubscribeReque
 		return nil, err
 	}
 	return p, s.planStop(req, p)
+}
+
+// readable returns what the caller of a request may read in the view that it asks for, and
+// what that leaves of its filters. Its errors are of fielderr, and statuses.
+func readable(ctx context.Context, req interface {
+	GetFilters() []*webhookgatewayv1.EventFilter
+	GetView() webhookgatewayv1.EventView
+},
+) (*access.Reach, *filter.Filter, webhookgatewayv1.EventView, error) {
+	view, err := logapi.View(req.GetView())
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	reach, err := access.From(ctx).Reach(view)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	asked, err := filter.Compile(req.GetFilters())
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	narrow, err := reach.Narrow(asked)
+	return reach, narrow, view, err
 }
 
 func (s *Service) planStart(ctx context.Context, req *webhookgatewayv1.SubscribeRequest, p *plan) error {

@@ -32,8 +32,9 @@ type subscriber struct {
 	*plan
 	*stream.Sender
 
-	ctx   context.Context //nolint:containedctx // a stream lives as long as its call
-	batch *stream.Batch
+	ctx    context.Context //nolint:containedctx // a stream lives as long as its call
+	ending context.Context //nolint:containedctx // the same: done when it is to say goodbye
+	batch  *stream.Batch
 	// read is how far the log was read. Everything up to it was sent, or skipped by
 	// the filters, or is in the batch. last is the last event of the batch.
 	read, last eventlog.Position
@@ -55,9 +56,14 @@ func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.Se
 	if err != nil {
 		return s.api.Fail(ctx, "open a stream", err)
 	}
+	ending, release := s.streams.Ending(ctx)
+	defer release()
 	st := &subscriber{
 		Service: s, plan: p, Sender: s.streams.Sender(call.SendMsg),
-		ctx: ctx, batch: s.streams.Batch(p.view), read: p.start, told: p.start,
+		ctx: ctx, ending: ending, batch: s.streams.Batch(p.view), read: p.start, told: p.start,
+	}
+	if p.reach.Masks() {
+		st.batch.MaskBy(p.reach.Mask)
 	}
 	if err := st.opened(); err != nil {
 		return err
@@ -89,7 +95,6 @@ func (st *subscriber) run() error {
 	timer := time.NewTimer(st.nextDue(opened).Sub(opened))
 	defer timer.Stop()
 	armed := true // it fires when the next thing is due, or before that
-	draining := st.streams.Draining().Done()
 	for {
 		changed := st.log.Changed()
 		now := time.Now()
@@ -111,7 +116,7 @@ func (st *subscriber) run() error {
 		case <-changed:
 		case <-timer.C:
 			armed = false
-		case <-draining:
+		case <-st.ending.Done():
 		case <-st.ctx.Done():
 		}
 	}
@@ -134,7 +139,7 @@ func (st *subscriber) tell(now time.Time, head eventlog.Position) (done bool, er
 	if st.stopped || st.read >= st.stopAfter || pastTime {
 		return true, nil
 	}
-	if st.streams.Draining().Err() != nil {
+	if st.ending.Err() != nil {
 		return true, st.goodbye()
 	}
 	if now.Sub(st.Last()) >= st.heartbeat {
@@ -300,17 +305,13 @@ func (st *subscriber) sendGap(to eventlog.Position, reason webhookgatewayv1.GapR
 
 // goodbye announces the end of the stream and returns its status.
 func (st *subscriber) goodbye() error {
+	goodbye := stream.Goodbye(st.ending)
+	goodbye.Cursor, goodbye.AfterCursor = st.api.Cursor(st.read), st.move(st.read)
 	err := st.Send("goodbye", &webhookgatewayv1.SubscribeResponse{
-		Frame: &webhookgatewayv1.SubscribeResponse_Goodbye{Goodbye: &webhookgatewayv1.Goodbye{
-			Cursor:     st.api.Cursor(st.read),
-			Reason:     webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_DRAINING,
-			RetryAfter: durationpb.New(stream.RetryDelay),
-
-			AfterCursor: st.move(st.read),
-		}},
+		Frame: &webhookgatewayv1.SubscribeResponse_Goodbye{Goodbye: goodbye},
 	})
 	if err != nil {
 		return err
 	}
-	return stream.ErrDraining()
+	return context.Cause(st.ending)
 }

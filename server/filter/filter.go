@@ -44,6 +44,7 @@ const (
 
 // conditions is one compiled filter.
 type conditions struct {
+	index     int // of the filter in the request
 	providers []webhookgatewayv1.Provider
 	types     []webhookgatewayv1.EventType
 	verdicts  uint32 // a bit for each
@@ -54,8 +55,15 @@ type conditions struct {
 	ids          textSet
 }
 
-// textSet is a set of texts; nil is no condition.
-type textSet map[string]struct{}
+// textSet is a condition on a text. The zero value is none.
+type textSet struct {
+	given bool
+	few   []string // compared one by one
+	many  map[string]struct{}
+}
+
+// maxFew is how many texts are compared faster than looked up.
+const maxFew = 8
 
 // Compile validates filters. No filter is one without conditions. Its errors are
 // of fielderr, with paths that begin with `filters`.
@@ -78,7 +86,8 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 		if err := check(one); err != nil {
 			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)
 		}
-		f.add(one)
+		normal, anyButFailed := normalise(one)
+		f.add(normal, anyButFailed, i)
 	}
 	return f, nil
 }
@@ -102,27 +111,16 @@ func (f *Filter) Match(r eventlog.Record) Result {
 	return result
 }
 
-func (f *Filter) add(one *webhookgatewayv1.EventFilter) {
-	normal := &webhookgatewayv1.EventFilter{
-		Providers:        sortedSet(one.GetProviders()),
-		EventTypes:       sortedSet(one.GetEventTypes()),
-		ClientIds:        sortedSet(one.GetClientIds()),
-		Subjects:         sortedSet(one.GetSubjects()),
-		Verdicts:         sortedSet(one.GetVerdicts()),
-		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
-	}
-	anyButFailed := len(normal.GetVerdicts()) == 0
-	if anyButFailed {
-		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
-			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
-			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
-		}
-	}
+// add compiles one filter, whose values are sorted, and which names verdicts. With
+// anyButFailed that are those of a filter that names none. index is where it stands in
+// the request.
+func (f *Filter) add(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) {
 	if i := slices.IndexFunc(f.normal, func(o *webhookgatewayv1.EventFilter) bool { return proto.Equal(o, normal) }); i >= 0 {
 		f.conditions[i].anyButFailed = f.conditions[i].anyButFailed || anyButFailed
 		return
 	}
 	c := conditions{
+		index:        index,
 		providers:    normal.GetProviders(),
 		types:        normal.GetEventTypes(),
 		anyButFailed: anyButFailed,
@@ -137,6 +135,25 @@ func (f *Filter) add(one *webhookgatewayv1.EventFilter) {
 	f.conditions = append(f.conditions, c)
 }
 
+// normalise returns a filter with sorted values and verdicts, and whether it names none.
+func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.EventFilter, anyButFailed bool) {
+	normal = &webhookgatewayv1.EventFilter{
+		Providers:        sortedSet(one.GetProviders()),
+		EventTypes:       sortedSet(one.GetEventTypes()),
+		ClientIds:        sortedSet(one.GetClientIds()),
+		Subjects:         sortedSet(one.GetSubjects()),
+		Verdicts:         sortedSet(one.GetVerdicts()),
+		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
+	}
+	if anyButFailed = len(normal.GetVerdicts()) == 0; anyButFailed {
+		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
+			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
+			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
+		}
+	}
+	return normal, anyButFailed
+}
+
 func (c *conditions) match(r eventlog.Record) Result {
 	verdict := r.Verdict()
 	asked := c.verdicts&(1<<verdict) != 0
@@ -145,9 +162,9 @@ func (c *conditions) match(r eventlog.Record) Result {
 	}
 	if len(c.providers) > 0 && !slices.Contains(c.providers, r.Provider()) ||
 		len(c.types) > 0 && !slices.Contains(c.types, r.Type()) ||
-		c.clients != nil && !c.clients.has(r.ClientID()) ||
-		c.subjects != nil && !c.subjects.has(r.Subject()) ||
-		c.ids != nil && !c.ids.has(r.ProviderEventID()) {
+		c.clients.given && !c.clients.has(r.ClientID()) ||
+		c.subjects.given && !c.subjects.has(r.Subject()) ||
+		c.ids.given && !c.ids.has(r.ProviderEventID()) {
 		return Other
 	}
 	if !asked {
@@ -157,18 +174,26 @@ func (c *conditions) match(r eventlog.Record) Result {
 }
 
 func newTextSet(texts []string) textSet {
-	if len(texts) == 0 {
-		return nil
+	if len(texts) <= maxFew {
+		return textSet{given: len(texts) > 0, few: texts}
 	}
-	set := make(textSet, len(texts))
+	many := make(map[string]struct{}, len(texts))
 	for _, text := range texts {
-		set[text] = struct{}{}
+		many[text] = struct{}{}
 	}
-	return set
+	return textSet{given: true, many: many}
 }
 
-func (s textSet) has(text []byte) bool {
-	_, ok := s[string(text)]
+func (s *textSet) has(text []byte) bool {
+	for _, one := range s.few {
+		if string(text) == one {
+			return true
+		}
+	}
+	if s.many == nil {
+		return false
+	}
+	_, ok := s.many[string(text)]
 	return ok
 }
 

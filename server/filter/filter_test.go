@@ -56,6 +56,8 @@ func TestEveryConditionMustBeMet(t *testing.T) {
 		{"type", &event{EventTypes: []webhookgatewayv1.EventType{sync, done}}, filter.Match},
 		{"another type", &event{EventTypes: []webhookgatewayv1.EventType{unknown}}, filter.Other},
 		{"client", &event{ClientIds: []string{"client"}}, filter.Match},
+		{"many clients", &event{ClientIds: append(strings.Split("abcdefghi", ""), "client")}, filter.Match},
+		{"many other clients", &event{ClientIds: strings.Split("abcdefghi", "")}, filter.Other},
 		{"another client", &event{ClientIds: []string{"clien"}}, filter.Other},
 		{"subject", &event{Subjects: []string{"a", "subject"}}, filter.Match},
 		{"another subject", &event{Subjects: []string{"id"}}, filter.Other},

@@ -117,6 +117,9 @@ func setRetryAfter(header http.Header, err error) {
 	}
 }
 
+// Refuse answers a request with the status of an error, as every refusal is answered.
+func Refuse(w http.ResponseWriter, err error) { writeError(w, httpStatus(err), err) }
+
 func writeError(w http.ResponseWriter, code int, err error) {
 	body, encodeErr := json.Marshal(bodyOf(err))
 	if encodeErr != nil {

@@ -114,7 +114,11 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		return codes.DeadlineExceeded
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISSING,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_SIGNATURE_MISMATCH,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SHARED_SECRET_MISMATCH,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED:
 		return codes.Unauthenticated
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_SOURCE_NOT_ALLOWED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_ID_MISSING,
@@ -142,7 +146,8 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_LOG_UNAVAILABLE,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE:
 		return codes.Unavailable
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD,

@@ -64,7 +64,7 @@ func TestCreateAndUpdate(t *testing.T) {
 	update := func(paths []string, sub *webhookgatewayv1.Subscription) *webhookgatewayv1.Subscription {
 		t.Helper()
 		sub.Name = "s"
-		got, err := g.manager.Update(t.Context(), sub, &fieldmaskpb.FieldMask{Paths: paths})
+		got, err := g.manager.Update(t.Context(), sub, &fieldmaskpb.FieldMask{Paths: paths}, nil)
 		if err != nil {
 			t.Fatalf("Update(%v) = %v", paths, err)
 		}
@@ -90,7 +90,7 @@ func TestCreateAndUpdate(t *testing.T) {
 			t.Errorf("after an update of %v: %v", test.paths, got)
 		}
 	}
-	_, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, &fieldmaskpb.FieldMask{Paths: []string{"filters", "colour", "name", "status.cursor", "settings.colour"}})
+	_, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, &fieldmaskpb.FieldMask{Paths: []string{"filters", "colour", "name", "status.cursor", "settings.colour"}}, nil)
 	if all := fielderr.All(err); len(all) != 2 || all[0].Path != "update_mask.paths[1]" || all[1].Path != "update_mask.paths[4]" {
 		t.Errorf("Update() = %v, want two problems of the mask", err)
 	}
@@ -104,7 +104,7 @@ func TestUpdateRaisesMaxBackoff(t *testing.T) {
 	g := startGateway(t, pebblelogtest.NewDisk())
 	g.create(t, "s", nil)
 	update := func(s *webhookgatewayv1.SubscriptionSettings) (*webhookgatewayv1.Subscription, error) {
-		return g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: s}, nil)
+		return g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: s}, nil, nil)
 	}
 	sub, err := update(&webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(30 * time.Minute)})
 	if err != nil || sub.GetSettings().GetMaxBackoff().AsDuration() != 30*time.Minute {

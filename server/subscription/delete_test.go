@@ -69,7 +69,7 @@ func TestDeleteWhileAcknowledging(t *testing.T) {
 			t.Errorf("Acknowledge() = %v, want ErrNotFound", err)
 		}
 		g = g.crash(t)
-		if list, err := g.manager.List(t.Context(), "", 10); err != nil || len(list) != 0 {
+		if list, err := g.manager.List(t.Context(), "", 10, nil); err != nil || len(list) != 0 {
 			t.Fatalf("after the restart: %v, %v", list, err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestUnusable(t *testing.T) {
 	}
 	g = g.crash(t)
 	g.wantAck(t, resultOK, next(t, g.attach(t), 1)...)
-	list, err := g.manager.List(t.Context(), "", 100)
+	list, err := g.manager.List(t.Context(), "", 100, nil)
 	if err != nil || len(list) != len(broken)+1 || !slices.IsSortedFunc(list, func(a, b *webhookgatewayv1.Subscription) int { return strings.Compare(a.GetName(), b.GetName()) }) {
 		t.Fatalf("List() = %v, %v", list, err)
 	}
@@ -191,7 +191,7 @@ func TestUnusable(t *testing.T) {
 	for name := range broken {
 		for call, err := range map[string]error{
 			"Create":     second(g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: name}, fromTheBeginning)),
-			"Update":     second(g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: name}, nil)),
+			"Update":     second(g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: name}, nil, nil)),
 			"Seek":       second(g.manager.Seek(t.Context(), name, 0)),
 			"Attach":     second(g.manager.Attach(name, StreamOptions{})),
 			"Ack":        second(g.manager.Acknowledge(t.Context(), name, nil)),
@@ -209,7 +209,7 @@ func TestUnusable(t *testing.T) {
 			t.Errorf("Create() of %s after it was deleted = %v", name, err)
 		}
 	}
-	if list, err := g.crash(t).manager.List(t.Context(), "", 100); err != nil || slices.ContainsFunc(list, func(s *webhookgatewayv1.Subscription) bool { return s.GetStatus().GetUnusable() != "" }) {
+	if list, err := g.crash(t).manager.List(t.Context(), "", 100, nil); err != nil || slices.ContainsFunc(list, func(s *webhookgatewayv1.Subscription) bool { return s.GetStatus().GetUnusable() != "" }) {
 		t.Errorf("after it was mended: %v, %v", list, err)
 	}
 }

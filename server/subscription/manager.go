@@ -16,6 +16,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
 )
 
 // Params are what a Manager needs.
@@ -170,9 +171,18 @@ func (m *Manager) Get(ctx context.Context, name string) (*webhookgatewayv1.Subsc
 	return s.describe(ctx)
 }
 
+// Filter returns the filter in force of a subscription.
+func (m *Manager) Filter(name string) (*filter.Filter, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.definition().filter, nil
+}
+
 // List returns up to limit subscriptions as Get does, by name, that come after a
-// name.
-func (m *Manager) List(ctx context.Context, after string, limit int) ([]*webhookgatewayv1.Subscription, error) {
+// name. With a function, they are those for whose names it returns true.
+func (m *Manager) List(ctx context.Context, after string, limit int, wanted func(name string) bool) ([]*webhookgatewayv1.Subscription, error) {
 	m.mu.RLock()
 	names := slices.Concat(slices.Collect(maps.Keys(m.byName)), slices.Collect(maps.Keys(m.aside)))
 	closed, unlisted := m.closed, m.unlisted
@@ -186,7 +196,7 @@ func (m *Manager) List(ctx context.Context, after string, limit int) ([]*webhook
 	slices.Sort(names)
 	var list []*webhookgatewayv1.Subscription
 	for _, name := range names {
-		if name <= after || len(list) == limit {
+		if name <= after || len(list) == limit || wanted != nil && !wanted(name) {
 			continue
 		}
 		s, err := m.Get(ctx, name)
@@ -203,18 +213,30 @@ func (m *Manager) List(ctx context.Context, after string, limit int) ([]*webhook
 
 // Update changes what a mask names: `filters`, `settings`, a setting such as
 // `settings.ack_deadline`, or `*`. Without a mask it is what the subscription
-// sets. Errors are of fielderr. If it fails otherwise, the change is in force but
-// may be forgotten after a crash.
-func (m *Manager) Update(ctx context.Context, in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask) (*webhookgatewayv1.Subscription, error) {
+// sets. With a function, nothing is changed if it returns an error, which Update returns,
+// for the filter before the change or the one after it. Other errors are of fielderr. If
+// it fails otherwise, the change is in force but may be forgotten after a crash.
+func (m *Manager) Update(
+	ctx context.Context, in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask, check func(*filter.Filter) error,
+) (*webhookgatewayv1.Subscription, error) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	s, err := m.find(in.GetName())
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := s.definition().update(in, mask)
+	before := s.definition()
+	wanted, err := before.update(in, mask)
 	if err != nil {
 		return nil, err
+	}
+	if check != nil {
+		if err := check(before.filter); err != nil {
+			return nil, err
+		}
+		if err := check(wanted.filter); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.update(ctx, wanted); err != nil {
 		return nil, err

@@ -28,19 +28,19 @@ func TestManage(t *testing.T) {
 	if !errors.As(err, &exists) || !slices.Equal(exists.Differences, []string{"filters", "settings.max_attempts", "settings.ordering"}) {
 		t.Errorf("Create() = %v, want an ExistsError that names the differences", err)
 	}
-	if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 3}}, &fieldmaskpb.FieldMask{Paths: []string{"*"}}); err != nil {
+	if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 3}}, &fieldmaskpb.FieldMask{Paths: []string{"*"}}, nil); err != nil {
 		t.Fatalf("Update() = %v", err)
 	}
 	g.create(t, "r", nil)
 	g = g.crash(t)
-	list, err := g.manager.List(t.Context(), "", 10)
+	list, err := g.manager.List(t.Context(), "", 10, nil)
 	if err != nil || len(list) != 2 || list[0].GetName() != "r" || list[1].GetName() != "s" {
 		t.Fatalf("List() = %v, %v", list, err)
 	}
 	if list[1].GetSettings().GetMaxAttempts() != 3 || len(list[1].GetFilters()) != 1 || len(list[1].GetFilters()[0].GetClientIds()) != 0 {
 		t.Errorf("after the update: %v", list[1])
 	}
-	if list, err := g.manager.List(t.Context(), "r", 1); err != nil || len(list) != 1 || list[0].GetName() != "s" {
+	if list, err := g.manager.List(t.Context(), "r", 1, nil); err != nil || len(list) != 1 || list[0].GetName() != "s" {
 		t.Errorf("List() = %v, %v", list, err)
 	}
 	if err := g.manager.Delete(t.Context(), "r"); err != nil {
@@ -50,7 +50,7 @@ func TestManage(t *testing.T) {
 	for name, err := range map[string]error{
 		"Get":    second(g.manager.Get(t.Context(), "r")),
 		"Seek":   second(g.manager.Seek(t.Context(), "r", 0)),
-		"Update": second(g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "r"}, nil)),
+		"Update": second(g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "r"}, nil, nil)),
 		"Attach": second(g.manager.Attach("r", StreamOptions{})),
 		"List":   second(g.manager.ListParked(t.Context(), "r", 0, 1, 1)),
 		"Commit": second(g.manager.CommitCursor(t.Context(), "r", 0, "")),
@@ -79,7 +79,7 @@ func TestSeekAndUpdate(t *testing.T) {
 	d = next(t, stream, 2)
 	wantDeliveries(t, d, "1/1", "2/1")
 	g.wantAck(t, resultOK, d[1])
-	if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, &fieldmaskpb.FieldMask{Paths: []string{"filters"}}); err != nil {
+	if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s"}, &fieldmaskpb.FieldMask{Paths: []string{"filters"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantDeliveries(t, next(t, stream, 1), "3/1")

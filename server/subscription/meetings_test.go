@@ -80,7 +80,7 @@ func TestAnUpdateKeepsWhatWasDelivered(t *testing.T) {
 						return g.manager.Release(t.Context(), "s", tokens(d...))
 					})
 				}
-				if _, err := g.manager.Update(t.Context(), up, nil); err != nil {
+				if _, err := g.manager.Update(t.Context(), up, nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				<-time.After(time.Second)
@@ -127,7 +127,7 @@ func TestAnUpdateThatFailsPassesOverNothing(t *testing.T) {
 		store.beforeCommit.Store(&hook)
 		_, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{
 			Name: "s", Filters: []*webhookgatewayv1.EventFilter{{ClientIds: []string{"b"}}},
-		}, nil)
+		}, nil, nil)
 		if !errors.Is(err, errDisk) {
 			t.Fatalf("Update() = %v", err)
 		}
@@ -195,7 +195,7 @@ func TestStrictOrderWhileAnEventWaits(t *testing.T) {
 		st := g.attach(t)
 		d := next(t, st, 3)
 		g.retry(t, 10*time.Second, d[1])
-		if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: &webhookgatewayv1.SubscriptionSettings{Ordering: webhookgatewayv1.Ordering_ORDERING_STRICT}}, nil); err != nil {
+		if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: "s", Settings: &webhookgatewayv1.SubscriptionSettings{Ordering: webhookgatewayv1.Ordering_ORDERING_STRICT}}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		g.wantAck(t, resultFenced, d...)

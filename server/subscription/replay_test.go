@@ -43,7 +43,7 @@ func TestReplayAfterASeekBack(t *testing.T) {
 			t.Helper()
 			if _, err := g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{
 				Name: "s", Filters: []*webhookgatewayv1.EventFilter{{ClientIds: []string{"b"}}},
-			}, nil); err != nil {
+			}, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -35,7 +35,7 @@ func (s *soak) act() {
 		if s.n(2) == 0 {
 			up.Settings = s.settings()
 		}
-		_, err := g.manager.Update(ctx, up, nil)
+		_, err := g.manager.Update(ctx, up, nil, nil)
 		check("Update()", err)
 	case n < 27:
 		s.moving(func() {

@@ -10,7 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -25,12 +27,20 @@ type worker struct {
 	*Service
 	*stream.Sender
 
-	ctx       context.Context //nolint:containedctx // a stream lives as long as its call
-	share     *subscription.Stream
-	batch     *stream.Batch
-	maxBatch  int
-	heartbeat time.Duration
-	token     []byte // of the delivery being added
+	ctx context.Context //nolint:containedctx // a stream lives as long as its call
+	// ending is done when the stream is to say goodbye.
+	ending context.Context //nolint:containedctx // the same
+	name   string
+	reach  *access.Reach
+	// dismissed: the worker may not consume the subscription any more.
+	dismissed bool
+	// countsLeftOut: it may know how many events are left out.
+	countsLeftOut bool
+	share         *subscription.Stream
+	batch         *stream.Batch
+	maxBatch      int
+	heartbeat     time.Duration
+	token         []byte // of the delivery being added
 }
 
 // Consume implements SubscriptionService.
@@ -44,12 +54,10 @@ func (s *Service) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.Server
 	if err != nil {
 		return s.fail(ctx, "open a worker's stream", err)
 	}
+	ending, release := s.streams.Ending(ctx)
+	defer release()
+	w.ending = ending
 	defer w.leave()
-	described, err := s.subscriptions.Get(ctx, req.GetSubscription())
-	if err != nil {
-		return s.fail(ctx, "open a worker's stream", err)
-	}
-	opened.Filters = described.GetFilters()
 	if err := w.Send("subscribed", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_Subscribed{Subscribed: opened},
 	}); err != nil {
@@ -60,7 +68,11 @@ func (s *Service) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.Server
 
 // open validates a request and attaches the worker.
 func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStream) (*worker, *webhookgatewayv1.Subscribed, error) {
-	view, err := logapi.View(req.GetView())
+	reach, view, err := s.reach(call.Context(), req)
+	if err != nil {
+		return nil, nil, err
+	}
+	inForce, err := s.coveredBy(reach, req.GetSubscription())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,24 +93,56 @@ func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStr
 	}
 	w := &worker{
 		Service: s, Sender: s.streams.Sender(call.SendMsg),
-		ctx: call.Context(), share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
+		ctx: call.Context(), name: req.GetSubscription(), reach: reach, countsLeftOut: countsLeftOut(reach, inForce), share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
+	}
+	if reach.Masks() {
+		w.batch.MaskBy(reach.Mask)
 	}
 	bounds := s.log.Bounds()
 	return w, &webhookgatewayv1.Subscribed{
 		StartCursor:       s.api.Cursor(share.Progress().Cursor),
 		EarliestCursor:    s.api.Cursor(bounds.Trimmed),
 		HeadCursor:        s.api.Cursor(bounds.Head),
+		Filters:           inForce.Normal(),
 		HeartbeatInterval: durationpb.New(heartbeat),
 		View:              view,
 	}, nil
+}
+
+// reach returns what the caller of a request may read of a subscription that it may use,
+// and in which view. Its errors are of fielderr, and statuses.
+func (s *Service) reach(ctx context.Context, req interface {
+	GetSubscription() string
+	GetView() webhookgatewayv1.EventView
+},
+) (*access.Reach, webhookgatewayv1.EventView, error) {
+	caller := access.From(ctx)
+	if err := caller.Use("subscription", req.GetSubscription()); err != nil {
+		return nil, 0, err
+	}
+	view, err := logapi.View(req.GetView())
+	if err != nil {
+		return nil, 0, err
+	}
+	reach, err := caller.Reach(view)
+	return reach, view, err
+}
+
+// coveredBy returns the filter of a subscription, and an error unless a caller may read
+// everything that it matches.
+func (s *Service) coveredBy(reach *access.Reach, name string) (*filter.Filter, error) {
+	inForce, err := s.subscriptions.Filter(name)
+	if err != nil {
+		return nil, err
+	}
+	return inForce, reach.Covers("subscription", inForce)
 }
 
 // run delivers until the call ends.
 func (w *worker) run() error {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
-	draining := w.streams.Draining()
-	defer context.AfterFunc(draining, cancel)()
+	defer context.AfterFunc(w.ending, cancel)()
 	for {
 		batch, err := w.next(ctx)
 		switch {
@@ -106,7 +150,7 @@ func (w *worker) run() error {
 			err = w.send(batch)
 		case w.ctx.Err() != nil:
 			err = w.fail(w.ctx, "wait for deliveries", err)
-		case draining.Err() != nil:
+		case w.ending.Err() != nil:
 			err = w.goodbye()
 		case errors.Is(err, context.DeadlineExceeded):
 			err = w.sendHeartbeat()
@@ -120,9 +164,9 @@ func (w *worker) run() error {
 }
 
 // leave ends the worker's share. What it holds has failed, or is suspect, unless
-// it is the gateway that ends.
+// it is the gateway that ends it.
 func (w *worker) leave() {
-	if w.streams.Draining().Err() != nil {
+	if w.dismissed || w.ending.Err() != nil {
 		w.share.Release()
 	}
 	w.share.Close()
@@ -151,7 +195,7 @@ func (w *worker) send(batch subscription.Batch) error {
 	if !batch.CaughtUp {
 		return nil
 	}
-	progress := w.share.Progress()
+	progress := w.progress()
 	return w.Send("caught_up", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{
 			Cursor: w.api.Cursor(progress.Cursor), LeftOutEvents: progress.LeftOut,
@@ -175,6 +219,13 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 		for deliveries[done].Position != event.Position {
 			done++ // its event is gone
 		}
+		if !w.reach.Allows(event.Record) {
+			if err := w.withhold(event.Delivery); err != nil {
+				return nil, w.fail(w.ctx, "withhold a delivery", err)
+			}
+			done++
+			continue
+		}
 		for _, d := range w.share.Sending(deliveries[done : done+1]) {
 			w.token = d.AppendAckToken(w.token[:0])
 			w.batch.AddDelivery(event.Record, w.log.History(), stream.Delivery{
@@ -186,6 +237,20 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 	return nil, w.SendBatch("deliveries", w.batch, false)
 }
 
+// withhold deals with a delivery that the worker may not read: the filters of the
+// subscription are other ones than when the worker came, and then it may not stay, or
+// than when the event did. Such an event is parked for somebody who may read it, so that
+// those behind it are not held up.
+func (w *worker) withhold(d subscription.Delivery) error {
+	if _, err := w.coveredBy(w.reach, w.name); err != nil {
+		w.dismissed = true
+		return err
+	}
+	_, err := w.subscriptions.Park(w.ctx, w.name, []string{d.AckToken()},
+		"it came before the filters changed, and its worker is not granted to read it")
+	return err
+}
+
 func (w *worker) sendGap(gap subscription.Gap) error {
 	return w.Send("gap", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_Gap{Gap: &webhookgatewayv1.Gap{
@@ -195,7 +260,7 @@ func (w *worker) sendGap(gap subscription.Gap) error {
 }
 
 func (w *worker) sendHeartbeat() error {
-	progress := w.share.Progress()
+	progress := w.progress()
 	head := max(progress.Head, progress.Cursor)
 	return w.Send("heartbeat", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_Heartbeat{Heartbeat: &webhookgatewayv1.Heartbeat{
@@ -208,17 +273,24 @@ func (w *worker) sendHeartbeat() error {
 	})
 }
 
+// progress returns how far the subscription is, as far as the worker may know.
+func (w *worker) progress() subscription.Progress {
+	progress := w.share.Progress()
+	if !w.countsLeftOut {
+		progress.LeftOut = 0
+	}
+	return progress
+}
+
 // goodbye announces the end of the stream and returns its status.
 func (w *worker) goodbye() error {
+	goodbye := stream.Goodbye(w.ending)
+	goodbye.Cursor = w.api.Cursor(w.share.Progress().Cursor)
 	err := w.Send("goodbye", &webhookgatewayv1.ConsumeResponse{
-		Frame: &webhookgatewayv1.ConsumeResponse_Goodbye{Goodbye: &webhookgatewayv1.Goodbye{
-			Cursor:     w.api.Cursor(w.share.Progress().Cursor),
-			Reason:     webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_DRAINING,
-			RetryAfter: durationpb.New(stream.RetryDelay),
-		}},
+		Frame: &webhookgatewayv1.ConsumeResponse_Goodbye{Goodbye: goodbye},
 	})
 	if err != nil {
 		return err
 	}
-	return stream.ErrDraining()
+	return context.Cause(w.ending)
 }

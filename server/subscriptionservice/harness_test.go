@@ -122,7 +122,13 @@ type worker struct {
 
 func (g *gateway) consume(t *testing.T, req *webhookgatewayv1.ConsumeRequest) *worker {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	return g.consumeAs(t.Context(), t, req)
+}
+
+// consumeAs is consume for a caller: see as.
+func (g *gateway) consumeAs(ctx context.Context, t *testing.T, req *webhookgatewayv1.ConsumeRequest) *worker {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
 	t.Cleanup(cancel)
 	s, err := g.Consume(ctx, req)
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
@@ -25,8 +27,11 @@ func (s *Service) ListParkedEvents(ctx context.Context, req *webhookgatewayv1.Li
 }
 
 func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListParkedEventsRequest) (*webhookgatewayv1.ListParkedEventsResponse, error) {
-	view, err := logapi.View(req.GetView())
+	reach, view, err := s.reach(ctx, req)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := s.coveredBy(reach, req.GetSubscription()); err != nil {
 		return nil, err
 	}
 	size, err := logapi.PageSize(req.GetPageSize())
@@ -49,7 +54,7 @@ func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListPark
 		if i == size {
 			break
 		}
-		event, err := s.parkedEvent(p, view)
+		event, err := s.parkedEvent(p, reach, view)
 		if err != nil {
 			return nil, err
 		}
@@ -73,8 +78,9 @@ func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListPark
 }
 
 // parkedEvent describes a parked event. If the log had lost the event before it was
-// parked, only its id and its cursor are known.
-func (s *Service) parkedEvent(p subscription.Parked, view webhookgatewayv1.EventView) (*webhookgatewayv1.ParkedEvent, error) {
+// parked, only its id and its cursor are known. No more is shown to a caller that may not
+// read it: the filters of the subscription were other ones when it came.
+func (s *Service) parkedEvent(p subscription.Parked, reach *access.Reach, view webhookgatewayv1.EventView) (*webhookgatewayv1.ParkedEvent, error) {
 	parked := &webhookgatewayv1.ParkedEvent{
 		Event:    &webhookgatewayv1.Event{Id: s.api.EventID(p.Position), Cursor: s.api.Cursor(p.Position)},
 		Reason:   p.Reason,
@@ -82,12 +88,18 @@ func (s *Service) parkedEvent(p subscription.Parked, view webhookgatewayv1.Event
 		Attempts: int32(p.Attempts), //nolint:gosec // at most 1,000
 		ParkTime: timestamppb.New(p.Time),
 	}
+	if !reach.Unlimited() && (!p.HasRecord || !reach.Allows(p.Record)) {
+		parked.Message = ""
+		return parked, nil
+	}
 	if !p.HasRecord {
 		return parked, nil
 	}
-	var err error
-	parked.Event, err = p.Record.Event(s.log.History(), view)
-	return parked, err
+	parked.Event = &webhookgatewayv1.Event{}
+	if err := proto.Unmarshal(reach.Encode(p.Record, s.log.History(), view), parked.Event); err != nil {
+		return nil, fmt.Errorf("decode a stored event: %w", err)
+	}
+	return parked, nil
 }
 
 // ReplayParkedEvents implements SubscriptionService.
@@ -120,6 +132,9 @@ type choice interface {
 func (s *Service) chosen(
 	ctx context.Context, req choice, do func(context.Context, string, []eventlog.Position) (int, []eventlog.Position, error),
 ) (int, []string, error) {
+	if err := access.From(ctx).Manage("subscription", req.GetSubscription()); err != nil {
+		return 0, nil, err
+	}
 	positions, unknown, err := s.positions(req)
 	if err != nil {
 		return 0, nil, err

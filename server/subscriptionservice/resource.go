@@ -7,8 +7,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
@@ -19,10 +21,18 @@ func (s *Service) CreateSubscription(ctx context.Context, req *webhookgatewayv1.
 	if err != nil {
 		return nil, s.fail(ctx, "create a subscription", err)
 	}
-	return &webhookgatewayv1.CreateSubscriptionResponse{Subscription: created}, nil
+	return &webhookgatewayv1.CreateSubscriptionResponse{Subscription: s.shown(ctx, created)}, nil
 }
 
 func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription) (*webhookgatewayv1.Subscription, error) {
+	if err := access.From(ctx).Manage("subscription.name", in.GetName()); err != nil {
+		return nil, err
+	}
+	if asked, err := filter.Compile(in.GetFilters()); err == nil { // otherwise it is refused below, with all that is wrong
+		if err := covered(ctx, asked); err != nil {
+			return nil, err
+		}
+	}
 	// NOTE: a worker creates its subscription whenever it starts. The place where it
 	// began long ago may be gone from the log by now: only a new one needs it.
 	return s.subscriptions.Create(ctx, in, func() (eventlog.Position, error) {
@@ -35,16 +45,25 @@ func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription)
 
 // GetSubscription implements SubscriptionService.
 func (s *Service) GetSubscription(ctx context.Context, req *webhookgatewayv1.GetSubscriptionRequest) (*webhookgatewayv1.GetSubscriptionResponse, error) {
+	err := access.From(ctx).Use("name", req.GetName())
+	if err != nil {
+		return nil, s.fail(ctx, "get a subscription", err)
+	}
 	got, err := s.subscriptions.Get(ctx, req.GetName())
 	if err != nil {
 		return nil, s.fail(ctx, "get a subscription", err)
 	}
-	return &webhookgatewayv1.GetSubscriptionResponse{Subscription: got}, nil
+	return &webhookgatewayv1.GetSubscriptionResponse{Subscription: s.shown(ctx, got)}, nil
 }
 
-// ListSubscriptions implements SubscriptionService. A page token is the last name
-// of the page before.
+// ListSubscriptions implements SubscriptionService. It lists those that the caller may
+// use. A page token is the last name of the page before.
 func (s *Service) ListSubscriptions(ctx context.Context, req *webhookgatewayv1.ListSubscriptionsRequest) (*webhookgatewayv1.ListSubscriptionsResponse, error) {
+	caller := access.From(ctx)
+	err := caller.UseAny()
+	if err != nil {
+		return nil, s.fail(ctx, "list subscriptions", err)
+	}
 	size, err := logapi.PageSize(req.GetPageSize())
 	if err != nil {
 		return nil, s.fail(ctx, "list subscriptions", err)
@@ -53,9 +72,12 @@ func (s *Service) ListSubscriptions(ctx context.Context, req *webhookgatewayv1.L
 	if err != nil || len(after) > 0 && !subscription.ValidName(string(after)) {
 		return nil, logapi.ErrPageToken()
 	}
-	list, err := s.subscriptions.List(ctx, string(after), size+1)
+	list, err := s.subscriptions.List(ctx, string(after), size+1, caller.MayUse)
 	if err != nil {
 		return nil, s.fail(ctx, "list subscriptions", err)
+	}
+	for _, one := range list {
+		s.shown(ctx, one)
 	}
 	resp := &webhookgatewayv1.ListSubscriptionsResponse{Subscriptions: list}
 	if n := pageOf(list, size); n < len(list) {
@@ -80,16 +102,25 @@ func pageOf(list []*webhookgatewayv1.Subscription, size int) int {
 
 // UpdateSubscription implements SubscriptionService.
 func (s *Service) UpdateSubscription(ctx context.Context, req *webhookgatewayv1.UpdateSubscriptionRequest) (*webhookgatewayv1.UpdateSubscriptionResponse, error) {
-	updated, err := s.subscriptions.Update(ctx, req.GetSubscription(), req.GetUpdateMask())
+	err := access.From(ctx).Manage("subscription.name", req.GetSubscription().GetName())
 	if err != nil {
 		return nil, s.fail(ctx, "update a subscription", err)
 	}
-	return &webhookgatewayv1.UpdateSubscriptionResponse{Subscription: updated}, nil
+	updated, err := s.subscriptions.Update(ctx, req.GetSubscription(), req.GetUpdateMask(),
+		func(inForce *filter.Filter) error { return covered(ctx, inForce) })
+	if err != nil {
+		return nil, s.fail(ctx, "update a subscription", err)
+	}
+	return &webhookgatewayv1.UpdateSubscriptionResponse{Subscription: s.shown(ctx, updated)}, nil
 }
 
 // DeleteSubscription implements SubscriptionService.
 func (s *Service) DeleteSubscription(ctx context.Context, req *webhookgatewayv1.DeleteSubscriptionRequest) (*webhookgatewayv1.DeleteSubscriptionResponse, error) {
-	if err := s.subscriptions.Delete(ctx, req.GetName()); err != nil {
+	err := access.From(ctx).Manage("name", req.GetName())
+	if err == nil {
+		err = s.subscriptions.Delete(ctx, req.GetName())
+	}
+	if err != nil {
 		return nil, s.fail(ctx, "delete a subscription", err)
 	}
 	return &webhookgatewayv1.DeleteSubscriptionResponse{}, nil
@@ -97,6 +128,10 @@ func (s *Service) DeleteSubscription(ctx context.Context, req *webhookgatewayv1.
 
 // SeekSubscription implements SubscriptionService.
 func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.SeekSubscriptionRequest) (*webhookgatewayv1.SeekSubscriptionResponse, error) {
+	err := access.From(ctx).Manage("name", req.GetName())
+	if err != nil {
+		return nil, s.fail(ctx, "seek a subscription", err)
+	}
 	after, err := s.start(ctx, "start", req.GetStart())
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
@@ -105,7 +140,36 @@ func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.Se
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
-	return &webhookgatewayv1.SeekSubscriptionResponse{Subscription: moved}, nil
+	return &webhookgatewayv1.SeekSubscriptionResponse{Subscription: s.shown(ctx, moved)}, nil
+}
+
+// covered returns an error unless the caller may read everything that the filter of a
+// subscription matches, in one view or another: a subscription is no way around a grant.
+func covered(ctx context.Context, f *filter.Filter) error {
+	reach, err := access.From(ctx).ReachInAnyView()
+	if err != nil {
+		return err
+	}
+	return reach.Covers("subscription", f)
+}
+
+// shown takes out of a subscription what its caller may not know: how many events were
+// left out, if it may not read them. It returns it.
+func (s *Service) shown(ctx context.Context, in *webhookgatewayv1.Subscription) *webhookgatewayv1.Subscription {
+	if in.GetStatus().GetLeftOutEvents() == 0 {
+		return in
+	}
+	inForce, err := s.subscriptions.Filter(in.GetName())
+	if reach, denied := access.From(ctx).ReachInAnyView(); err != nil || denied != nil || !countsLeftOut(reach, inForce) {
+		in.Status.LeftOutEvents = 0
+	}
+	return in
+}
+
+// countsLeftOut reports whether a caller may know how many events a filter leaves out.
+func countsLeftOut(reach *access.Reach, inForce *filter.Filter) bool {
+	leftOut := inForce.LeftOut()
+	return leftOut == nil || reach.Covers("", leftOut) == nil
 }
 
 // start returns the position after which a subscription is to begin. Its errors

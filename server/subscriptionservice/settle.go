@@ -5,6 +5,7 @@ import (
 	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
@@ -16,7 +17,16 @@ const (
 	maxDeadline    = time.Hour
 )
 
-func checkTokens(tokens []string) error {
+// checkTokens validates tokens of a subscription that the caller has to be allowed to use.
+func checkTokens(ctx context.Context, req interface {
+	GetSubscription() string
+	GetAckTokens() []string
+},
+) error {
+	if err := access.From(ctx).Use("subscription", req.GetSubscription()); err != nil {
+		return err
+	}
+	tokens := req.GetAckTokens()
 	if len(tokens) > maxTokens {
 		return fielderr.New("ack_tokens", "%d tokens are given: give at most %d at a time", len(tokens), maxTokens)
 	}
@@ -25,7 +35,7 @@ func checkTokens(tokens []string) error {
 
 // Acknowledge implements SubscriptionService.
 func (s *Service) Acknowledge(ctx context.Context, req *webhookgatewayv1.AcknowledgeRequest) (*webhookgatewayv1.AcknowledgeResponse, error) {
-	err := checkTokens(req.GetAckTokens())
+	err := checkTokens(ctx, req)
 	if err != nil {
 		return nil, s.fail(ctx, "acknowledge", err)
 	}
@@ -47,7 +57,7 @@ func (s *Service) Reject(ctx context.Context, req *webhookgatewayv1.RejectReques
 
 func (s *Service) reject(ctx context.Context, req *webhookgatewayv1.RejectRequest) ([]webhookgatewayv1.TokenResult, error) {
 	name, tokens := req.GetSubscription(), req.GetAckTokens()
-	if err := checkTokens(tokens); err != nil {
+	if err := checkTokens(ctx, req); err != nil {
 		return nil, err
 	}
 	if n := len(req.GetReason()); n > maxReasonBytes {
@@ -88,7 +98,7 @@ func retryDelay(req *webhookgatewayv1.RejectRequest) (time.Duration, error) {
 
 // ExtendDeadline implements SubscriptionService.
 func (s *Service) ExtendDeadline(ctx context.Context, req *webhookgatewayv1.ExtendDeadlineRequest) (*webhookgatewayv1.ExtendDeadlineResponse, error) {
-	if err := checkTokens(req.GetAckTokens()); err != nil {
+	if err := checkTokens(ctx, req); err != nil {
 		return nil, s.fail(ctx, "extend deadlines", err)
 	}
 	var deadline time.Duration // 0: that of the subscription
@@ -107,6 +117,9 @@ func (s *Service) ExtendDeadline(ctx context.Context, req *webhookgatewayv1.Exte
 
 // CommitCursor implements SubscriptionService.
 func (s *Service) CommitCursor(ctx context.Context, req *webhookgatewayv1.CommitCursorRequest) (*webhookgatewayv1.CommitCursorResponse, error) {
+	if err := access.From(ctx).Use("subscription", req.GetSubscription()); err != nil {
+		return nil, err
+	}
 	upTo, err := s.api.ParseCursor("cursor", req.GetCursor())
 	if err != nil {
 		return nil, err

@@ -81,7 +81,7 @@ func (c Config) Load(protocols ...string) (*tls.Config, error) {
 		return nil, fielderr.New("certificate", "%s expired at %s: renew it", c.Certificate, certificate.Leaf.NotAfter.Format(time.RFC3339))
 	}
 	loaded := &tls.Config{
-		MinVersion:   versions[c.MinVersion], //nolint:gosec // 1.2 at least
+		MinVersion:   versions[c.MinVersion],
 		Certificates: []tls.Certificate{certificate},
 		NextProtos:   protocols,
 	}

@@ -111,8 +111,9 @@ const (
 	ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID ErrorReason = 65
 	// NOT_FOUND: there is no event with this id, or it is no longer retained.
 	ErrorReason_ERROR_REASON_EVENT_NOT_FOUND ErrorReason = 66
-	// PERMISSION_DENIED: the caller was not granted what the request asks for.
-	// Reserved: there is no access control yet.
+	// PERMISSION_DENIED: the caller was not granted what the request asks for; metadata
+	// `field` names the field that asks for it, unless the whole call is meant. Ask for
+	// less, or have it granted.
 	ErrorReason_ERROR_REASON_NOT_GRANTED ErrorReason = 67
 	// FAILED_PRECONDITION: the cursor, or the id of the event, is of a part of the
 	// history that this log does not have, as when an older copy was put back.
@@ -142,6 +143,20 @@ const (
 	ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED ErrorReason = 100
 	// PERMISSION_DENIED, only over HTTP: a web page of another origin tried to change something.
 	ErrorReason_ERROR_REASON_CROSS_ORIGIN ErrorReason = 101
+	// UNAUTHENTICATED: the call has no credentials. Send a token as `authorization:
+	// Bearer TOKEN`, or use a client certificate.
+	ErrorReason_ERROR_REASON_CREDENTIALS_MISSING ErrorReason = 120
+	// UNAUTHENTICATED: the credentials are of nobody that the gateway knows.
+	ErrorReason_ERROR_REASON_CREDENTIALS_INVALID ErrorReason = 121
+	// UNAUTHENTICATED: the credentials have expired. Get new ones.
+	ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED ErrorReason = 122
+	// UNAUTHENTICATED: what the credentials of the stream are allowed, or the
+	// credentials themselves, were changed. Reconnect with credentials that are valid;
+	// resume at the last cursor.
+	ErrorReason_ERROR_REASON_ACCESS_CHANGED ErrorReason = 123
+	// UNAVAILABLE: the keys of the issuer of the token cannot be fetched at present.
+	// Try again later.
+	ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE ErrorReason = 124
 )
 
 // Enum value maps for ErrorReason.
@@ -190,6 +205,11 @@ var (
 		84:  "ERROR_REASON_TOO_MANY_WAITING",
 		100: "ERROR_REASON_HOST_NOT_ALLOWED",
 		101: "ERROR_REASON_CROSS_ORIGIN",
+		120: "ERROR_REASON_CREDENTIALS_MISSING",
+		121: "ERROR_REASON_CREDENTIALS_INVALID",
+		122: "ERROR_REASON_CREDENTIALS_EXPIRED",
+		123: "ERROR_REASON_ACCESS_CHANGED",
+		124: "ERROR_REASON_ISSUER_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                  0,
@@ -235,6 +255,11 @@ var (
 		"ERROR_REASON_TOO_MANY_WAITING":             84,
 		"ERROR_REASON_HOST_NOT_ALLOWED":             100,
 		"ERROR_REASON_CROSS_ORIGIN":                 101,
+		"ERROR_REASON_CREDENTIALS_MISSING":          120,
+		"ERROR_REASON_CREDENTIALS_INVALID":          121,
+		"ERROR_REASON_CREDENTIALS_EXPIRED":          122,
+		"ERROR_REASON_ACCESS_CHANGED":               123,
+		"ERROR_REASON_ISSUER_UNAVAILABLE":           124,
 	}
 )
 
@@ -269,7 +294,7 @@ var File_webhookgateway_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xe5\v\n" +
+	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\x9d\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_BODY_NOT_JSON_OBJECT\x10\x01\x12 \n" +
@@ -314,7 +339,12 @@ const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\"ERROR_REASON_SUBSCRIPTION_UNUSABLE\x10S\x12!\n" +
 	"\x1dERROR_REASON_TOO_MANY_WAITING\x10T\x12!\n" +
 	"\x1dERROR_REASON_HOST_NOT_ALLOWED\x10d\x12\x1d\n" +
-	"\x19ERROR_REASON_CROSS_ORIGIN\x10eBSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
+	"\x19ERROR_REASON_CROSS_ORIGIN\x10e\x12$\n" +
+	" ERROR_REASON_CREDENTIALS_MISSING\x10x\x12$\n" +
+	" ERROR_REASON_CREDENTIALS_INVALID\x10y\x12$\n" +
+	" ERROR_REASON_CREDENTIALS_EXPIRED\x10z\x12\x1f\n" +
+	"\x1bERROR_REASON_ACCESS_CHANGED\x10{\x12#\n" +
+	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x10|BSZQgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1;webhookgatewayv1b\x06proto3"
 
 var (
 	file_webhookgateway_v1_error_reason_proto_rawDescOnce sync.Once

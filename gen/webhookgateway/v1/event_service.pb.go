@@ -86,6 +86,9 @@ const (
 	GoodbyeReason_GOODBYE_REASON_UNSPECIFIED GoodbyeReason = 0
 	// The gateway is shutting down.
 	GoodbyeReason_GOODBYE_REASON_DRAINING GoodbyeReason = 1
+	// The credentials of the stream have expired or were revoked, or what they allow
+	// was changed. Reconnect with credentials that are valid.
+	GoodbyeReason_GOODBYE_REASON_ACCESS_ENDED GoodbyeReason = 2
 )
 
 // Enum value maps for GoodbyeReason.
@@ -93,10 +96,12 @@ var (
 	GoodbyeReason_name = map[int32]string{
 		0: "GOODBYE_REASON_UNSPECIFIED",
 		1: "GOODBYE_REASON_DRAINING",
+		2: "GOODBYE_REASON_ACCESS_ENDED",
 	}
 	GoodbyeReason_value = map[string]int32{
-		"GOODBYE_REASON_UNSPECIFIED": 0,
-		"GOODBYE_REASON_DRAINING":    1,
+		"GOODBYE_REASON_UNSPECIFIED":  0,
+		"GOODBYE_REASON_DRAINING":     1,
+		"GOODBYE_REASON_ACCESS_ENDED": 2,
 	}
 )
 
@@ -556,7 +561,8 @@ type Subscribed struct {
 	EarliestCursor string `protobuf:"bytes,2,opt,name=earliest_cursor,json=earliestCursor,proto3" json:"earliest_cursor,omitempty"`
 	// The cursor of the newest event of the log when the stream opened.
 	HeadCursor string `protobuf:"bytes,3,opt,name=head_cursor,json=headCursor,proto3" json:"head_cursor,omitempty"`
-	// The filters in force: duplicates removed, values sorted, defaults filled in.
+	// The filters in force: duplicates removed, values sorted, defaults filled in, and
+	// cut down to what is granted to the caller.
 	Filters []*EventFilter `protobuf:"bytes,4,rep,name=filters,proto3" json:"filters,omitempty"`
 	// The heartbeat interval in force.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -718,7 +724,8 @@ type Heartbeat struct {
 	AfterCursor string `protobuf:"bytes,5,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
 	// How many events failed verification, match the filters otherwise, and were
 	// left out since the stream opened; in a stream of Consume, since this gateway
-	// began to read for the subscription. See EventFilter.verdicts.
+	// began to read for the subscription. See EventFilter.verdicts. Events that are not
+	// granted to the caller are not counted.
 	LeftOutEvents int64 `protobuf:"varint,6,opt,name=left_out_events,json=leftOutEvents,proto3" json:"left_out_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1094,8 +1101,8 @@ type ListEventsRequest struct {
 	// The most events to return. 0: 100. More than 1,000 is taken for 1,000. A page
 	// is also bounded to about 1 MiB.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page; all other fields but page_size
-	// must be as they were.
+	// The `next_page_token` of the previous page; all other fields but page_size, and
+	// what is granted to the caller, must be as they were.
 	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1611,10 +1618,11 @@ const file_webhookgateway_v1_event_service_proto_rawDesc = "" +
 	"\rExpiredPolicy\x12\x1e\n" +
 	"\x1aEXPIRED_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EXPIRED_POLICY_FAIL\x10\x01\x12\x1b\n" +
-	"\x17EXPIRED_POLICY_EARLIEST\x10\x02*L\n" +
+	"\x17EXPIRED_POLICY_EARLIEST\x10\x02*m\n" +
 	"\rGoodbyeReason\x12\x1e\n" +
 	"\x1aGOODBYE_REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17GOODBYE_REASON_DRAINING\x10\x012\xf3\x02\n" +
+	"\x17GOODBYE_REASON_DRAINING\x10\x01\x12\x1f\n" +
+	"\x1bGOODBYE_REASON_ACCESS_ENDED\x10\x022\xf3\x02\n" +
 	"\fEventService\x12X\n" +
 	"\tSubscribe\x12#.webhookgateway.v1.SubscribeRequest\x1a$.webhookgateway.v1.SubscribeResponse0\x01\x12Y\n" +
 	"\n" +

@@ -39,8 +39,13 @@ const (
 // ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo. But
 // for what gRPC answers by itself: a request that is not valid protobuf is INTERNAL,
 // and one of more than 4 MiB is RESOURCE_EXHAUSTED, both without details.
-// UNAUTHENTICATED and PERMISSION_DENIED are reserved for access control, which
-// does not exist yet.
+//
+// With access control, a caller reads what is granted to it. Conditions that a filter
+// leaves out are filled in from the grants, and `subscribed` shows the filters in force;
+// a filter may become several. What a filter names has to be granted, in the view that is
+// asked for: otherwise, and when nothing of a filter is granted, the call is answered
+// with PERMISSION_DENIED. Cursors and the numbers of events that they count are no
+// secret: everybody who reads any events may know where the log begins and ends.
 type EventServiceClient interface {
 	// Subscribe streams the events that match the filters, in log order, each once
 	// per stream, from the requested start until the stream is cancelled or
@@ -57,6 +62,7 @@ type EventServiceClient interface {
 	// FAILED_PRECONDITION the cursor is of another log, or of a part of its history
 	// that was lost; OUT_OF_RANGE events after the cursor are no longer retained and
 	// `on_expired` is FAIL; DATA_LOSS an event is damaged and `on_expired` is FAIL;
+	// PERMISSION_DENIED a value of a filter, or the view, is not granted;
 	// RESOURCE_EXHAUSTED too many streams; UNAVAILABLE the gateway is starting,
 	// draining, or cannot read its log.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
@@ -67,18 +73,19 @@ type EventServiceClient interface {
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; OUT_OF_RANGE
 	// the oldest event comes first and events that the next page begins with were
 	// removed since the previous one; DATA_LOSS an event is damaged: list the events
-	// on each side of it; UNAVAILABLE as for Subscribe.
+	// on each side of it; PERMISSION_DENIED and UNAVAILABLE as for Subscribe.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// GetEvent returns one event, whatever the verdict of its verification.
 	//
 	// Errors: INVALID_ARGUMENT the id is malformed; NOT_FOUND there is no such
-	// event or it is no longer retained; FAILED_PRECONDITION the id is of a part of
-	// the history that was lost; DATA_LOSS the event is damaged; UNAVAILABLE as for
-	// Subscribe.
+	// event or it is no longer retained; PERMISSION_DENIED the event, or the view, is
+	// not granted; FAILED_PRECONDITION the id is of a part of the history that was lost;
+	// DATA_LOSS the event is damaged; UNAVAILABLE as for Subscribe.
 	GetEvent(ctx context.Context, in *GetEventRequest, opts ...grpc.CallOption) (*GetEventResponse, error)
 	// GetLogInfo returns where the log begins and ends.
 	//
-	// Errors: UNAVAILABLE as for Subscribe.
+	// Errors: PERMISSION_DENIED the caller neither reads events nor operates the gateway;
+	// UNAVAILABLE as for Subscribe.
 	GetLogInfo(ctx context.Context, in *GetLogInfoRequest, opts ...grpc.CallOption) (*GetLogInfoResponse, error)
 }
 
@@ -151,8 +158,13 @@ func (c *eventServiceClient) GetLogInfo(ctx context.Context, in *GetLogInfoReque
 // ErrorReason; a status that asks to try again carries a google.rpc.RetryInfo. But
 // for what gRPC answers by itself: a request that is not valid protobuf is INTERNAL,
 // and one of more than 4 MiB is RESOURCE_EXHAUSTED, both without details.
-// UNAUTHENTICATED and PERMISSION_DENIED are reserved for access control, which
-// does not exist yet.
+//
+// With access control, a caller reads what is granted to it. Conditions that a filter
+// leaves out are filled in from the grants, and `subscribed` shows the filters in force;
+// a filter may become several. What a filter names has to be granted, in the view that is
+// asked for: otherwise, and when nothing of a filter is granted, the call is answered
+// with PERMISSION_DENIED. Cursors and the numbers of events that they count are no
+// secret: everybody who reads any events may know where the log begins and ends.
 type EventServiceServer interface {
 	// Subscribe streams the events that match the filters, in log order, each once
 	// per stream, from the requested start until the stream is cancelled or
@@ -169,6 +181,7 @@ type EventServiceServer interface {
 	// FAILED_PRECONDITION the cursor is of another log, or of a part of its history
 	// that was lost; OUT_OF_RANGE events after the cursor are no longer retained and
 	// `on_expired` is FAIL; DATA_LOSS an event is damaged and `on_expired` is FAIL;
+	// PERMISSION_DENIED a value of a filter, or the view, is not granted;
 	// RESOURCE_EXHAUSTED too many streams; UNAVAILABLE the gateway is starting,
 	// draining, or cannot read its log.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
@@ -179,18 +192,19 @@ type EventServiceServer interface {
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; OUT_OF_RANGE
 	// the oldest event comes first and events that the next page begins with were
 	// removed since the previous one; DATA_LOSS an event is damaged: list the events
-	// on each side of it; UNAVAILABLE as for Subscribe.
+	// on each side of it; PERMISSION_DENIED and UNAVAILABLE as for Subscribe.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// GetEvent returns one event, whatever the verdict of its verification.
 	//
 	// Errors: INVALID_ARGUMENT the id is malformed; NOT_FOUND there is no such
-	// event or it is no longer retained; FAILED_PRECONDITION the id is of a part of
-	// the history that was lost; DATA_LOSS the event is damaged; UNAVAILABLE as for
-	// Subscribe.
+	// event or it is no longer retained; PERMISSION_DENIED the event, or the view, is
+	// not granted; FAILED_PRECONDITION the id is of a part of the history that was lost;
+	// DATA_LOSS the event is damaged; UNAVAILABLE as for Subscribe.
 	GetEvent(context.Context, *GetEventRequest) (*GetEventResponse, error)
 	// GetLogInfo returns where the log begins and ends.
 	//
-	// Errors: UNAVAILABLE as for Subscribe.
+	// Errors: PERMISSION_DENIED the caller neither reads events nor operates the gateway;
+	// UNAVAILABLE as for Subscribe.
 	GetLogInfo(context.Context, *GetLogInfoRequest) (*GetLogInfoResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
 }

@@ -47,6 +47,14 @@ const (
 // Errors are as in EventService. A subscription that was set aside (see
 // SubscriptionStatus.unusable) answers every call but Get, List and Delete with
 // FAILED_PRECONDITION.
+//
+// With access control, subscriptions are granted by the beginnings of their names: to
+// use them (Get, Consume, Acknowledge, Reject, ExtendDeadline, CommitCursor,
+// ListParkedEvents) or also to manage them (Create, Update, Delete, Seek,
+// ReplayParkedEvents, DiscardParkedEvents). Any other name is answered with
+// PERMISSION_DENIED, whether it exists or not. A subscription is no way around a grant:
+// who creates, updates or consumes one, or lists its parked events, has to be granted
+// everything that its filters select, in the view that is asked for.
 type SubscriptionServiceClient interface {
 	// CreateSubscription creates a subscription. Creating one that exists with the
 	// same filters, settings and start returns it as it is: its start is looked up in
@@ -63,10 +71,11 @@ type SubscriptionServiceClient interface {
 	// Errors: NOT_FOUND there is no such subscription; UNAVAILABLE as for
 	// CreateSubscription.
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*GetSubscriptionResponse, error)
-	// ListSubscriptions returns a page of subscriptions, by name.
+	// ListSubscriptions returns a page of the subscriptions that the caller may use, by
+	// name.
 	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed; UNAVAILABLE
-	// as for CreateSubscription.
+	// Errors: INVALID_ARGUMENT a field or the page token is malformed; PERMISSION_DENIED
+	// none may be used, whatever its name; UNAVAILABLE as for CreateSubscription.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
 	// UpdateSubscription changes filters and settings of a subscription. Its
 	// position, its parked events and its streams stay. What workers hold is fenced
@@ -92,6 +101,11 @@ type SubscriptionServiceClient interface {
 	// events until the stream is cancelled. Its frames are those of Subscribe, with
 	// `deliveries` in place of events. Deliveries have no `after_cursor`: what comes
 	// again has no place in a chain.
+	//
+	// When the filters become wider than what is granted to the worker, its stream ends
+	// with PERMISSION_DENIED before it is sent any of that. An event that waits from
+	// before the filters became narrower, and is not granted to the worker that it would
+	// go to, is parked.
 	//
 	// Errors: INVALID_ARGUMENT a field is not valid; NOT_FOUND there is no such
 	// subscription, or it was deleted; RESOURCE_EXHAUSTED too many streams;
@@ -124,7 +138,9 @@ type SubscriptionServiceClient interface {
 	// is no such subscription; FAILED_PRECONDITION the subscription is not strictly
 	// ordered, or the cursor is of another log; UNAVAILABLE as for Acknowledge.
 	CommitCursor(ctx context.Context, in *CommitCursorRequest, opts ...grpc.CallOption) (*CommitCursorResponse, error)
-	// ListParkedEvents returns a page of the parked events of a subscription.
+	// ListParkedEvents returns a page of the parked events of a subscription. Of one that
+	// is not granted to the caller, from before the filters changed, it has the id, the
+	// cursor and why it was parked, without the message.
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; NOT_FOUND
 	// there is no such subscription; UNAVAILABLE as for CreateSubscription.
@@ -309,6 +325,14 @@ func (c *subscriptionServiceClient) DiscardParkedEvents(ctx context.Context, in 
 // Errors are as in EventService. A subscription that was set aside (see
 // SubscriptionStatus.unusable) answers every call but Get, List and Delete with
 // FAILED_PRECONDITION.
+//
+// With access control, subscriptions are granted by the beginnings of their names: to
+// use them (Get, Consume, Acknowledge, Reject, ExtendDeadline, CommitCursor,
+// ListParkedEvents) or also to manage them (Create, Update, Delete, Seek,
+// ReplayParkedEvents, DiscardParkedEvents). Any other name is answered with
+// PERMISSION_DENIED, whether it exists or not. A subscription is no way around a grant:
+// who creates, updates or consumes one, or lists its parked events, has to be granted
+// everything that its filters select, in the view that is asked for.
 type SubscriptionServiceServer interface {
 	// CreateSubscription creates a subscription. Creating one that exists with the
 	// same filters, settings and start returns it as it is: its start is looked up in
@@ -325,10 +349,11 @@ type SubscriptionServiceServer interface {
 	// Errors: NOT_FOUND there is no such subscription; UNAVAILABLE as for
 	// CreateSubscription.
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*GetSubscriptionResponse, error)
-	// ListSubscriptions returns a page of subscriptions, by name.
+	// ListSubscriptions returns a page of the subscriptions that the caller may use, by
+	// name.
 	//
-	// Errors: INVALID_ARGUMENT a field or the page token is malformed; UNAVAILABLE
-	// as for CreateSubscription.
+	// Errors: INVALID_ARGUMENT a field or the page token is malformed; PERMISSION_DENIED
+	// none may be used, whatever its name; UNAVAILABLE as for CreateSubscription.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
 	// UpdateSubscription changes filters and settings of a subscription. Its
 	// position, its parked events and its streams stay. What workers hold is fenced
@@ -354,6 +379,11 @@ type SubscriptionServiceServer interface {
 	// events until the stream is cancelled. Its frames are those of Subscribe, with
 	// `deliveries` in place of events. Deliveries have no `after_cursor`: what comes
 	// again has no place in a chain.
+	//
+	// When the filters become wider than what is granted to the worker, its stream ends
+	// with PERMISSION_DENIED before it is sent any of that. An event that waits from
+	// before the filters became narrower, and is not granted to the worker that it would
+	// go to, is parked.
 	//
 	// Errors: INVALID_ARGUMENT a field is not valid; NOT_FOUND there is no such
 	// subscription, or it was deleted; RESOURCE_EXHAUSTED too many streams;
@@ -386,7 +416,9 @@ type SubscriptionServiceServer interface {
 	// is no such subscription; FAILED_PRECONDITION the subscription is not strictly
 	// ordered, or the cursor is of another log; UNAVAILABLE as for Acknowledge.
 	CommitCursor(context.Context, *CommitCursorRequest) (*CommitCursorResponse, error)
-	// ListParkedEvents returns a page of the parked events of a subscription.
+	// ListParkedEvents returns a page of the parked events of a subscription. Of one that
+	// is not granted to the caller, from before the filters changed, it has the id, the
+	// cursor and why it was parked, without the message.
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; NOT_FOUND
 	// there is no such subscription; UNAVAILABLE as for CreateSubscription.

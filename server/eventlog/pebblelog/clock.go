@@ -165,7 +165,7 @@ func (s *store) loadClock() error {
 		return nil // as if it were not there: the newest event says enough
 	}
 	s.seen = later(s.seen, time.Unix(0, int64(binary.BigEndian.Uint64(value)))) //nolint:gosec // written from an int64
-	s.retained = time.Unix(0, int64(binary.BigEndian.Uint64(value[8:]))) //nolint:gosec // written from an int64
+	s.retained = time.Unix(0, int64(binary.BigEndian.Uint64(value[8:])))        //nolint:gosec // written from an int64
 	return nil
 }
 

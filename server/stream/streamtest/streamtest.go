@@ -43,7 +43,8 @@ func serve(
 	tb testing.TB, listener net.Listener, dial func(context.Context) (net.Conn, error), register func(grpc.ServiceRegistrar),
 ) *grpc.ClientConn {
 	tb.Helper()
-	server := grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true),
+		grpc.UnaryInterceptor(unaryCaller), grpc.StreamInterceptor(streamCaller))
 	register(server)
 	conn, err := grpc.NewClient("passthrough:///gateway",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),

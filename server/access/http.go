@@ -1,0 +1,77 @@
+package access
+
+import (
+	"context"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+// challenge is the WWW-Authenticate header of an answer 401.
+const challenge = `Bearer realm="webhook-gateway"`
+
+// Refuse answers a request with a status.
+type Refuse func(w http.ResponseWriter, err error)
+
+// Handler refuses requests without credentials, and puts the callers of the others into
+// their contexts. What is behind it does not see a token.
+func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		made, err := c.identify(r.Context(), presented{
+			authorization: r.Header.Values("Authorization"), certificate: verified(r.TLS),
+		}, r.RemoteAddr)
+		if err != nil {
+			c.refuseHTTP(w, r, nil, err, refuse)
+			return
+		}
+		ctx := context.WithValue(NewContext(r.Context(), made.caller), callKey{}, made)
+		r = r.WithContext(ctx)
+		r.Header = r.Header.Clone()
+		r.Header.Del("Authorization")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Operator refuses the requests of callers who are no operators. It stands behind
+// Handler. Audited requests are in the audit.
+func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		made, ok := r.Context().Value(callKey{}).(*call)
+		if !ok || !isOperator(made.caller) {
+			c.refuseHTTP(w, r, made, errNotOperator(), refuse)
+			return
+		}
+		if audited {
+			c.audit.called(r.Context(), made, requestName(r), "", nil)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (c *Control) refuseHTTP(w http.ResponseWriter, r *http.Request, made *call, err error, refuse Refuse) {
+	c.audit.refused(r.Context(), made, requestName(r), r.RemoteAddr, "", err)
+	if status.Code(err) == codes.Unauthenticated {
+		asked := challenge
+		if rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING {
+			asked += `, error="invalid_token"`
+		}
+		w.Header().Set("WWW-Authenticate", asked)
+	}
+	refuse(w, err)
+}
+
+// requestName is how the audit calls a request: its query may have anything in it.
+func requestName(r *http.Request) string { return r.Method + " " + r.URL.Path }
+
+func isOperator(caller *Caller) bool {
+	for _, grant := range caller.Grants {
+		if grant.Operator {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,139 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/redact"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+// Reach is which events a caller may read, in one view or in any. It is for one call,
+// and one goroutine.
+type Reach struct {
+	// in says how, for people: the view, or nothing.
+	in     string
+	limits []*filter.Limits
+	masks  *masks // nil: nothing is masked
+}
+
+// Reach returns what the caller may read in a view. Its errors are statuses: that of a
+// caller that may read nothing in this view names those in which it may.
+func (c *Caller) Reach(view webhookgatewayv1.EventView) (*Reach, error) {
+	r := newReach(c.Grants, " ("+view.String()+")", func(g *Grant) bool { return g.in(view) })
+	if len(r.limits) > 0 {
+		return r, nil
+	}
+	var granted []string
+	for _, v := range views {
+		if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.in(v) }) {
+			granted = append(granted, v.String())
+		}
+	}
+	if len(granted) == 0 {
+		return nil, NotGranted("", "no events are granted to this caller")
+	}
+	message := fmt.Sprintf("%v is not granted: ask for %s", view, strings.Join(granted, " or "))
+	if view == webhookgatewayv1.EventView_EVENT_VIEW_FULL {
+		message = fmt.Sprintf("%v, which is meant if none is named, is not granted: ask for %s", view, strings.Join(granted, " or "))
+	}
+	return nil, NotGranted("view", message)
+}
+
+// ReachInAnyView returns what the caller may read in one view or another. Its errors are
+// statuses.
+func (c *Caller) ReachInAnyView() (*Reach, error) {
+	r := newReach(c.Grants, "", func(g *Grant) bool { return slices.ContainsFunc(views, g.in) })
+	if len(r.limits) == 0 {
+		return nil, NotGranted("", "no events are granted to this caller")
+	}
+	return r, nil
+}
+
+var views = []webhookgatewayv1.EventView{
+	webhookgatewayv1.EventView_EVENT_VIEW_METADATA,
+	webhookgatewayv1.EventView_EVENT_VIEW_FULL,
+	webhookgatewayv1.EventView_EVENT_VIEW_RAW,
+}
+
+func newReach(grants []*Grant, in string, usable func(*Grant) bool) *Reach {
+	r := &Reach{in: in}
+	var masked []redact.Classes
+	for _, g := range grants {
+		if usable(g) {
+			limits, classes := g.readable()
+			r.limits, masked = append(r.limits, limits), append(masked, classes)
+		}
+	}
+	if slices.ContainsFunc(masked, func(c redact.Classes) bool { return c != 0 }) {
+		r.masks = &masks{limits: r.limits, classes: masked, compiled: make(map[redact.Classes]*redact.Mask)}
+	}
+	return r
+}
+
+// Unlimited reports whether every event may be read.
+func (r *Reach) Unlimited() bool { return slices.ContainsFunc(r.limits, (*filter.Limits).Unlimited) }
+
+// Narrow returns the part of the filters of a request that the caller may read. Errors
+// are statuses, and of fielderr.
+func (r *Reach) Narrow(f *filter.Filter) (*filter.Filter, error) {
+	narrow, err := f.Within(r.limits...)
+	return narrow, r.refuse("", err)
+}
+
+// Covers returns an error unless the caller may read everything that a filter matches.
+// It is a status; section is the field whose filters they are, empty for the request.
+func (r *Reach) Covers(section string, f *filter.Filter) error {
+	return r.refuse(section, f.CoveredBy(r.limits...))
+}
+
+// Allows reports whether the caller may read an event.
+func (r *Reach) Allows(record eventlog.Record) bool {
+	return slices.ContainsFunc(r.limits, func(l *filter.Limits) bool { return l.Unlimited() || l.Allow(record) })
+}
+
+// Mask returns how an event that the caller may read is masked: every class that all
+// grants of the event mask. Nil masks nothing.
+func (r *Reach) Mask(record eventlog.Record) *redact.Mask {
+	if r.masks == nil {
+		return nil
+	}
+	return r.masks.of(record)
+}
+
+// Encode returns an event that the caller may read, encoded as it may see it in a view; see
+// eventlog.Record.AppendEvent.
+func (r *Reach) Encode(record eventlog.Record, history *eventlog.History, view webhookgatewayv1.EventView) []byte {
+	return r.Mask(record).Apply(record.AppendEvent(nil, history, view))
+}
+
+// Masks reports whether anything may be masked.
+func (r *Reach) Masks() bool { return r.masks != nil }
+
+// refuse turns what is outside of the grants into a status.
+func (r *Reach) refuse(section string, err error) error {
+	var outside *filter.OutsideError
+	if !errors.As(err, &outside) {
+		return err
+	}
+	path := outside.Path
+	if section != "" {
+		path = section + "." + path
+	}
+	return NotGranted(path, outside.Message+r.in)
+}
+
+// NotGranted returns the status for something that the caller was not granted. The field
+// is the one of the request that asks for it, empty for the call as a whole.
+func NotGranted(field, message string) error {
+	const reason = webhookgatewayv1.ErrorReason_ERROR_REASON_NOT_GRANTED
+	if field == "" {
+		return rpcerr.Error(reason, message)
+	}
+	return rpcerr.Error(reason, field+": "+message, rpcerr.WithMetadata("field", field))
+}

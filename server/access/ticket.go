@@ -1,0 +1,72 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+const (
+	// inProcess is the network of connections within the process (bufconn). The address
+	// of a connection is of the listener that accepted it: no client can choose it.
+	inProcess = "bufconn"
+
+	ticketHeader = "webhook-gateway-ticket"
+)
+
+// tickets carry calls from the HTTP listener to the gRPC server within the process. A
+// ticket is random, is good for one call, and only on a connection within the process.
+type tickets struct {
+	mu      sync.Mutex
+	waiting map[string]*call
+}
+
+type callKey struct{}
+
+// attach returns a context whose outgoing call is made by the caller of the context's
+// HTTP request, and a function that takes the ticket back if it was not used.
+func (t *tickets) attach(ctx context.Context) (context.Context, func()) {
+	made, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return ctx, func() {}
+	}
+	id := rand.Text()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting == nil {
+		t.waiting = make(map[string]*call)
+	}
+	t.waiting[id] = made
+	return metadata.AppendToOutgoingContext(ctx, ticketHeader, id), func() { t.take([]string{id}) }
+}
+
+// take returns the call of a ticket, nil if there is none.
+func (t *tickets) take(ids []string) *call {
+	if len(ids) != 1 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	made := t.waiting[ids[0]]
+	delete(t.waiting, ids[0])
+	return made
+}
+
+// DialOptions are those of a connection within the process, whose calls are made by the
+// callers that Handler has found.
+func (c *Control) DialOptions() []grpc.DialOption {
+	unary := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		ctx, takeBack := c.tickets.attach(ctx)
+		defer takeBack()
+		return invoke(ctx, method, req, reply, conn, options...)
+	}
+	stream := func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		ctx, takeBack := c.tickets.attach(ctx)
+		context.AfterFunc(ctx, takeBack)
+		return open(ctx, desc, conn, method, options...)
+	}
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(unary), grpc.WithChainStreamInterceptor(stream)}
+}

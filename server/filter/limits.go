@@ -1,0 +1,59 @@
+package filter
+
+import (
+	"slices"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// Limits are filters that bound what somebody may read: what any of them allows.
+// They never change.
+type Limits struct {
+	filter Filter
+	boxes  []box
+	// hidesSubjects: nobody may ask for a subject.
+	hidesSubjects bool
+	// unlimited: everything is allowed, and may be asked for.
+	unlimited bool
+}
+
+// CompileLimits validates the filters of limits. No filter allows nothing, and one that
+// names no verdicts allows all of them. With hidesSubjects the limits allow no filter
+// that names subjects: who may ask for the events of a subject can find out their subjects.
+// Its errors are as those of Compile.
+func CompileLimits(filters []*webhookgatewayv1.EventFilter, hidesSubjects bool) (*Limits, error) {
+	l := &Limits{hidesSubjects: hidesSubjects}
+	if len(filters) == 0 {
+		return l, nil
+	}
+	compiled, err := Compile(filters)
+	if err != nil {
+		return nil, err
+	}
+	l.filter = *compiled
+	for i, normal := range compiled.normal {
+		b := boxOf(normal)
+		if c := &l.filter.conditions[i]; c.anyButFailed {
+			b[verdictSide] = anything
+			c.anyButFailed, c.verdicts = false, ^uint32(0)
+		}
+		l.boxes = append(l.boxes, b)
+	}
+	l.unlimited = !hidesSubjects && slices.ContainsFunc(l.boxes, box.all)
+	return l, nil
+}
+
+// Allow reports whether an event is within the limits.
+func (l *Limits) Allow(r eventlog.Record) bool { return l.filter.Match(r) == Match }
+
+// Unlimited reports whether the limits allow every event and every filter.
+func (l *Limits) Unlimited() bool { return l.unlimited }
+
+// askable returns a limit as it is for a filter.
+func (l *Limits) askable(limit, asked box) box {
+	if l.hidesSubjects && !asked[subjectSide].all() {
+		limit[subjectSide] = set{}
+	}
+	return limit
+}
