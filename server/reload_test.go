@@ -250,3 +250,60 @@ func TestChanges(t *testing.T) {
 		t.Errorf("the files are %s", files)
 	}
 }
+
+// A client whose root was removed is not let in again by the session that it kept, and
+// neither is one without a certificate once one is required.
+func TestSessionsOfRemovedRoots(t *testing.T) {
+	ca, removed := tlstest.NewCA(t), tlstest.NewCA(t)
+	year := time.Now().AddDate(1, 0, 0)
+	pair, member := ca.Issue(t, year, ""), removed.Issue(t, year, "")
+	r := newReloader(t, func(c *server.Config) {
+		c.TLS.InternalHTTP.Certificate, c.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+		c.TLS.InternalHTTP.ClientCA, c.TLS.InternalHTTP.MinVersion = removed.File, "1.2"
+	})
+	type client struct {
+		config  *tls.Config
+		resumed bool
+	}
+	call := func(c *client) error {
+		transport := &http.Transport{TLSClientConfig: c.config}
+		defer transport.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, https(r.g.InternalURL())+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Do(req)
+		if err != nil {
+			return err
+		}
+		c.resumed = resp.TLS.DidResume
+		return resp.Body.Close()
+	}
+	var clients []*client
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, certificates := range [][]tls.Certificate{nil, {member.Loaded}} {
+			clients = append(clients, &client{config: &tls.Config{
+				RootCAs: ca.Pool(), Certificates: certificates, MinVersion: version, MaxVersion: version,
+				ClientSessionCache: tls.NewLRUClientSessionCache(0),
+			}})
+		}
+	}
+	for i, c := range clients {
+		for range 2 {
+			if err := call(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !c.resumed {
+			t.Errorf("client %d does not resume its session", i)
+		}
+	}
+	r.mustReload(t, func(c *server.Config) {
+		c.TLS.InternalHTTP.ClientCA, c.TLS.InternalHTTP.RequireClientCertificate = ca.File, true
+	})
+	for i, c := range clients {
+		if err := call(c); err == nil {
+			t.Errorf("client %d was let in, resumed: %t", i, c.resumed)
+		}
+	}
+}

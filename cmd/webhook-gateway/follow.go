@@ -5,75 +5,87 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
+	"slices"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
 )
 
-// lookInterval is how often a gateway looks whether its files have changed.
-const lookInterval = 5 * time.Second
+// lookInterval is how often a gateway looks at its files. What has changed is loaded when
+// it is the same twice: who writes them may not have ended, and half of a configuration
+// can be one without its last clients.
+const lookInterval = 2 * time.Second
 
 // configFiles is a configuration that is read from files.
 type configFiles struct {
 	path    string
 	environ []string
-	level   *slog.LevelVar
-	// seen is the sum of what the files held when they were looked at last.
-	seen  [sha256.Size]byte
-	named []string // by the configuration that was loaded last
-	// hangup gets SIGHUP, from the beginning: it would end the process otherwise.
-	hangup chan os.Signal
+	// seen is the sum of what the files held when they were looked at last, and loaded
+	// when they were looked at before they were loaded. So what changes in between is
+	// seen later.
+	seen, loaded [sha256.Size]byte
 }
 
-func newConfigFiles(path string, environ []string, config server.Config, level *slog.LevelVar) *configFiles {
-	f := &configFiles{path: path, environ: environ, named: config.Files(), level: level, hangup: make(chan os.Signal, 1)}
-	f.seen = f.sum()
-	signal.Notify(f.hangup, syscall.SIGHUP)
+// newConfigFiles looks at the files. The configuration is to be loaded after that.
+func newConfigFiles(path string, environ []string) *configFiles {
+	f := &configFiles{path: path, environ: environ}
+	f.look()
 	return f
 }
 
-// follow has the gateway load its configuration again when it gets SIGHUP, and when a
-// file has changed, until the context is done.
-func (f *configFiles) follow(ctx context.Context, gateway *server.Server) {
-	defer signal.Stop(f.hangup)
+// follow has the gateway load its configuration again when somebody asks for it, and
+// when a file has changed, until the context is done. level is set by log.level.
+func (f *configFiles) follow(ctx context.Context, gateway *server.Server, asked <-chan os.Signal, level *slog.LevelVar) {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-f.hangup:
-			f.seen = f.sum()
+		case <-asked:
+			f.look()
 		case <-ticker.C:
-			sum := f.sum()
-			if sum == f.seen {
+			if !f.changed() {
 				continue
 			}
-			f.seen = sum
 		}
-		_ = gateway.Reload(f.load) // it is logged, and told by /readyz
+		var config server.Config
+		err := gateway.Reload(func() (_ server.Config, err error) {
+			config, err = server.Load(f.path, f.environ)
+			return config, err
+		})
+		if err == nil { // otherwise it is logged, and told by /readyz
+			level.Set(config.Log.Level)
+		}
 	}
 }
 
-// load loads the configuration, and watches the files that it names from then on.
-func (f *configFiles) load() (server.Config, error) {
-	config, err := server.Load(f.path, f.environ)
-	if err != nil {
-		return config, err
-	}
-	f.named = config.Files()
+// look takes the files as they are now for what is loaded next.
+func (f *configFiles) look() {
 	f.seen = f.sum()
-	f.level.Set(config.Log.Level)
-	return config, nil
+	f.loaded = f.seen
 }
 
-// sum returns a sum over all files. One that cannot be read is like an empty one: what
-// is wrong with it is for the load to say.
+// changed looks at the files, and reports whether they are to be loaded: they are others
+// than those that were, and the same as at the last look.
+func (f *configFiles) changed() bool {
+	last := f.seen
+	f.seen = f.sum()
+	if f.seen != last || f.seen == f.loaded {
+		return false
+	}
+	f.loaded = f.seen
+	return true
+}
+
+// sum returns a sum over the configuration file and all files that it names now. One
+// that cannot be read is like an empty one: what is wrong with it is for the load to say.
+// It is looked at all the same: perhaps it comes later than the file that names it.
 func (f *configFiles) sum() [sha256.Size]byte {
+	config := server.DefaultConfig()
+	_ = config.Override(f.path, f.environ) // as far as it can be understood
 	hash := sha256.New()
-	for _, path := range append([]string{f.path}, f.named...) {
+	for _, path := range append([]string{f.path}, slices.Sorted(slices.Values(config.Files()))...) {
 		text, _ := os.ReadFile(path) //nolint:gosec // the operator names the files
 		one := sha256.Sum256(text)
 		hash.Write(one[:])

@@ -6,8 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -34,9 +37,16 @@ providers, makes a Finicity secret for the client "dev", and takes this machine
 for Vezgo, so that "trigger" can play both.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			files := newConfigFiles(configPath(path, std.environ), std.environ)
 			config, dev, err := loadConfig(path, std.environ)
 			if err != nil {
 				return err
+			}
+			// SIGHUP would end the process otherwise, also while a store is opened.
+			hangup := make(chan os.Signal, 1)
+			if dev == nil {
+				signal.Notify(hangup, syscall.SIGHUP)
+				defer signal.Stop(hangup)
 			}
 			level := &slog.LevelVar{}
 			level.Set(config.Log.Level)
@@ -50,8 +60,7 @@ for Vezgo, so that "trigger" can play both.`,
 			}
 			ctx, ended := context.WithCancel(cmd.Context())
 			var following sync.WaitGroup
-			files := newConfigFiles(configPath(path, std.environ), std.environ, config, level)
-			following.Go(func() { files.follow(ctx, gateway) })
+			following.Go(func() { files.follow(ctx, gateway, hangup, level) })
 			err = gateway.Run(ctx)
 			ended()
 			following.Wait()

@@ -26,6 +26,8 @@ type fixture struct {
 	// Answering, if there is one, is told of each write of an answer, which waits for
 	// answer.
 	answering, answer chan struct{}
+	// idle is told of each connection that is idle again.
+	idle chan struct{}
 }
 
 // stalling is a listener whose connections may be slow to send.
@@ -58,7 +60,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{addr: inner.Addr().String(), working: make(chan struct{}), end: make(chan struct{})}
+	f := &fixture{addr: inner.Addr().String(), working: make(chan struct{}), end: make(chan struct{}), idle: make(chan struct{}, 16)}
 	server := &http.Server{
 		ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -69,6 +71,13 @@ func newFixture(t *testing.T) *fixture {
 		}),
 	}
 	connlimit.Serve(server)
+	limited := server.ConnState
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		limited(c, state)
+		if state == http.StateIdle {
+			f.idle <- struct{}{}
+		}
+	}
 	served := make(chan error, 1)
 	go func() {
 		served <- server.Serve(connlimit.New(stalling{inner, f}, 2, func() { f.refused.Add(1) }))
@@ -159,6 +168,7 @@ func TestBusyConnectionsStay(t *testing.T) {
 	close(f.end)
 	for _, c := range workers {
 		answered(t, c)
+		<-f.idle // it is so a moment after its answer
 	}
 	third := f.dial(t)
 	request(t, third, "/")

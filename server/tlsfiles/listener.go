@@ -19,8 +19,8 @@ func (c *Current) Get() *tls.Config { return c.loaded.Load() }
 // Listener returns a listener whose connections speak TLS, by what is in force when
 // they are accepted.
 //
-// A session that began under another configuration is not resumed: it could be that of a
-// client whose root was removed.
+// A session that began under another configuration is resumed only if it could begin now:
+// crypto/tls checks its certificates against the roots in force.
 func (c *Current) Listener(inner net.Listener) net.Listener {
 	return tls.NewListener(inner, &tls.Config{
 		MinVersion: tls.VersionTLS12, // that of what is loaded counts

@@ -26,8 +26,10 @@ type admission struct {
 	endpoints map[string]*endpoint
 	budget    *budget
 	maxBody   int64
-	refuser   *refuser
-	logger    *slog.Logger
+	// writeTimeout is that of the server once it starts with this configuration.
+	writeTimeout time.Duration
+	refuser      *refuser
+	logger       *slog.Logger
 }
 
 // middleware is what the mux calls when it has found the route.
@@ -45,10 +47,13 @@ func (a *admission) middleware(next runtime.HandlerFunc) runtime.HandlerFunc {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // a connection that has ended is one that ends
 		}
 		if err := a.admit(d, path["provider"], path["client_id"]); err != nil {
-			answerAtOnce(w, d.contentLength)
+			if d.contentLength != 0 {
+				endAfterAnswer(ctx, w)
+			}
 			a.refuser.handleError(ctx, nil, nil, w, r, err)
 			return
 		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.writeTimeout)) // as above
 		connlimit.Reading(ctx)
 		next(w, r, path)
 	}

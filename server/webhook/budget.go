@@ -64,6 +64,8 @@ type group struct {
 // A tally is what the deliveries of a group hold.
 type tally struct {
 	held int64
+	// yielding is what those that wait for their sender hold of it.
+	yielding int64
 	// waiting has the shares of those that wait for their sender, the one that has for
 	// longest in front.
 	waiting list.List
@@ -122,6 +124,8 @@ type share struct {
 	// waiting says that more of the body is to come from the sender. If not, the
 	// delivery makes room for nobody.
 	waiting bool
+	// progress is what was read of a large body since the delivery began to wait.
+	progress int
 	// refusal is why the body was cut off.
 	refusal error
 }
@@ -145,40 +149,44 @@ func (s *share) take(n int64) error {
 	if b.draining && s.waiting {
 		return draining()
 	}
-	for i, g := range s.groups(s.held + n) {
-		for !s.fits(i, g, n) {
-			longest := s.longest(g)
-			if longest == nil {
-				return overloaded()
-			}
-			longest.cut(overloaded())
+	groups := s.groups(s.held + n)
+	for i, g := range groups {
+		if !s.fits(i, g, n, true) {
+			return overloaded() // and nobody makes room in vain
+		}
+	}
+	for i, g := range groups {
+		for !s.fits(i, g, n, false) {
+			s.longest(g).cut(overloaded())
 		}
 	}
 	s.hold(s.held + n)
 	return nil
 }
 
-// fits reports whether n bytes more have room in the share's i-th group.
-func (s *share) fits(i int, g group, n int64) bool {
+// fits reports whether n bytes more have room in the share's i-th group, or would have it
+// without those that wait for their sender.
+func (s *share) fits(i int, g group, n int64, alone bool) bool {
 	t := s.budget.tallies[g]
 	if t == nil {
 		return true
 	}
 	others := t.held
-	if s.members[i].tally == t {
+	if alone {
+		others -= t.yielding
+	}
+	if m := s.members[i]; m.tally == t && (!alone || m.place == nil) {
 		others -= s.held
 	}
 	return others == 0 || others+s.held+n <= s.budget.limitOf(g)
 }
 
-// longest returns the other delivery of a group that has waited for its sender for longest.
+// longest returns the other delivery of a group that has waited for its sender for
+// longest. There is one.
 func (s *share) longest(g group) *share {
 	place := s.budget.tallies[g].waiting.Front()
-	if place != nil && place.Value == s {
+	if place.Value == s {
 		place = place.Next()
-	}
-	if place == nil {
-		return nil
 	}
 	return place.Value.(*share)
 }
@@ -206,8 +214,8 @@ func (s *share) wait(waiting bool) {
 	s.waiting = waiting
 	for i := range s.members {
 		if m := &s.members[i]; m.tally != nil {
-			m.sit()
-			m.stand(s)
+			m.sit(s)
+			m.stand(s, s.held)
 		}
 	}
 	if waiting && s.budget.draining && s.refusal == nil {
@@ -240,6 +248,9 @@ func (s *share) hold(n int64) {
 		}
 		if m.tally != nil {
 			m.tally.held += n - s.held
+			if m.place != nil {
+				m.tally.yielding += n - s.held
+			}
 			continue
 		}
 		t := s.budget.tallies[g]
@@ -249,7 +260,7 @@ func (s *share) hold(n int64) {
 		}
 		t.held += n
 		m.group, m.tally = g, t
-		m.stand(s)
+		m.stand(s, n)
 	}
 	if n == 0 && s.held > smallDelivery {
 		s.budget.tidy.Reset(tidyAfter)
@@ -259,24 +270,26 @@ func (s *share) hold(n int64) {
 
 // leave takes a share with all that it holds from a tally.
 func (m *member) leave(s *share) {
-	m.sit()
+	m.sit(s)
 	if m.tally.held -= s.held; m.tally.held == 0 {
 		delete(s.budget.tallies, m.group)
 	}
 	m.tally = nil
 }
 
-// stand puts a share behind all others that wait for their senders.
-func (m *member) stand(s *share) {
+// stand puts a share that holds so much behind all others that wait for their senders.
+func (m *member) stand(s *share, held int64) {
 	if s.waiting {
 		m.place = m.tally.waiting.PushBack(s)
+		m.tally.yielding += held
 	}
 }
 
 // sit takes a share from those that wait.
-func (m *member) sit() {
+func (m *member) sit(s *share) {
 	if m.place != nil {
 		m.tally.waiting.Remove(m.place)
+		m.tally.yielding -= s.held
 		m.place = nil
 	}
 }
@@ -291,17 +304,24 @@ func (s *share) groups(n int64) []group {
 }
 
 // pace waits until n more bytes of a large body of the client may be read. Meanwhile the
-// gateway does not wait for the sender, but the sender for it.
+// gateway does not wait for the sender, but the sender for it. It begins to wait for the
+// sender anew after that, and whenever readBytes have come: not for a byte now and then.
 func (s *share) pace(n int) {
 	b := s.budget
 	b.mu.Lock()
-	s.wait(false)
 	limiter, ok := b.paces[s.client]
 	if !ok {
 		limiter = rate.NewLimiter(largeRate, largeBurst)
 		b.paces[s.client] = limiter
 	}
 	delay := limiter.ReserveN(time.Now(), n).Delay()
+	s.progress += n
+	if delay == 0 && s.progress < readBytes {
+		b.mu.Unlock()
+		return
+	}
+	s.progress = 0
+	s.wait(false)
 	b.mu.Unlock()
 	<-time.After(delay)
 	b.mu.Lock()

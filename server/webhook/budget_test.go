@@ -106,6 +106,69 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// sender is a delivery whose body is on its way.
+func sender(b *budget, client string) *share {
+	return &share{budget: b, client: clientKey{1, client}, waiting: true}
+}
+
+func mustTake(t *testing.T, s *share, n int64) {
+	t.Helper()
+	if err := s.take(n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A delivery that finds no room even so cuts off nobody: neither in the share that is too
+// full, nor in the others.
+func TestNobodyMakesRoomInVain(t *testing.T) {
+	t.Parallel()
+	b := newBudget(1 << 20)
+	handled, slow, elsewhere := sender(b, "a"), sender(b, "a"), sender(b, "b")
+	mustTake(t, handled, 300<<10)
+	if err := handled.arrived(); err != nil {
+		t.Fatal(err)
+	}
+	mustTake(t, slow, 150<<10)
+	mustTake(t, elsewhere, 500<<10)
+	late := sender(b, "a")
+	if err := late.take(250 << 10); rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED {
+		t.Errorf("550 KiB of a half: %v", err)
+	}
+	for name, s := range map[string]*share{"of the same client": slow, "of another": elsewhere} {
+		if s.refusal != nil {
+			t.Errorf("the delivery %s was cut off for nothing", name)
+		}
+	}
+	mustTake(t, late, 200<<10) // instead of the slow one
+	if slow.refusal == nil || elsewhere.refusal != nil {
+		t.Errorf("cut off: %v, of another client %v", slow.refusal, elsewhere.refusal)
+	}
+	for _, s := range []*share{handled, slow, elsewhere, late} {
+		s.release()
+	}
+	if len(b.tallies) != 0 {
+		t.Errorf("bytes are held, by %v", b.tallies)
+	}
+}
+
+// Who sends a byte of a large body now and then makes room before those who go on sending.
+func TestTricklersMakeRoomFirst(t *testing.T) {
+	t.Parallel()
+	b := newBudget(1 << 20)
+	steady, trickler := sender(b, "a"), sender(b, "a")
+	for _, s := range []*share{steady, trickler} {
+		mustTake(t, s, 200<<10)
+	}
+	for range 4 {
+		steady.pace(readBytes / 2)
+		trickler.pace(1)
+	}
+	mustTake(t, sender(b, "a"), 200<<10)
+	if steady.refusal != nil || trickler.refusal == nil {
+		t.Errorf("cut off: the steady one %v, the trickler %v", steady.refusal, trickler.refusal)
+	}
+}
+
 // The memory of large deliveries is given back to the system when there were none for a
 // while, and that of small ones is left to the runtime.
 func TestMemoryIsGivenBack(t *testing.T) {

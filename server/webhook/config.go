@@ -138,13 +138,15 @@ func NewServer(cfg Config, handler http.Handler, logger *slog.Logger) *http.Serv
 		Handler:           handler,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 		ReadTimeout:       cfg.ReadTimeout,
-		// It counts from the end of the head: the answer to the slowest body and the
-		// slowest append must still be written.
-		WriteTimeout:   cfg.ReadTimeout + cfg.AppendTimeout + 10*time.Second,
-		IdleTimeout:    cfg.IdleTimeout,
-		MaxHeaderBytes: cfg.MaxHeaderBytes,
-		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		WriteTimeout:      cfg.writeTimeout(),
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	connlimit.Serve(server)
 	return server
 }
+
+// writeTimeout counts from the end of the head: the answer to the slowest body and the
+// slowest append must still be written.
+func (c Config) writeTimeout() time.Duration { return c.ReadTimeout + c.AppendTimeout + 10*time.Second }

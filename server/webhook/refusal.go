@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
@@ -100,6 +101,7 @@ func (r *refuser) handleError(ctx context.Context, _ *runtime.ServeMux, _ runtim
 	d := deliveryFrom(ctx)
 	if d.bodyErr != nil {
 		err = d.bodyErr
+		endAfterAnswer(ctx, w)
 	}
 	reason := rpcerr.Reason(err)
 	if reason == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
@@ -124,16 +126,23 @@ func (r *refuser) handleRoutingError(ctx context.Context, _ *runtime.ServeMux, _
 			"a delivery is a POST"
 		w.Header().Set("Allow", http.MethodPost)
 	}
-	answerAtOnce(w, req.ContentLength)
+	if req.ContentLength != 0 {
+		endAfterAnswer(ctx, w)
+	}
 	r.refuse(ctx, w, d, reason, message, 0)
 }
 
-// answerAtOnce is for a request whose body is not read: net/http would wait for it
-// before it answers, unless the connection ends.
-func answerAtOnce(w http.ResponseWriter, contentLength int64) {
-	if contentLength != 0 {
-		w.Header().Set("Connection", "close")
-	}
+// lingering is how long a sender whose body is not read may go on sending it. Cut off at
+// once, it would not see the answer.
+const lingering = time.Second
+
+// endAfterAnswer is for a request whose body is not read to its end: its connection ends
+// with the answer. Otherwise net/http would wait for the body, first to answer and then
+// to go on, as long as a body may take. Meanwhile the connection makes room for others.
+func endAfterAnswer(ctx context.Context, w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingering)) // a connection that has ended is one that ends
+	connlimit.Reading(ctx)
 }
 
 func (r *refuser) refuse(

@@ -113,9 +113,13 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 		endpoints[p.Name()] = newEndpoint(p, cfg.StoredHeaders, h.metrics)
 	}
 
+	limits := byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits { return newRateLimits(cfg.RateLimit) })
+	if last := h.inForce.Load(); last != nil && last.rateLimit == cfg.RateLimit {
+		limits = last.limits // what was used up stays so
+	}
 	refuser := newRefuser(h.logger, h.metrics, endpoints)
 	admission := &admission{
-		endpoints: endpoints, budget: h.budget, maxBody: cfg.MaxBodyBytes, refuser: refuser, logger: h.logger,
+		endpoints: endpoints, budget: h.budget, maxBody: cfg.MaxBodyBytes, writeTimeout: cfg.writeTimeout(), refuser: refuser, logger: h.logger,
 	}
 	mux := runtime.NewServeMux(
 		runtime.WithMiddlewares(admission.middleware),
@@ -130,9 +134,7 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 	err = webhookgatewayv1.RegisterWebhookServiceHandlerServer(context.Background(), mux, &service{
 		log:           h.log,
 		appendTimeout: cfg.AppendTimeout,
-		limits: byVerdict(func(webhookgatewayv1.VerificationVerdict) *rateLimits {
-			return newRateLimits(cfg.RateLimit)
-		}),
+		limits:        limits,
 		decoding:      byVerdict(func(webhookgatewayv1.VerificationVerdict) *sync.Mutex { return &sync.Mutex{} }),
 		metrics:       h.metrics,
 		logger:        h.logger,
@@ -149,6 +151,9 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 		trusted: trusted,
 		maxBody: cfg.MaxBodyBytes,
 		noForm:  url.Values{},
+
+		rateLimit: cfg.RateLimit,
+		limits:    limits,
 	}, nil
 }
 
@@ -159,6 +164,10 @@ type edge struct {
 	trusted proxies
 	maxBody int64
 	noForm  url.Values
+
+	// For the edge after this one.
+	rateLimit RateLimit
+	limits    map[webhookgatewayv1.VerificationVerdict]*rateLimits
 }
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
