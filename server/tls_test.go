@@ -144,6 +144,20 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// A gateway whose certificate has expired starts, and says so: the other ports, and a
+// client that does not look, have nothing to do with it.
+func TestCertificateThatHasExpired(t *testing.T) {
+	ca := tlstest.NewCA(t)
+	pair := ca.Issue(t, time.Now().Add(-time.Minute), "")
+	g := servertest.Start(t, func(c *server.Config) {
+		c.TLS.GRPC.Certificate, c.TLS.GRPC.Key = pair.Certificate, pair.Key
+	})
+	g.Deliver(t, syncAccount)
+	if _, body := get(t, g, "/readyz"); !strings.Contains(body, "the certificate of listen.grpc expired at ") {
+		t.Errorf("/readyz says %s", body)
+	}
+}
+
 // A certificate that expires soon is a warning, and a metric.
 func TestCertificateThatExpires(t *testing.T) {
 	ca := tlstest.NewCA(t)
@@ -222,13 +236,11 @@ func TestAttacksOverTLS(t *testing.T) {
 func TestTLSFilesThatCannotBeUsed(t *testing.T) {
 	ca := tlstest.NewCA(t)
 	good := ca.Issue(t, time.Now().Add(time.Hour), "")
-	expired := ca.Issue(t, time.Now().Add(-time.Minute), "")
 	other := ca.Issue(t, time.Now().Add(time.Hour), "")
 	for name, test := range map[string]struct {
 		config tlsfiles.Config
 		want   string
 	}{
-		"expired":           {tlsfiles.Config{Certificate: expired.Certificate, Key: expired.Key}, "tls.grpc.certificate: " + expired.Certificate + " expired at "},
 		"key of another":    {tlsfiles.Config{Certificate: good.Certificate, Key: other.Key}, "tls.grpc.certificate: tls: private key does not match public key"},
 		"no file":           {tlsfiles.Config{Certificate: good.Certificate, Key: "/none"}, "tls.grpc.certificate: open /none: no such file"},
 		"no roots":          {tlsfiles.Config{Certificate: good.Certificate, Key: good.Key, ClientCA: good.Key}, "tls.grpc.client_ca: " + good.Key + " has no certificate in PEM"},

@@ -65,8 +65,8 @@ func (c Config) Validate() error {
 }
 
 // Load reads the files. protocols are those of the application (ALPN), the preferred
-// one first. Ciphers, curves and signatures are the choice of the standard library.
-// Its errors are of fielderr.
+// one first. Ciphers, curves and signatures are the choice of the standard library. A
+// certificate that has expired is loaded: see Expires. Its errors are of fielderr.
 func (c Config) Load(protocols ...string) (*tls.Config, error) {
 	certificate, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
 	if err != nil {
@@ -76,9 +76,6 @@ func (c Config) Load(protocols ...string) (*tls.Config, error) {
 		if certificate.Leaf, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
 			return nil, fielderr.New("certificate", "%v", err)
 		}
-	}
-	if now := time.Now(); now.After(certificate.Leaf.NotAfter) {
-		return nil, fielderr.New("certificate", "%s expired at %s: renew it", c.Certificate, certificate.Leaf.NotAfter.Format(time.RFC3339))
 	}
 	loaded := &tls.Config{
 		MinVersion:   versions[c.MinVersion],
