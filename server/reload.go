@@ -61,10 +61,7 @@ func (t TLS) switches(to TLS, path string) bool {
 // with returns the configuration with those values of another that a reload puts in
 // force.
 func (c Config) with(other Config, changes []Change) Config {
-	values := make(map[string]reflect.Value)
-	for _, k := range keys(reflect.ValueOf(&other).Elem()) {
-		values[k.path] = k.value
-	}
+	values := valuesByKey(&other)
 	for _, k := range keys(reflect.ValueOf(&c).Elem()) {
 		if slices.Contains(changes, Change{Key: k.path}) {
 			k.value.Set(values[k.path])
