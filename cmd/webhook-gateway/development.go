@@ -70,7 +70,7 @@ func acceptDevelopment(config *server.Config, s secret.Secret) {
 // keptSecret returns the secret in a file, which it makes if there is none.
 func keptSecret(path string) (secret.Secret, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return secret.Secret{}, err
 		}
 		if err := os.WriteFile(path, []byte(rand.Text()+"\n"), 0o600); err != nil {
