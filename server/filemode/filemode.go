@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const (
-	othersRead  = 0o044
 	othersWrite = 0o022
 	othersAny   = 0o077
 )
@@ -60,16 +60,28 @@ func CheckWritable(path string) error {
 
 // who says who can do something with a file, and what.
 func who(mode fs.FileMode) string {
-	whom, what := "its group", "read it"
-	if mode&0o007 != 0 {
-		whom = "everybody on this machine"
+	var whom []string
+	everybody, group := right(mode&0o7), right(mode>>3&0o7)
+	if everybody != "" {
+		whom = append(whom, "everybody on this machine can "+everybody)
 	}
-	if mode&othersWrite != 0 {
-		what = "change it"
-	} else if mode&othersRead == 0 {
-		what = "enter it"
+	if group != "" && group != everybody {
+		whom = append(whom, "its group can "+group)
 	}
-	return whom + " can " + what
+	return strings.Join(whom, ", ")
+}
+
+// right returns the most that three bits of a mode allow.
+func right(bits fs.FileMode) string {
+	switch {
+	case bits&0o2 != 0:
+		return "change it"
+	case bits&0o4 != 0:
+		return "read it"
+	case bits != 0:
+		return "enter it"
+	}
+	return ""
 }
 
 // CheckFolder returns what is not private in a folder and all that is in it, or belongs

@@ -31,6 +31,7 @@ func TestCheckFile(t *testing.T) {
 		{0o640, "has the mode 0640: its group can read it", false, false},
 		{0o644, "has the mode 0644: everybody on this machine can read it", false, false},
 		{0o620, "has the mode 0620: its group can change it", true, true},
+		{0o664, "everybody on this machine can read it, its group can change it", true, true},
 		{0o666, "has the mode 0666: everybody on this machine can change it", true, true},
 	} {
 		path := file(t, filepath.Join(t.TempDir(), "secret"), test.mode)
