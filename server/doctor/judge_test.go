@@ -116,7 +116,7 @@ func TestCheckSecrets(t *testing.T) {
 	}
 	secrets := []server.Secret{{Path: "a.b", Secret: s}}
 	expect(t, checkSecrets(secrets)[0], OK, "all 1 are long enough")
-	for mode, want := range map[os.FileMode]Status{0o640: Warn, 0o666: Fail} {
+	for mode, want := range map[os.FileMode]Status{0o644: Warn, 0o666: Fail} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}

@@ -28,20 +28,22 @@ type Problem struct {
 
 func (p *Problem) Error() string { return p.Text + ": " + p.Do }
 
-// CheckFile returns a *Problem if others than the owner of a file can read or change
-// it, and another error if it cannot be looked at. It says nothing on systems whose
-// files have no such modes.
+// CheckFile returns a *Problem if others than the owner of a file and its group can read
+// it, or others than the owner can change it, and another error if it cannot be looked at.
+// The group may read: that is how a file of root is given to a gateway. It says nothing on
+// systems whose files have no such modes.
 func CheckFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if _, ok := owner(info); !ok || info.Mode().Perm()&othersAny == 0 {
+	const wrong = 0o027
+	if _, ok := owner(info); !ok || info.Mode().Perm()&wrong == 0 {
 		return nil
 	}
 	return &Problem{
 		Text:  fmt.Sprintf("%s has the mode %04o: %s", path, info.Mode().Perm(), who(info.Mode())),
-		Do:    "chmod go= " + path,
+		Do:    "chmod g-w,o= " + path,
 		Write: info.Mode().Perm()&othersWrite != 0,
 	}
 }
