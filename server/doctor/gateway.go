@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -94,7 +95,7 @@ func (l listener) isInternal(ctx context.Context) error {
 		return err
 	}
 	if health.Status == "" {
-		return fmt.Errorf("it has no status")
+		return errors.New("it has no status")
 	}
 	return nil
 }
@@ -135,8 +136,9 @@ func (l listener) isGRPC(ctx context.Context) error {
 	switch status.Code(err) {
 	case codes.OK, codes.Unauthenticated, codes.PermissionDenied:
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // headTime returns when the newest event was received; zero if there is none.

@@ -1,6 +1,7 @@
 package filemode
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,8 +44,8 @@ func TestCheckFile(t *testing.T) {
 			}
 			continue
 		}
-		p, ok := err.(*Problem)
-		if !ok || !strings.Contains(p.Text, test.want) || p.Write != test.write || p.Do != "chmod g-w,o= "+path {
+		var p *Problem
+		if !errors.As(err, &p) || !strings.Contains(p.Text, test.want) || p.Write != test.write || p.Do != "chmod g-w,o= "+path {
 			t.Errorf("%o: %v", test.mode, err)
 		}
 		if err := CheckWritable(path); (err != nil) != test.writable {
