@@ -138,6 +138,9 @@ func defaultStore() Store {
 	}
 }
 
+// Reserve returns how many bytes are kept free of a disk that has a number of them.
+func (s Store) Reserve(total uint64) uint64 { return s.pebblelog().Reserve(total) }
+
 // pebblelog returns the configuration of the engine EnginePebble.
 func (s Store) pebblelog() pebblelog.Config {
 	return pebblelog.Config{

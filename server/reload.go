@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
@@ -60,10 +61,7 @@ func (t TLS) switches(to TLS, path string) bool {
 // with returns the configuration with those values of another that a reload puts in
 // force.
 func (c Config) with(other Config, changes []Change) Config {
-	values := make(map[string]reflect.Value)
-	for _, k := range keys(reflect.ValueOf(&other).Elem()) {
-		values[k.path] = k.value
-	}
+	values := valuesByKey(&other)
 	for _, k := range keys(reflect.ValueOf(&c).Elem()) {
 		if slices.Contains(changes, Change{Key: k.path}) {
 			k.value.Set(values[k.path])
@@ -76,36 +74,54 @@ func (c Config) with(other Config, changes []Change) Config {
 // again by a reload: secrets and certificates.
 func (c Config) Files() []string {
 	files := slices.Concat(c.TLS.Webhooks.Files(), c.TLS.GRPC.Files(), c.TLS.InternalHTTP.Files())
-	eachSecret(reflect.ValueOf(&c).Elem(), func(s *secret.Secret) {
+	for _, s := range c.Secrets() {
 		if file, ok := s.File(); ok {
 			files = append(files, file)
 		}
-	})
+	}
 	return files
 }
 
-// eachSecret calls a function for each secret within a value.
-func eachSecret(v reflect.Value, f func(*secret.Secret)) {
+// Secret is a secret of a configuration, with its path.
+type Secret struct {
+	Path string
+	secret.Secret
+}
+
+// Secrets returns all secrets that the configuration has, in the order of their paths.
+func (c Config) Secrets() []Secret {
+	var all []Secret
+	eachSecret(reflect.ValueOf(&c).Elem(), "", func(path string, s secret.Secret) {
+		if s != (secret.Secret{}) {
+			all = append(all, Secret{Path: path, Secret: s})
+		}
+	})
+	slices.SortFunc(all, func(a, b Secret) int { return strings.Compare(a.Path, b.Path) })
+	return all
+}
+
+// eachSecret calls a function for each secret within a value that has a path.
+func eachSecret(v reflect.Value, path string, f func(path string, s secret.Secret)) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			eachSecret(v.Elem(), f)
+			eachSecret(v.Elem(), path, f)
 		}
 	case reflect.Struct:
 		if s, ok := v.Interface().(secret.Secret); ok {
-			f(&s)
+			f(path, s)
 			return
 		}
 		for _, field := range fields(v.Type()) {
-			eachSecret(v.FieldByIndex(field.index), f)
+			eachSecret(v.FieldByIndex(field.index), join(path, field.name), f)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			eachSecret(v.Index(i), f)
+			eachSecret(v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
 		}
 	case reflect.Map:
-		for _, value := range v.Seq2() {
-			eachSecret(value, f)
+		for name, value := range v.Seq2() {
+			eachSecret(value, join(path, fielderr.Key(name.String())), f)
 		}
 	default:
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
+	"github.com/webhook-gateway/webhook-gateway/server/filemode"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -122,6 +123,7 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	s.log, s.store = log, log
 	s.closeLater("close the event log", log.Close)
+	s.warnNotPrivate()
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -181,6 +183,17 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	return s.listen(ctx)
+}
+
+// warnNotPrivate tells who else on this machine can reach the event log.
+func (s *Server) warnNotPrivate() {
+	problems, err := filemode.CheckFolder(s.config.Store.Pebble.Path)
+	if err != nil {
+		s.logger.Warn("it is not known who else can read the folder of the event log", "error", err)
+	}
+	for _, problem := range problems {
+		s.logger.Warn("the folder of the event log is not private", "problem", problem.Text, "do", problem.Do)
+	}
 }
 
 func (s *Server) listen(ctx context.Context) error {

@@ -12,7 +12,7 @@ import (
 func newConfig(std streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
-		Short: "Check or print a configuration",
+		Short: "Check, print or compare a configuration",
 	}
 	var checked string
 	check := &cobra.Command{
@@ -59,7 +59,7 @@ func newConfig(std streams) *cobra.Command {
 	}
 	configFlag(show, &printed)
 	show.Flags().BoolVar(&env, "env", false, "print the names of the environment variables that set keys instead")
-	c.AddCommand(check, show)
+	c.AddCommand(check, show, newConfigDiff(std))
 	return c
 }
 

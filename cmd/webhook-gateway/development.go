@@ -26,16 +26,16 @@ type development struct {
 }
 
 // developmentConfig returns the configuration of a gateway that nobody
-// configured, changed by the environment. The Finicity secret is kept beside the
-// events, so that it survives a restart and `trigger` finds it.
-func developmentConfig(environ []string) (server.Config, *development, error) {
+// configured, changed by the environment. The Finicity secret is in a file beside the
+// events, so that it survives a restart and `trigger` finds it; secretIn returns it.
+func developmentConfig(environ []string, secretIn func(path string) (secret.Secret, error)) (server.Config, *development, error) {
 	config := localConfig()
 	config.Webhooks.LogAccepted = true
 	if err := config.Override("", environ); err != nil {
 		return server.Config{}, nil, usageError{err}
 	}
 	dev := &development{secretPath: filepath.Join(config.Store.Pebble.Path, devSecretFile)}
-	s, err := keptSecret(dev.secretPath)
+	s, err := secretIn(dev.secretPath)
 	if err != nil {
 		return server.Config{}, nil, fmt.Errorf("keep a Finicity secret for development: %w", err)
 	}
@@ -70,7 +70,7 @@ func acceptDevelopment(config *server.Config, s secret.Secret) {
 // keptSecret returns the secret in a file, which it makes if there is none.
 func keptSecret(path string) (secret.Secret, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return secret.Secret{}, err
 		}
 		if err := os.WriteFile(path, []byte(rand.Text()+"\n"), 0o600); err != nil {

@@ -136,6 +136,7 @@ once.`,
 		newDemo(std),
 		newHealth(std),
 		newConfig(std),
+		newDoctor(std),
 		newVersion(std),
 	)
 	root.SetHelpCommand(newHelp(root))

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
 func newServe(std streams) *cobra.Command {
@@ -79,9 +80,14 @@ func configFlag(c *cobra.Command, path *string) {
 // loadConfig returns the configuration in force, and how it was made one for
 // development if it was.
 func loadConfig(path string, environ []string) (server.Config, *development, error) {
+	return loadConfigWith(path, environ, keptSecret)
+}
+
+// loadConfigWith is loadConfig with another way to the secret for development.
+func loadConfigWith(path string, environ []string, secretIn func(path string) (secret.Secret, error)) (server.Config, *development, error) {
 	path = configPath(path, environ)
 	if path == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_") {
-		return developmentConfig(environ)
+		return developmentConfig(environ, secretIn)
 	}
 	config, err := server.Load(path, environ)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/webhook-gateway/webhook-gateway/server/filemode"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
@@ -76,6 +77,9 @@ func TestServeForDevelopment(t *testing.T) {
 	}
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the secret has the mode %v", info.Mode())
+	}
+	if problems, err := filemode.CheckFolder("data"); err != nil || len(problems) > 0 {
+		t.Errorf("the folder is not private: %v, %v", problems, err)
 	}
 	kept, err := os.ReadFile("data/dev-finicity-secret")
 	if err != nil {

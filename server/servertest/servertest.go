@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -108,7 +109,7 @@ func Config(tb testing.TB) server.Config {
 	config.Shutdown.Delay = 0
 	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
 	config.Log.Level = slog.LevelWarn
-	config.Store.Pebble.Path = tb.TempDir()
+	config.Store.Pebble.Path = filepath.Join(tb.TempDir(), "store")
 	config.Providers.Finicity.Enabled = true
 	config.Providers.Finicity.Clients = map[string]finicity.ClientConfig{
 		Client: {Secrets: map[string]secret.Secret{FinicityKeyID: secret.New(FinicitySecret)}},

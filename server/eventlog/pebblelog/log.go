@@ -126,7 +126,7 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	l := &Log{
 		config: config,
 		logger: logger,
-		disk:   vfs.Default,
+		disk:   machineDisk,
 		clock:  &clock{wall: time.Now, running: func() time.Duration { return time.Since(opened) }, logger: logger},
 		window: eventlog.NewWindow(windowBytes),
 		queue:  newQueue(),

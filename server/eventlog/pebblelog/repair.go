@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
@@ -28,7 +27,7 @@ type Repaired struct {
 func Repair(ctx context.Context, path, from string, logger *slog.Logger) (Repaired, error) {
 	config := DefaultConfig()
 	config.Path = path
-	l := &Log{config: config, logger: logger, disk: vfs.Default}
+	l := &Log{config: config, logger: logger, disk: machineDisk}
 	if _, err := l.disk.Stat(path); err != nil {
 		return Repaired{}, fmt.Errorf("open the event log: %w", err)
 	}

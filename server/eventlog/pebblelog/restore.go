@@ -16,8 +16,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // restoringName is a file in a folder that a restore is not finished in. No log is
@@ -131,11 +129,11 @@ func unpack(ctx context.Context, entries iter.Seq2[backupEntry, error], to strin
 	if keepManifest {
 		name, content = ManifestName, manifest
 	}
-	if err := writeFile(vfs.Default, to, name, content); err != nil {
+	if err := writeFile(machineDisk, to, name, content); err != nil {
 		return Manifest{}, err
 	}
 	// NOTE: All files are durable before the folder says that it is whole.
-	if err := errors.Join(syncFolder(vfs.Default, to), os.Remove(marker), syncFolder(vfs.Default, to)); err != nil {
+	if err := errors.Join(syncFolder(machineDisk, to), os.Remove(marker), syncFolder(machineDisk, to)); err != nil {
 		return Manifest{}, fmt.Errorf("restore into %s: %w", to, err)
 	}
 	return m, nil

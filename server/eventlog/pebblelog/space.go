@@ -44,6 +44,9 @@ type space struct {
 	lacking [kindUpkeep]bool
 }
 
+// Reserve returns how many bytes of a disk of a size are kept free.
+func (c Config) Reserve(total uint64) uint64 { return reserveOf(c.DiskReserve, total) }
+
 // reserveOf returns the reserve of a disk.
 func reserveOf(configured, total uint64) uint64 {
 	if configured > 0 {

@@ -1,0 +1,130 @@
+// Package doctor looks at a configuration and the machine that a gateway runs on, and
+// says what is wrong and what to do about it. It changes nothing, but for the one ping that
+// it sends if it is told a URL.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/filemode"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+)
+
+// Status is how grave a finding is.
+type Status string
+
+// OK: nothing is to be done. Warn: somebody should look at it. Fail: the gateway does
+// not start, or does not work. Skip: it could not be looked at, and the text says why.
+const (
+	OK   Status = "OK"
+	Warn Status = "WARN"
+	Fail Status = "FAIL"
+	Skip Status = "SKIP"
+)
+
+// Finding is what a check has found.
+type Finding struct {
+	// Check is the name of the check, such as `disk`.
+	Check string `json:"check"`
+	// Status is how grave it is.
+	Status Status `json:"status"`
+	// Text is one line.
+	Text string `json:"text"`
+	// Do says what to do about it. Empty if nothing is to be done.
+	Do string `json:"do,omitempty"`
+}
+
+// Options are what is looked at.
+type Options struct {
+	// Load loads the configuration, and returns all that is wrong with it.
+	Load func() (server.Config, error)
+	// ConfigPath is the file of it, empty for none.
+	ConfigPath string
+	// URL under which providers reach the gateway, without the path, such as
+	// `https://hooks.example.com`. Empty: reachability from outside is not looked at.
+	URL string
+}
+
+// Run makes all checks, one after the other, and reports each finding at once.
+func Run(ctx context.Context, o Options, report func(Finding)) {
+	config, findings, ok := checkConfig(o)
+	for _, f := range findings {
+		f.Check = "config"
+		report(f)
+	}
+	for _, check := range []struct {
+		name string
+		run  func(context.Context) []Finding
+	}{
+		{"folder", func(context.Context) []Finding { return checkFolder(config.Store.Pebble.Path) }},
+		{"disk", func(context.Context) []Finding { return checkDisk(config.Store) }},
+		{"ports", func(ctx context.Context) []Finding { return checkPorts(ctx, config) }},
+		{"clock", func(ctx context.Context) []Finding { return checkClock(ctx, config) }},
+		{"secrets", func(context.Context) []Finding { return checkSecrets(config.Secrets()) }},
+		{"tls", func(context.Context) []Finding { return checkTLS(config) }},
+		{"limits", func(context.Context) []Finding { return checkLimits() }},
+		{"outside", func(ctx context.Context) []Finding { return checkOutside(ctx, config, o.URL) }},
+	} {
+		found := one(Skip, "", "the configuration cannot be loaded: see above")
+		if ok {
+			found = check.run(ctx)
+		}
+		for _, f := range found {
+			f.Check = check.name
+			report(f)
+		}
+	}
+}
+
+// finding returns a finding. do is empty if nothing is to be done.
+func finding(status Status, do, format string, args ...any) Finding {
+	return Finding{Status: status, Text: fmt.Sprintf(format, args...), Do: do}
+}
+
+func one(status Status, do, format string, args ...any) []Finding {
+	return []Finding{finding(status, do, format, args...)}
+}
+
+// checkConfig loads the configuration. It reports whether there is one.
+func checkConfig(o Options) (server.Config, []Finding, bool) {
+	var findings []Finding
+	if o.ConfigPath != "" {
+		if f, bad := checkMode(filemode.CheckWritable, o.ConfigPath); bad {
+			findings = append(findings, f)
+		}
+	}
+	config, err := o.Load()
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			findings = append(findings, finding(Fail, "mend it: docs/configuration.md has all keys", "%s", strings.TrimSpace(line)))
+		}
+		return config, findings, false
+	}
+	for _, m := range config.Providers.Modes() {
+		if m.Mode == provider.ModeEnforce {
+			continue
+		}
+		who := m.Provider
+		if m.ClientID != "" {
+			who += ", client " + m.ClientID
+		}
+		findings = append(findings, finding(Warn, "set verification to enforce when deliveries are authentic", "%s: verification is %v, so what is not authentic is stored, too", who, m.Mode))
+	}
+	if len(findings) == 0 {
+		findings = one(OK, "", "it is valid, and every delivery is verified")
+	}
+	return config, findings, true
+}
+
+// problem returns an error as one line.
+func problem(err error) string {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	return err.Error()
+}

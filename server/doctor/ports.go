@@ -1,0 +1,47 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+)
+
+// checkPorts looks whether each port is free, or who has it.
+func checkPorts(ctx context.Context, config server.Config) []Finding {
+	webhooks := newListener(config.Listen.Webhooks, config.TLS.Webhooks)
+	grpc := newListener(config.Listen.GRPC, config.TLS.GRPC)
+	internal := newListener(config.Listen.InternalHTTP, config.TLS.InternalHTTP)
+	return []Finding{
+		checkPort(ctx, "listen.webhooks", config.Listen.Webhooks, webhooks.isWebhooks),
+		checkPort(ctx, "listen.grpc", config.Listen.GRPC, grpc.isGRPC),
+		checkPort(ctx, "listen.internal_http", config.Listen.InternalHTTP, internal.isInternal),
+	}
+}
+
+// checkPort looks at one port. isGateway asks who has it, if somebody has.
+func checkPort(ctx context.Context, key, address string, isGateway func(context.Context) error) Finding {
+	var config net.ListenConfig
+	free, err := config.Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		_ = free.Close() // nobody has used it
+		return finding(OK, "", "%s %s is free", key, address)
+	case errors.Is(err, fs.ErrPermission):
+		return finding(Fail, "choose a port from 1024 on, or give the gateway CAP_NET_BIND_SERVICE", "%s %s may not be listened on by this user", key, address)
+	case !errors.Is(err, syscall.EADDRINUSE):
+		return finding(Fail, "give an address of this machine", "%s %s cannot be listened on: %v", key, address, err)
+	}
+	switch err := isGateway(ctx); {
+	case err == nil:
+		return finding(OK, "", "%s %s is served by a running gateway", key, address)
+	case strings.Contains(err.Error(), "certificate required"):
+		return finding(Skip, "", "%s %s is taken by who wants a client certificate: whether that is the gateway is not known", key, address)
+	default:
+		return finding(Fail, "stop that process, or choose another port; `ss -ltnp` names it", "%s %s is taken by another process, not by a gateway of this configuration: %v", key, address, err)
+	}
+}

@@ -1,0 +1,110 @@
+package doctor
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/filemode"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
+)
+
+// soon is how long before a certificate expires somebody is told.
+const soon = 14 * 24 * time.Hour
+
+// checkTLS looks at the certificates of the listeners.
+func checkTLS(config server.Config) []Finding {
+	var findings []Finding
+	for _, l := range []struct {
+		name, address string
+		config        tlsfiles.Config
+		public        bool
+	}{
+		{"webhooks", config.Listen.Webhooks, config.TLS.Webhooks, true},
+		{"grpc", config.Listen.GRPC, config.TLS.GRPC, false},
+		{"internal_http", config.Listen.InternalHTTP, config.TLS.InternalHTTP, false},
+	} {
+		if !l.config.Enabled() {
+			findings = append(findings, judgePlain(l.name, l.address, l.public))
+			continue
+		}
+		if f, bad := checkMode(filemode.CheckFile, l.config.Key); bad {
+			f.Text = "tls." + l.name + ".key: " + f.Text
+			findings = append(findings, f)
+		}
+		loaded, err := l.config.Load()
+		if err != nil {
+			findings = append(findings, finding(Fail, "mend the files, or the paths", "tls.%s.%s", l.name, problem(err)))
+			continue
+		}
+		roots := systemRoots
+		if !l.public {
+			roots = nil
+		}
+		findings = append(findings, judgeCertificate("tls."+l.name, loaded.Certificates[0], time.Now(), roots))
+	}
+	return findings
+}
+
+func judgePlain(name, address string, public bool) Finding {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	switch {
+	case host == "localhost" || ip != nil && ip.IsLoopback():
+		return finding(OK, "", "listen.%s speaks plain text, on this machine only", name)
+	case public:
+		return finding(OK, "", "listen.%s speaks plain text: a proxy in front of it has to speak TLS", name)
+	}
+	return finding(Warn, "give it a certificate (tls."+name+"), or let it listen on localhost only", "listen.%s speaks plain text on %s: who is on the way can read events", name, address)
+}
+
+// systemRoots returns the roots that this machine trusts.
+func systemRoots() *x509.CertPool {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return x509.NewCertPool()
+	}
+	return roots
+}
+
+// judgeCertificate judges a certificate whose key fits, and that has not expired. With roots everybody has to trust
+// it.
+func judgeCertificate(key string, c tls.Certificate, now time.Time, roots func() *x509.CertPool) Finding {
+	leaf := c.Leaf
+	until := leaf.NotAfter.UTC().Format(time.RFC3339)
+	intermediates := x509.NewCertPool()
+	last := leaf
+	for _, der := range c.Certificate[1:] {
+		next, err := x509.ParseCertificate(der)
+		if err != nil {
+			return finding(Fail, "write the file anew", "%s: a certificate of the chain cannot be read: %v", key, err)
+		}
+		if err := last.CheckSignatureFrom(next); err != nil {
+			return finding(Warn, "put the certificates in order: its own first, each followed by the one that signed it",
+				"%s: %s is followed by %s, which did not sign it", key, last.Subject, next.Subject)
+		}
+		intermediates.AddCert(next)
+		last = next
+	}
+	switch {
+	case now.Before(leaf.NotBefore):
+		return finding(Fail, "correct the clock, or wait", "%s: the certificate is valid only from %s on", key, leaf.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(leaf.NotAfter.Add(-soon)):
+		return finding(Warn, "renew it", "%s: the certificate expires at %s", key, until)
+	case len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0:
+		return finding(Warn, "have it issued with a subject alternative name", "%s: the certificate has no name by which a client could check it", key)
+	}
+	if roots != nil {
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots(), Intermediates: intermediates, CurrentTime: now}); err != nil {
+			do := "append the certificates that lead to a public root"
+			if bytes.Equal(last.RawIssuer, last.RawSubject) {
+				do = "providers trust public roots only: have it issued by a public authority"
+			}
+			return finding(Warn, do, "%s: this machine does not trust the certificate, and a provider may not: %v", key, err)
+		}
+	}
+	return finding(OK, "", "%s: the certificate is that of the key, and valid until %s", key, until)
+}
