@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -40,12 +39,12 @@ keep it as safe.`,
 			if to == "" {
 				return usageError{errors.New("--to: give a folder, a file that ends with .tar, or - for standard output")}
 			}
-			body, err := requestBackup(cmd.Context(), addr, &credentials)
+			response, err := askInternal(cmd.Context(), http.MethodPost, addr, server.BackupPath, "application/x-tar", &credentials)
 			if err != nil {
-				return err
+				return fmt.Errorf("no backup was made: %w", err)
 			}
-			defer body.Close()
-			manifest, err := saveBackup(cmd.Context(), body, to, std.out)
+			defer func() { _ = response.Body.Close() }() // what is missing of it was noticed
+			manifest, err := saveBackup(cmd.Context(), response.Body, to, std.out)
 			if err != nil {
 				return err
 			}
@@ -55,43 +54,10 @@ keep it as safe.`,
 		},
 	}
 	credentials.flags(c, std.environ)
-	c.Flags().StringVar(&addr, "http-addr", "localhost:8081", "the internal HTTP `address` of the gateway")
+	c.Flags().StringVar(&addr, "http-addr", defaultHTTPAddr, "the internal HTTP `address` of the gateway")
 	c.Flags().StringVar(&to, "to", "", "where to: a `folder`, a file.tar, or - for standard output")
 	isFile(c, "to")
 	return c
-}
-
-// requestBackup asks a gateway for a backup.
-func requestBackup(ctx context.Context, text string, credentials *clientCredentials) (io.ReadCloser, error) {
-	addr, err := parseAddr("--http-addr", text, "8081")
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+server.BackupPath, http.NoBody)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--http-addr %s: %w", addr, err)}
-	}
-	transport := &http.Transport{
-		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		DisableKeepAlives: true,
-	}
-	if err := credentials.request(request, transport); err != nil {
-		return nil, err
-	}
-	response, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("%s: no answer: %s: is the gateway running? --http-addr names the internal HTTP port of another",
-			addr, plainHTTPError(err))
-	}
-	if response.StatusCode == http.StatusOK && response.Header.Get("Content-Type") == "application/x-tar" {
-		return response.Body, nil
-	}
-	defer response.Body.Close()
-	reason, message := readRefusal(response.Body)
-	if reason == "" || reason == "PATH_UNKNOWN" {
-		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, response.Status)
-	}
-	return nil, fmt.Errorf("no backup was made: %s (%s)", message, reason)
 }
 
 // saveBackup saves a tar stream, and checks it.

@@ -2,15 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +19,7 @@ const maxConfigBytes = 64 << 20
 func newConfigDiff(std streams) *cobra.Command {
 	var path, addr string
 	var output outputOptions
+	var credentials clientCredentials
 	c := &cobra.Command{
 		Use:   "diff",
 		Short: "Say what a configuration would change in a running gateway",
@@ -32,9 +28,6 @@ in force in a running gateway (GET /admin/config). It prints a line for each val
 that differs: "reload" for what a reload puts in force without dropping anything,
 "restart" for what only a restart does. It changes nothing, and ends with 0 whether
 there are differences or not.
-
-It asks --http-addr over TLS if the configuration has a certificate for
-listen.internal_http.
 
 Secrets are compared by reference: their values never leave the gateway. A secret
 whose variable or file has another value is not shown, and a reload reads it all
@@ -51,11 +44,7 @@ the same.`,
 			if err != nil {
 				return err
 			}
-			target := url.URL{Scheme: "http", Host: addr, Path: server.ConfigPath}
-			if config.TLS.InternalHTTP.Enabled() {
-				target.Scheme = "https"
-			}
-			printed, err := configInForce(cmd.Context(), target)
+			printed, err := configInForce(cmd.Context(), addr, &credentials)
 			if err != nil {
 				return err
 			}
@@ -67,38 +56,21 @@ the same.`,
 		},
 	}
 	configFlag(c, &path)
-	c.Flags().StringVar(&addr, "http-addr", "localhost:8081", "the internal HTTP `address` of the gateway")
+	credentials.flags(c, std.environ)
+	c.Flags().StringVar(&addr, "http-addr", defaultHTTPAddr, "the internal HTTP `address` of the gateway")
 	output.flag(c)
 	return c
 }
 
 // configInForce asks a gateway for its configuration.
-func configInForce(ctx context.Context, target url.URL) ([]byte, error) {
-	addr := target.Host
+func configInForce(ctx context.Context, addr string, credentials *clientCredentials) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
+	response, err := askInternal(ctx, http.MethodGet, addr, server.ConfigPath, "application/yaml", credentials)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--http-addr %q is no address: give host:port, such as localhost:8081", addr)}
-	}
-	client := &http.Client{Transport: &http.Transport{
-		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		DisableKeepAlives: true,
-		// The certificate has the names that others know the gateway by. Nothing secret is
-		// sent or answered.
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
-	}}
-	response, err := client.Do(request)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("nothing listens on %s: is the gateway running?", addr)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for the configuration in force: %s", addr, plainHTTPError(err))
+		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }() // it was read to its end, or is of no use
-	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "application/yaml" {
-		return nil, fmt.Errorf("%s answers %s, and no configuration: is that the internal HTTP port of a gateway?", addr, response.Status)
-	}
 	printed, err := io.ReadAll(io.LimitReader(response.Body, maxConfigBytes))
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration in force: %s", plainHTTPError(err))

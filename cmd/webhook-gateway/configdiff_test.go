@@ -55,9 +55,9 @@ shutdown: {delay: 0s}
 		want string
 	}{
 		"a configuration that is wrong": {[]string{"--config", write("bad.yaml", "nope: 1\n")}, exitUsage, "nope: unknown key"},
-		"no gateway":                    {[]string{"--config", current, "--http-addr", "127.0.0.1:1"}, exitFailure, "nothing listens on 127.0.0.1:1: is the gateway running?"},
-		"no address":                    {[]string{"--config", current, "--http-addr", "::"}, exitUsage, `--http-addr "::" is no address: give host:port`},
-		"something else":                {[]string{"--config", current, "--http-addr", other.Listener.Addr().String()}, exitFailure, "404 Not Found, and no configuration: is that the internal HTTP port"},
+		"no gateway":                    {[]string{"--config", current, "--http-addr", "127.0.0.1:1"}, exitFailure, "127.0.0.1:1: no answer: connection refused: is the gateway running?"},
+		"no address":                    {[]string{"--config", current, "--http-addr", "a b"}, exitUsage, `--http-addr "a b:8081" is no address: give host:port`},
+		"something else":                {[]string{"--config", current, "--http-addr", other.Listener.Addr().String()}, exitFailure, "404 Not Found: is that the internal HTTP port"},
 		"no format":                     {[]string{"--config", current, "-o", "yaml"}, exitUsage, `"yaml" is no format`},
 	} {
 		code, _, errOut := execute(t, append([]string{"config", "diff"}, test.args...)...)

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// defaultHTTPAddr is the internal HTTP address of a gateway on this machine.
+const defaultHTTPAddr = "localhost:8081"
+
+// askInternal sends a request without a body to the internal HTTP port of a gateway. want
+// is the content type of what it answers with 200; anything else is an error. The caller
+// closes the body.
+func askInternal(ctx context.Context, method, addrText, path, want string, credentials *clientCredentials) (*http.Response, error) {
+	addr, err := parseAddr("--http-addr", addrText, "8081")
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, http.NoBody)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--http-addr %s: %w", addr, err)}
+	}
+	transport := &http.Transport{
+		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DisableKeepAlives: true,
+	}
+	if err := credentials.request(request, transport); err != nil {
+		return nil, err
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%s: no answer: %s: is the gateway running? --http-addr names the internal HTTP port of another",
+			addr, plainHTTPError(err))
+	}
+	if response.StatusCode == http.StatusOK && response.Header.Get("Content-Type") == want {
+		return response, nil
+	}
+	defer func() { _ = response.Body.Close() }() // it is of no use
+	reason, message := readRefusal(response.Body)
+	if reason == "" || reason == "PATH_UNKNOWN" {
+		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, response.Status)
+	}
+	return nil, fmt.Errorf("%s: %s (%s)", addr, message, reason)
+}
