@@ -205,8 +205,8 @@ func (s *Server) apply(config Config) error {
 	if err := s.webhooks.Replace(next.config.Webhooks, providers); err != nil {
 		return err
 	}
-	replaceAccess()
 	s.certificates.replace(loaded)
+	replaceAccess() // it looks at the roots of client certificates
 	s.streams.Replace(next.config.Streams)
 	s.inForce.Store(next)
 	s.logger.Info("the configuration was loaded again", "changed", applied, "restart_needed_for", next.waiting, "fingerprint", next.fingerprint)

@@ -22,7 +22,7 @@ type Refuse func(w http.ResponseWriter, err error)
 func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		made, err := c.identify(r.Context(), presented{
-			authorization: r.Header.Values("Authorization"), certificate: verified(r.TLS),
+			authorization: r.Header.Values("Authorization"), certificate: shown(r.TLS, c.roots.HTTP),
 		}, r.RemoteAddr)
 		if err != nil {
 			c.refuseHTTP(w, r, nil, err, refuse)

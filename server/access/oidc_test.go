@@ -270,7 +270,7 @@ func TestKeysOfAFile(t *testing.T) {
 	}
 	for _, text := range []string{"", "{}", `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`, "no"} {
 		write([]byte(text))
-		if _, err := New(config, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil {
+		if _, err := New(config, Roots{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil {
 			t.Errorf("%q is taken for keys", text)
 		}
 		if err := os.Remove(config.OIDC.JWKSFile); err != nil {
