@@ -220,6 +220,12 @@ func TestEveryPathNeedsCredentials(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
+	// Warnings have names of clients, and what is wrong with a configuration.
+	for token, details := range map[string]bool{"": false, callers.stranger: false, callers.reader: false, callers.operator: true} {
+		if code, body, _ := ask(get, "/readyz", token); code != http.StatusOK || strings.Contains(body, "fingerprint") != details {
+			t.Errorf("/readyz tells %s, details %v", body, details)
+		}
+	}
 	if _, metrics, _ := ask(get, "/metrics", callers.operator); !strings.Contains(metrics, `webhook_gateway_access_refused_total{reason="CREDENTIALS_MISSING"} 16`) {
 		t.Error("the refusals are not counted")
 	}
@@ -354,6 +360,29 @@ func TestRevokedStreamsEnd(t *testing.T) {
 	}
 	if err := callEmpty(as(t, stays), g.Conn(), webhookgatewayv1.EventService_GetLogInfo_FullMethodName, false); err != nil {
 		t.Errorf("after a configuration that is not valid: %v", err)
+	}
+}
+
+// TestReloadDoesNotSwitchAccessOff: half of a file that is being written has no callers in
+// it. Everybody would be let in.
+func TestReloadDoesNotSwitchAccessOff(t *testing.T) {
+	g, callers, whole := controlled(t)
+	without := whole
+	without.Access = access.DefaultConfig()
+	if err := reload(g, without); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(token string) codes.Code {
+		return status.Code(callEmpty(as(t, token), g.Conn(), webhookgatewayv1.EventService_GetLogInfo_FullMethodName, false))
+	}
+	if code := ask(""); code != codes.Unauthenticated {
+		t.Errorf("without credentials: %v", code)
+	}
+	if code := ask(callers.reader); code != codes.OK {
+		t.Errorf("with a token: %v", code)
+	}
+	if changes := server.Changes(whole, without); len(changes) == 0 || slices.ContainsFunc(changes, func(c server.Change) bool { return !c.Restart }) {
+		t.Errorf("%v do not take a restart", changes)
 	}
 }
 

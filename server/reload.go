@@ -39,7 +39,7 @@ func Changes(from, to Config) []Change {
 	old := keys(reflect.ValueOf(&from).Elem())
 	for i, k := range keys(reflect.ValueOf(&to).Elem()) {
 		if !reflect.DeepEqual(old[i].value.Interface(), k.value.Interface()) {
-			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.TLS.switches(to.TLS, k.path)})
+			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.TLS.switches(to.TLS, k.path) || opens(from, to, k.path)})
 		}
 	}
 	return changes
@@ -55,6 +55,12 @@ func (t TLS) switches(to TLS, path string) bool {
 	return isWithin(path, "tls."+listenerWebhooks) && t.Webhooks.Enabled() != to.Webhooks.Enabled() ||
 		isWithin(path, "tls."+listenerGRPC) && t.GRPC.Enabled() != to.GRPC.Enabled() ||
 		isWithin(path, "tls."+listenerInternalHTTP) && t.InternalHTTP.Enabled() != to.InternalHTTP.Enabled()
+}
+
+// opens reports whether a key belongs to access control that is switched off: then a
+// restart is asked for. A file that somebody is writing must not open the gates.
+func opens(from, to Config, path string) bool {
+	return isWithin(path, "access") && from.Access.Enabled() && !to.Access.Enabled()
 }
 
 // with returns the configuration with those values of another that a reload puts in
@@ -174,6 +180,9 @@ func (s *Server) Reload(load func() (Config, error)) error {
 
 // apply makes everything first, and then puts it in force.
 func (s *Server) apply(config Config) error {
+	if err := config.Validate(); err != nil { // also what waits for a restart
+		return err
+	}
 	changes := Changes(s.inForce.Load().config, config)
 	next, err := newInForce(s.inForce.Load().config.with(config, changes))
 	if err != nil {
