@@ -363,29 +363,6 @@ func TestRevokedStreamsEnd(t *testing.T) {
 	}
 }
 
-// TestReloadDoesNotSwitchAccessOff: half of a file that is being written has no callers in
-// it. Everybody would be let in.
-func TestReloadDoesNotSwitchAccessOff(t *testing.T) {
-	g, callers, whole := controlled(t)
-	without := whole
-	without.Access = access.DefaultConfig()
-	if err := reload(g, without); err != nil {
-		t.Fatal(err)
-	}
-	ask := func(token string) codes.Code {
-		return status.Code(callEmpty(as(t, token), g.Conn(), webhookgatewayv1.EventService_GetLogInfo_FullMethodName, false))
-	}
-	if code := ask(""); code != codes.Unauthenticated {
-		t.Errorf("without credentials: %v", code)
-	}
-	if code := ask(callers.reader); code != codes.OK {
-		t.Errorf("with a token: %v", code)
-	}
-	if changes := server.Changes(whole, without); len(changes) == 0 || slices.ContainsFunc(changes, func(c server.Change) bool { return !c.Restart }) {
-		t.Errorf("%v do not take a restart", changes)
-	}
-}
-
 func openREST(t *testing.T, g *servertest.Gateway, token string) io.Reader {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.InternalURL()+"/v1/events:subscribe", nil)

@@ -91,7 +91,9 @@ func TestRemovedRoots(t *testing.T) {
 	if _, err := kept.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{}); err != nil {
 		t.Errorf("a root that stays: %v", err)
 	}
-	g.Server().Reload(func() (server.Config, error) { return config, nil })
+	if err := reload(g, config); err != nil { // those who would end have been told by now
+		t.Fatal(err)
+	}
 	select {
 	case <-keptStream.Context().Done():
 		t.Error("the stream of a root that stays has ended")

@@ -89,7 +89,7 @@ func requestBackup(ctx context.Context, text string, credentials *clientCredenti
 	defer response.Body.Close()
 	reason, message := readRefusal(response.Body)
 	if reason == "" || reason == "PATH_UNKNOWN" {
-		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, response.Status)
+		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway? If it speaks TLS give --tls-ca", addr, response.Status)
 	}
 	return nil, fmt.Errorf("no backup was made: %s (%s)", message, reason)
 }
