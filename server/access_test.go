@@ -389,17 +389,3 @@ func readAll(t *testing.T, r io.Reader) string {
 	}
 	return string(text)
 }
-
-// TestStreamsEndWithTheirCredentials: a stream does not outlive its credentials.
-func TestStreamsEndWithTheirCredentials(t *testing.T) {
-	g, _, whole := controlled(t)
-	config := &whole.Access
-	config.Tokens = maps.Clone(config.Tokens)
-	token, sum := access.NewToken()
-	config.Tokens["brief"] = access.Token{SHA256: sum, Grants: []string{"read"}, Expires: access.Time{Time: time.Now().Add(time.Second)}}
-	if err := reload(g, whole); err != nil {
-		t.Fatal(err)
-	}
-	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(as(t, token), &webhookgatewayv1.SubscribeRequest{})
-	endsWith(t, "Subscribe", opened(t, stream, err), webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
-}

@@ -3,11 +3,13 @@ package server_test
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -112,4 +114,18 @@ func TestSmuggledCredentials(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStreamsEndWithTheirCredentials: a stream does not outlive its credentials.
+func TestStreamsEndWithTheirCredentials(t *testing.T) {
+	g, _, whole := controlled(t)
+	config := &whole.Access
+	config.Tokens = maps.Clone(config.Tokens)
+	token, sum := access.NewToken()
+	config.Tokens["brief"] = access.Token{SHA256: sum, Grants: []string{"read"}, Expires: access.Time{Time: time.Now().Add(time.Second)}}
+	if err := reload(g, whole); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(as(t, token), &webhookgatewayv1.SubscribeRequest{})
+	endsWith(t, "Subscribe", opened(t, stream, err), webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
 }
