@@ -68,6 +68,7 @@ func TestSmuggledCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s %s: %v", method, target, err)
 		}
+		defer func() { _ = resp.Body.Close() }()
 		return resp.StatusCode, readAll(t, resp.Body)
 	}
 	good := "Bearer " + callers.reader
