@@ -220,6 +220,12 @@ func TestEveryPathNeedsCredentials(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
+	// Warnings have names of clients, and what is wrong with a configuration.
+	for token, details := range map[string]bool{"": false, callers.stranger: false, callers.reader: false, callers.operator: true} {
+		if code, body, _ := ask(get, "/readyz", token); code != http.StatusOK || strings.Contains(body, "fingerprint") != details {
+			t.Errorf("/readyz tells %s, details %v", body, details)
+		}
+	}
 	if _, metrics, _ := ask(get, "/metrics", callers.operator); !strings.Contains(metrics, `webhook_gateway_access_refused_total{reason="CREDENTIALS_MISSING"} 16`) {
 		t.Error("the refusals are not counted")
 	}
@@ -382,18 +388,4 @@ func readAll(t *testing.T, r io.Reader) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// TestStreamsEndWithTheirCredentials: a stream does not outlive its credentials.
-func TestStreamsEndWithTheirCredentials(t *testing.T) {
-	g, _, whole := controlled(t)
-	config := &whole.Access
-	config.Tokens = maps.Clone(config.Tokens)
-	token, sum := access.NewToken()
-	config.Tokens["brief"] = access.Token{SHA256: sum, Grants: []string{"read"}, Expires: access.Time{Time: time.Now().Add(time.Second)}}
-	if err := reload(g, whole); err != nil {
-		t.Fatal(err)
-	}
-	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(as(t, token), &webhookgatewayv1.SubscribeRequest{})
-	endsWith(t, "Subscribe", opened(t, stream, err), webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
 }

@@ -28,6 +28,9 @@ const (
 	grpcWriteBuffer = 32 << 10
 
 	loopbackBuffer = 256 << 10
+
+	// maxHeaderBytes is far more than a call has, with the JWT of its caller.
+	maxHeaderBytes = 64 << 10
 )
 
 // buildGRPC makes the gRPC server with both services, health and reflection, and
@@ -45,6 +48,8 @@ func (s *Server) buildGRPC() {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// A connection that says nothing would hold up a shutdown for two minutes.
 		grpc.ConnectionTimeout(5*time.Second),
+		// Of a stranger, too: gRPC takes 16 MiB by default.
+		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop

@@ -42,8 +42,8 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 	}))
 	operators("POST "+BackupPath, true, http.HandlerFunc(s.backup))
 	operators("GET "+ConfigPath, true, http.HandlerFunc(s.printConfig))
-	// Probes ask under any name, and learn no more than the status under one that does not
-	// belong to the gateway.
+	// Probes ask under any name, and without credentials. Then they learn no more than the
+	// status.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, healthReport{}, true) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.config.Debug.Pprof {
@@ -85,7 +85,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	writeHealth(w, healthReport{
 		Reasons: reasons, Problems: problems, Damage: damageLines(s.log.Damage()), Warnings: s.warnings(),
 		Config: &configReport{Fingerprint: inForce.fingerprint, Since: inForce.since.UTC()},
-	}, rest.HostBelongs(r.Host, s.config.Listen.InternalHosts))
+	}, rest.HostBelongs(r.Host, s.config.Listen.InternalHosts) && s.access.Operates(r))
 }
 
 // ConfigPath of the internal HTTP listener answers the configuration in force, as YAML
@@ -160,8 +160,9 @@ type configReport struct {
 }
 
 // hidden is what stands in place of clients, paths and errors, which are nothing for a web
-// page.
-const hidden = "for details ask by the address of the gateway, or by a name in listen.internal_hosts"
+// page, nor for a stranger.
+const hidden = "for details ask by the address of the gateway, or by a name in listen.internal_hosts, " +
+	"and with the credentials of an operator where access is configured"
 
 func writeHealth(w http.ResponseWriter, answer healthReport, details bool) {
 	answer.Status = "ok"

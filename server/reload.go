@@ -40,7 +40,7 @@ func Changes(from, to Config) []Change {
 	old := keys(reflect.ValueOf(&from).Elem())
 	for i, k := range keys(reflect.ValueOf(&to).Elem()) {
 		if !reflect.DeepEqual(old[i].value.Interface(), k.value.Interface()) {
-			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.TLS.switches(to.TLS, k.path)})
+			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.TLS.switches(to.TLS, k.path) || opens(from, to, k.path)})
 		}
 	}
 	return changes
@@ -56,6 +56,12 @@ func (t TLS) switches(to TLS, path string) bool {
 	return isWithin(path, "tls."+listenerWebhooks) && t.Webhooks.Enabled() != to.Webhooks.Enabled() ||
 		isWithin(path, "tls."+listenerGRPC) && t.GRPC.Enabled() != to.GRPC.Enabled() ||
 		isWithin(path, "tls."+listenerInternalHTTP) && t.InternalHTTP.Enabled() != to.InternalHTTP.Enabled()
+}
+
+// opens reports whether a key belongs to access control that is switched off: then a
+// restart is asked for. A file that somebody is writing must not open the gates.
+func opens(from, to Config, path string) bool {
+	return isWithin(path, "access") && from.Access.Enabled() && !to.Access.Enabled()
 }
 
 // with returns the configuration with those values of another that a reload puts in
@@ -190,6 +196,9 @@ func (s *Server) Reload(load func() (Config, error)) error {
 
 // apply makes everything first, and then puts it in force.
 func (s *Server) apply(config Config) error {
+	if err := config.Validate(); err != nil { // also what waits for a restart
+		return err
+	}
 	changes := Changes(s.inForce.Load().config, config)
 	next, err := newInForce(s.inForce.Load().config.with(config, changes))
 	if err != nil {
@@ -221,8 +230,8 @@ func (s *Server) apply(config Config) error {
 	if err := s.webhooks.Replace(next.config.Webhooks, providers); err != nil {
 		return err
 	}
-	replaceAccess()
 	s.certificates.replace(loaded)
+	replaceAccess() // it looks at the roots of client certificates
 	s.streams.Replace(next.config.Streams)
 	s.inForce.Store(next)
 	s.logger.Info("the configuration was loaded again", "changed", applied, "restart_needed_for", next.waiting, "fingerprint", next.fingerprint)

@@ -142,7 +142,7 @@ func (s *Server) build(ctx context.Context) error {
 	}, []string{"listener"})
 	registry.MustRegister(s.refusedConns, s.reloads)
 	s.warnUnsafe(s.inForce.Load().unsafe)
-	if s.access, err = access.New(s.config.Access, s.logger, registry); err != nil {
+	if s.access, err = access.New(s.config.Access, s.certificates.roots(), s.logger, registry); err != nil {
 		return fmt.Errorf("decide who may call: %w", err)
 	}
 	tracer, err := telemetry.New(ctx, s.config.Telemetry, s.logger, registry)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
 )
@@ -71,6 +73,18 @@ func (c certificates) replace(loaded loadedTLS) {
 	for name, current := range c {
 		current.Replace(loaded[name])
 	}
+}
+
+// roots returns who vouches for client certificates.
+func (c certificates) roots() access.Roots {
+	of := func(name string) func() *x509.CertPool {
+		current, ok := c[name]
+		if !ok {
+			return nil
+		}
+		return func() *x509.CertPool { return current.Get().ClientCAs }
+	}
+	return access.Roots{GRPC: of(listenerGRPC), HTTP: of(listenerInternalHTTP)}
 }
 
 // listener returns a listener that speaks TLS if there is a certificate for it.

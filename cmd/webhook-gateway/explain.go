@@ -25,7 +25,7 @@ func explain(addr string, err error) error {
 	problem := fmt.Errorf("%s: %s", addr, describe(s))
 	switch {
 	case isNoGateway(s):
-		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise", problem, defaultGRPCPort)
+		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise. If it is one, it asks for TLS (--tls-ca), or does not take the client certificate (--tls-cert)", problem, defaultGRPCPort)
 	case isUnanswered(s):
 		return fmt.Errorf("%w: %s", problem, isItRunning)
 	case rpcerr.Reason(s.Err()) == webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:

@@ -121,6 +121,9 @@ func askReady(ctx context.Context, url url.URL, out io.Writer) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
+		if len(report.Reasons) == 0 { // they are for operators
+			return errors.New("the gateway is not ready: its log says why")
+		}
 		return fmt.Errorf("the gateway is not ready: %s", strings.Join(report.Reasons, "; "))
 	}
 	return nil

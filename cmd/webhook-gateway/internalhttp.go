@@ -41,7 +41,7 @@ func askInternal(ctx context.Context, method, addrText, path, want string, crede
 	defer func() { _ = response.Body.Close() }() // it is of no use
 	reason, message := readRefusal(response.Body)
 	if reason == "" || reason == "PATH_UNKNOWN" {
-		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, response.Status)
+		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway? If it speaks TLS give --tls-ca", addr, response.Status)
 	}
 	return nil, fmt.Errorf("%s: %s (%s)", addr, message, reason)
 }

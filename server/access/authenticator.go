@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -91,7 +90,7 @@ type presented struct {
 	// authorization are the headers of that name.
 	authorization []string
 	// certificate is that of the client, verified; nil if it has none.
-	certificate *x509.Certificate
+	certificate *shownCertificate
 }
 
 // A proof is what was shown of who calls: one of its fields is set, or none, where
@@ -100,7 +99,7 @@ type proof struct {
 	token       *[sha256.Size]byte
 	jwt         *jwt
 	issuer      *issuer // who verified the JWT
-	certificate *x509.Certificate
+	certificate *shownCertificate
 }
 
 // prove checks credentials, but not what they are worth. A token wins over a
@@ -138,8 +137,8 @@ func (a *authenticator) caller(p proof) (*Caller, error) {
 		caller = findToken(a.tokens, *p.token)
 	case p.jwt != nil && p.issuer == a.issuer:
 		caller = a.jwtCaller(p.jwt)
-	case p.certificate != nil:
-		caller = a.certificateCaller(p.certificate)
+	case p.certificate != nil && p.certificate.vouched():
+		caller = a.certificateCaller(p.certificate.leaf())
 	}
 	switch {
 	case caller == nil:

@@ -18,7 +18,7 @@ func BenchmarkIdentify(b *testing.B) {
 	s.rotate(b, "key")
 	issuing := s.config()
 	config.OIDC, config.Grants["operate"] = issuing.OIDC, issuing.Grants["operate"]
-	c, err := New(config, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c, err := New(config, Roots{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		b.Fatal(err)
 	}

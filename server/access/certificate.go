@@ -1,11 +1,51 @@
 package access
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"net/url"
 	"slices"
 	"strconv"
 )
+
+// Roots are the authorities that vouch for client certificates at present, by listener:
+// nobody if a function is nil, or returns nil.
+type Roots struct {
+	GRPC, HTTP func() *x509.CertPool
+}
+
+// A shownCertificate is the certificate of the client of a connection.
+type shownCertificate struct {
+	// chains lead from it to authorities that vouched for it when the connection was opened.
+	chains [][]*x509.Certificate
+	roots  func() *x509.CertPool
+}
+
+// shown returns the certificate of the client of a connection, nil if it has none that an
+// authority vouched for.
+func shown(state *tls.ConnectionState, roots func() *x509.CertPool) *shownCertificate {
+	if state == nil || len(state.VerifiedChains) == 0 || roots == nil {
+		return nil
+	}
+	return &shownCertificate{chains: state.VerifiedChains, roots: roots}
+}
+
+func (c *shownCertificate) leaf() *x509.Certificate { return c.chains[0][0] }
+
+// vouched reports whether an authority still vouches for the certificate: a connection
+// may be older than the roots that are in force.
+func (c *shownCertificate) vouched() bool {
+	pool := c.roots()
+	if pool == nil {
+		return false
+	}
+	// That a root is in the pool takes no check of a signature.
+	options := x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	return slices.ContainsFunc(c.chains, func(chain []*x509.Certificate) bool {
+		_, err := chain[len(chain)-1].Verify(options)
+		return err == nil
+	})
+}
 
 // matches reports whether a certificate has the name of an identity.
 func (c Certificate) matches(cert *x509.Certificate) bool {

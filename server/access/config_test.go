@@ -77,6 +77,19 @@ grants.a.filters[1].event_types[1]: "adde" is no event type: choose from`,
 		"a condition of nothing": {
 			Config{Grants: map[string]GrantConfig{"a": {Filters: []FilterConfig{{Providers: []string{"vezgo"}, EventTypes: []string{"finicity.added"}}}}}}, "grants.a.filters[0]",
 		},
+		"lists of nothing": {
+			Config{Grants: map[string]GrantConfig{"a": {Filters: []FilterConfig{{
+				Providers: []string{}, EventTypes: []string{}, ClientIDs: []string{}, Subjects: []string{}, Verdicts: []string{},
+			}}}}},
+			`grants.a.filters[0].providers: the list is empty: name something, or leave providers out if nothing is to be restricted
+grants.a.filters[0].event_types: the list is empty: name something, or leave event_types out if nothing is to be restricted
+grants.a.filters[0].verdicts: the list is empty: name something, or leave verdicts out if nothing is to be restricted
+grants.a.filters[0].client_ids: the list is empty: name something, or leave client_ids out if nothing is to be restricted
+grants.a.filters[0].subjects: the list is empty`,
+		},
+		"no views": {
+			Config{Grants: map[string]GrantConfig{"a": {Filters: []FilterConfig{{}}, Views: []string{}}}}, "grants.a.views: the list is empty",
+		},
 		"raw, and masked": {
 			Config{Grants: map[string]GrantConfig{"a": {Filters: []FilterConfig{{}}, Views: []string{"raw"}, Mask: []string{"subject"}}}}, "grants.a.views[0]",
 		},

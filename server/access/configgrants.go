@@ -83,13 +83,22 @@ func (c FilterConfig) filter() (*webhookgatewayv1.EventFilter, error) {
 	verdicts, errVerdicts := parseEach("verdicts", c.Verdicts, all.ParseVerdict)
 	return &webhookgatewayv1.EventFilter{
 		Providers: providers, EventTypes: types, Verdicts: verdicts, ClientIds: c.ClientIDs, Subjects: c.Subjects,
-	}, errors.Join(errProviders, errTypes, errVerdicts)
+	}, errors.Join(errProviders, errTypes, errVerdicts, notEmpty("client_ids", c.ClientIDs), notEmpty("subjects", c.Subjects))
+}
+
+// notEmpty refuses a list that is there and has nothing in it. In a filter it would mean
+// everything, and may come from a template that was to name somebody.
+func notEmpty(path string, texts []string) error {
+	if texts != nil && len(texts) == 0 {
+		return fielderr.New(path, "the list is empty: name something, or leave %s out if nothing is to be restricted", path)
+	}
+	return nil
 }
 
 // parseEach parses every text of a list, and names each that is wrong.
 func parseEach[T any](path string, texts []string, parse func(string) (T, error)) ([]T, error) {
 	var values []T
-	var errs []error
+	errs := []error{notEmpty(path, texts)}
 	for i, text := range texts {
 		value, err := parse(text)
 		if err != nil {

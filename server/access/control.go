@@ -14,20 +14,21 @@ import (
 type Control struct {
 	audit   audit
 	tickets tickets
+	roots   Roots
 
 	mu       sync.RWMutex
 	current  *authenticator
 	sessions map[*session]struct{}
 }
 
-// New returns the access control of a configuration. It registers its metrics. The
-// audit goes to a logger.
-func New(config Config, logger *slog.Logger, registerer prometheus.Registerer) (*Control, error) {
+// New returns the access control of a configuration. Client certificates count as long as
+// roots vouch for them. It registers its metrics. The audit goes to a logger.
+func New(config Config, roots Roots, logger *slog.Logger, registerer prometheus.Registerer) (*Control, error) {
 	current, err := newAuthenticator(config, nil, logger)
 	if err != nil {
 		return nil, err
 	}
-	c := &Control{current: current, sessions: make(map[*session]struct{})}
+	c := &Control{roots: roots, current: current, sessions: make(map[*session]struct{})}
 	if c.audit, err = newAudit(logger, registerer); err != nil {
 		return nil, fmt.Errorf("register the metrics of access: %w", err)
 	}
@@ -36,7 +37,8 @@ func New(config Config, logger *slog.Logger, registerer prometheus.Registerer) (
 
 // Prepare returns a function that puts another configuration in force, or what is wrong
 // with it. Then the streams of callers who are not who they were, or may not exactly what
-// they might, end; all others go on. One is prepared at a time.
+// they might, end; all others go on. Other roots have to be in force before. One is prepared
+// at a time.
 func (c *Control) Prepare(config Config) (replace func(), err error) {
 	c.mu.RLock()
 	current := c.current

@@ -21,9 +21,7 @@ type Refuse func(w http.ResponseWriter, err error)
 // their contexts. What is behind it does not see a token.
 func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		made, err := c.identify(r.Context(), presented{
-			authorization: r.Header.Values("Authorization"), certificate: verified(r.TLS),
-		}, r.RemoteAddr)
+		made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr)
 		if err != nil {
 			c.refuseHTTP(w, r, nil, err, refuse)
 			return
@@ -50,6 +48,18 @@ func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Operates reports whether a request comes from an operator. It stands for requests that
+// anybody may make, and is in no audit.
+func (c *Control) Operates(r *http.Request) bool {
+	made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr)
+	return err == nil && isOperator(made.caller)
+}
+
+// presentedBy returns the credentials of a request.
+func (c *Control) presentedBy(r *http.Request) presented {
+	return presented{authorization: r.Header.Values("Authorization"), certificate: shown(r.TLS, c.roots.HTTP)}
 }
 
 func (c *Control) refuseHTTP(w http.ResponseWriter, r *http.Request, made *call, err error, refuse Refuse) {

@@ -2,8 +2,6 @@ package access
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -83,18 +81,9 @@ func (c *Control) callOf(ctx context.Context, from *peer.Peer) (*call, error) {
 	}
 	given := presented{authorization: headers.Get("authorization")}
 	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
-		given.certificate = verified(&info.State)
+		given.certificate = shown(&info.State, c.roots.GRPC)
 	}
 	return c.identify(ctx, given, from.Addr.String())
-}
-
-// verified returns the certificate of the client of a connection, nil if it has none
-// that a configured authority vouches for.
-func verified(state *tls.ConnectionState) *x509.Certificate {
-	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
-		return nil
-	}
-	return state.VerifiedChains[0][0]
 }
 
 // nowhere is the address of a peer that has none.

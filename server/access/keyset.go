@@ -24,7 +24,9 @@ const (
 	// keys must not make the gateway a flood for the issuer.
 	keysRetry    = 5 * time.Second
 	fetchTimeout = 5 * time.Second
+	// maxKeysBytes bounds an answer of the issuer.
 	maxKeysBytes = 1 << 20
+	maxRedirects = 3
 )
 
 // keySet is the keys of an issuer, cached. It differs from go-oidc's in that it forgets
@@ -189,9 +191,18 @@ func parseKeys(text []byte) ([]jose.JSONWebKey, error) {
 // fetchKeys returns a function that fetches the keys which an issuer publishes, and
 // finds out first where that is.
 func fetchKeys(issuer string) func(context.Context) ([]byte, error) {
-	client := &http.Client{Timeout: fetchTimeout, Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, // they are fetched every few minutes
-	}}
+	client := &http.Client{
+		Timeout: fetchTimeout,
+		Transport: bounded{&http.Transport{
+			Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, // they are fetched every few minutes
+		}},
+		CheckRedirect: func(request *http.Request, via []*http.Request) error {
+			if len(via) >= maxRedirects {
+				return fmt.Errorf("it redirects more than %d times", maxRedirects)
+			}
+			return checkURL(request.URL.String())
+		},
+	}
 	var keysURL string
 	return func(ctx context.Context) ([]byte, error) {
 		if keysURL == "" {
@@ -227,5 +238,17 @@ func fetch(ctx context.Context, client *http.Client, url string) ([]byte, error)
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers %s", url, response.Status)
 	}
-	return io.ReadAll(io.LimitReader(response.Body, maxKeysBytes))
+	return io.ReadAll(response.Body)
+}
+
+// bounded fails to read answers of more than maxKeysBytes.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := b.RoundTripper.RoundTrip(request)
+	if err == nil {
+		response.Body = http.MaxBytesReader(nil, response.Body, maxKeysBytes)
+	}
+	return response, err
 }

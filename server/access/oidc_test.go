@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,49 @@ import (
 
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
+
+// TestHostileIssuers: what an issuer answers is read up to a bound, and is not fetched from
+// where anybody on the way could have written it.
+func TestHostileIssuers(t *testing.T) {
+	var sent atomic.Int64
+	flood := func(w http.ResponseWriter, _ *http.Request) {
+		chunk := []byte(strings.Repeat(" ", 64<<10))
+		for range 64 << 20 / len(chunk) {
+			n, err := w.Write(chunk)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}
+	serve := func(discovery, keys http.HandlerFunc) string {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/.well-known/openid-configuration", discovery)
+		mux.HandleFunc("/keys", keys)
+		s := httptest.NewServer(mux)
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	discovery := func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": "http://" + r.Host, "jwks_uri": "http://" + r.Host + "/keys"})
+	}
+	for name, tc := range map[string]struct{ issuer, want string }{
+		"a discovery without end":   {serve(flood, flood), "too large"},
+		"keys without end":          {serve(discovery, flood), "too large"},
+		"keys over plain HTTP":      {serve(discovery, http.RedirectHandler("http://keys.example.com/", http.StatusFound).ServeHTTP), "https"},
+		"a discovery in plain HTTP": {serve(http.RedirectHandler("http://login.example.com/", http.StatusFound).ServeHTTP, flood), "https"},
+		"redirects without end":     {serve(discovery, http.RedirectHandler("/keys", http.StatusFound).ServeHTTP), "redirects more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent.Store(0)
+			if _, err := fetchKeys(tc.issuer)(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+			if n := sent.Load(); n > 16<<20 { // what the kernel buffers is beyond the bound
+				t.Errorf("%d bytes were taken", n)
+			}
+		})
+	}
+}
 
 // signer is an issuer of tokens: it publishes its keys, and signs.
 type signer struct {
@@ -270,7 +314,7 @@ func TestKeysOfAFile(t *testing.T) {
 	}
 	for _, text := range []string{"", "{}", `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`, "no"} {
 		write([]byte(text))
-		if _, err := New(config, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil {
+		if _, err := New(config, Roots{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil {
 			t.Errorf("%q is taken for keys", text)
 		}
 		if err := os.Remove(config.OIDC.JWKSFile); err != nil {

@@ -78,7 +78,7 @@ func (b *lockedBuffer) String() string {
 func newControl(t *testing.T, config Config) (*Control, *lockedBuffer) {
 	t.Helper()
 	log := &lockedBuffer{}
-	c, err := New(config, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
+	c, err := New(config, Roots{}, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,6 +273,7 @@ func TestCertificates(t *testing.T) {
 	root := newAuthority(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(root.cert)
+	c.roots = Roots{GRPC: func() *x509.CertPool { return roots }, HTTP: func() *x509.CertPool { return roots }}
 	server := root.sign(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
 	serverTLS := &tls.Config{Certificates: []tls.Certificate{server.pair()}, ClientCAs: roots, ClientAuth: tls.VerifyClientCertIfGiven, NextProtos: []string{"h2", "http/1.1"}}
 	listener := listenTCP(t)

@@ -70,7 +70,7 @@ func systemRoots() *x509.CertPool {
 	return roots
 }
 
-// judgeCertificate judges a certificate whose key fits, and that has not expired. With roots everybody has to trust
+// judgeCertificate judges a certificate whose key fits. With roots everybody has to trust
 // it.
 func judgeCertificate(key string, c tls.Certificate, now time.Time, roots func() *x509.CertPool) Finding {
 	leaf := c.Leaf
@@ -92,6 +92,8 @@ func judgeCertificate(key string, c tls.Certificate, now time.Time, roots func()
 	switch {
 	case now.Before(leaf.NotBefore):
 		return finding(Fail, "correct the clock, or wait", "%s: the certificate is valid only from %s on", key, leaf.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(leaf.NotAfter):
+		return finding(Fail, "renew it", "%s: the certificate expired at %s", key, until)
 	case now.After(leaf.NotAfter.Add(-soon)):
 		return finding(Warn, "renew it", "%s: the certificate expires at %s", key, until)
 	case len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0:

@@ -390,6 +390,9 @@ func TestDeliveriesAreMasked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if message := list.GetParkedEvents()[0].GetMessage(); (message == "") != masked {
+			t.Errorf("parked with the message %q, masked %v", message, masked)
+		}
 		if parked := list.GetParkedEvents()[0].GetEvent(); (parked.GetSubject() == "") != masked || (len(parked.GetMasked()) > 0) != masked {
 			t.Errorf("parked: %v", parked)
 		}

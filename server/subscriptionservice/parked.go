@@ -95,6 +95,9 @@ func (s *Service) parkedEvent(p subscription.Parked, reach *access.Reach, view w
 	if !p.HasRecord {
 		return parked, nil
 	}
+	if reach.Mask(p.Record) != nil { // it is a text of a worker, which may see more
+		parked.Message = ""
+	}
 	parked.Event = &webhookgatewayv1.Event{}
 	if err := proto.Unmarshal(reach.Encode(p.Record, s.log.History(), view), parked.Event); err != nil {
 		return nil, fmt.Errorf("decode a stored event: %w", err)

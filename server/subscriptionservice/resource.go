@@ -3,6 +3,7 @@ package subscriptionservice
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -153,17 +154,37 @@ func covered(ctx context.Context, f *filter.Filter) error {
 	return reach.Covers("subscription", f)
 }
 
-// shown takes out of a subscription what its caller may not know: how many events were
-// left out, if it may not read them. It returns it.
+// shown takes out of a subscription what its caller may not know: clients, subjects and
+// ids in filters that select what it may not read, and how many events were left out, if
+// it may not read them. It returns it.
 func (s *Service) shown(ctx context.Context, in *webhookgatewayv1.Subscription) *webhookgatewayv1.Subscription {
+	reach, denied := access.From(ctx).ReachInAnyView()
+	in.Filters = slices.Clone(in.GetFilters()) // they are those in force
+	for i, one := range in.GetFilters() {
+		asked, err := filter.Compile([]*webhookgatewayv1.EventFilter{one})
+		if err != nil || denied != nil || reach.Covers("", asked) != nil {
+			in.Filters[i] = withoutTexts(one)
+		}
+	}
 	if in.GetStatus().GetLeftOutEvents() == 0 {
 		return in
 	}
 	inForce, err := s.subscriptions.Filter(in.GetName())
-	if reach, denied := access.From(ctx).ReachInAnyView(); err != nil || denied != nil || !countsLeftOut(reach, inForce) {
+	if err != nil || denied != nil || !countsLeftOut(reach, inForce) {
 		in.Status.LeftOutEvents = 0
 	}
 	return in
+}
+
+// withoutTexts returns a filter with `*` for what its conditions on texts name.
+func withoutTexts(f *webhookgatewayv1.EventFilter) *webhookgatewayv1.EventFilter {
+	hidden := proto.CloneOf(f)
+	for _, texts := range []*[]string{&hidden.ClientIds, &hidden.Subjects, &hidden.ProviderEventIds} {
+		if len(*texts) > 0 {
+			*texts = []string{"*"}
+		}
+	}
+	return hidden
 }
 
 // countsLeftOut reports whether a caller may know how many events a filter leaves out.

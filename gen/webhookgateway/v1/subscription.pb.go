@@ -151,7 +151,8 @@ type Subscription struct {
 	// The events that are delivered: those that match any of the filters. No
 	// filter matches every event that did not fail verification. At most 64, which
 	// take at most 1 MiB together. A changed filter applies to events that were not
-	// yet delivered.
+	// yet delivered. To a caller that may not read all events of a filter the gateway
+	// shows `*` in place of its clients, subjects and ids.
 	Filters []*EventFilter `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
 	// How the subscription delivers.
 	Settings *SubscriptionSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
@@ -800,7 +801,8 @@ type ParkedEvent struct {
 	Event *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
 	// Why it is parked.
 	Reason ParkReason `protobuf:"varint,2,opt,name=reason,proto3,enum=webhookgateway.v1.ParkReason" json:"reason,omitempty"`
-	// What the worker said of it.
+	// What the worker said of it. Empty for a caller from whom fields of the event, or
+	// the event, are hidden.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// How many attempts failed.
 	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`

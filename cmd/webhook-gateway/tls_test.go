@@ -1,0 +1,118 @@
+package main
+
+import (
+	"crypto/tls"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
+)
+
+// TestCommandsOverTLS: a gateway that speaks TLS on all ports and asks who calls, as the
+// operations guide sets it up, is used by every command that calls one, with a token and
+// with a client certificate, and by none that shows neither or does not trust it.
+func TestCommandsOverTLS(t *testing.T) {
+	ca, another := tlstest.NewCA(t), tlstest.NewCA(t)
+	year := time.Now().AddDate(1, 0, 0)
+	own, client := ca.Issue(t, year, ""), ca.Issue(t, year, "spiffe://example.com/billing")
+	stranger := another.Issue(t, year, "spiffe://example.com/billing")
+	dir := t.TempDir()
+	code, token, errOut := execute(t, "token", "create", "--name", "billing")
+	sum := regexp.MustCompile(`sha256: ([0-9a-f]{64})`).FindStringSubmatch(errOut)
+	if code != exitOK || sum == nil {
+		t.Fatalf("token create: %d %s", code, errOut)
+	}
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	tokenFile := write("billing.token", token)
+	pair := "{certificate: " + own.Certificate + ", key: " + own.Key
+	config := write("gateway.yaml", `
+listen: {webhooks: "127.0.0.1:0", grpc: "127.0.0.1:0", internal_http: "127.0.0.1:0"}
+store: {pebble: {path: `+filepath.Join(dir, "data")+`}}
+providers: {vezgo: {enabled: true, any_client: true, source_addresses: [127.0.0.0/8]}}
+tls:
+  webhooks: `+pair+`}
+  grpc: `+pair+`, client_ca: `+ca.File+`}
+  internal_http: `+pair+`, client_ca: `+ca.File+`}
+access:
+  tokens:
+    billing: {sha256: `+sum[1]+`, grants: [all]}
+  certificates:
+    - {spiffe_id: "spiffe://example.com/billing", grants: [all]}
+  grants:
+    all: {filters: [{}], subscriptions: [{prefix: billing-, manage: true}], operator: true}
+`)
+	served := begin(t, nil, "serve", "--config", config)
+	addrs := serving.FindStringSubmatch(served.err.waitFor(t, serving.MatchString))
+	webhooks, grpcAddr, internal := addrs[1], addrs[2], addrs[3]
+
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true}
+	delivery, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+webhooks+"/v1/webhooks/vezgo",
+		strings.NewReader(`{"eventType": "Sync", "user": {"id": "u1"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery.Header.Set("X-Client-Id", "acme")
+	delivery.Header.Set("Content-Type", "application/json")
+	answer, err := transport.RoundTrip(delivery)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%v %v", answer, err)
+	}
+	_ = answer.Body.Close()
+
+	trust := []string{"--tls-ca", ca.File}
+	byToken := append([]string{"--token-file", tokenFile}, trust...)
+	byCertificate := append([]string{"--tls-cert", client.Certificate, "--tls-key", client.Key}, trust...)
+	for i, args := range [][]string{
+		{"log", "info", "--addr", grpcAddr},
+		{"events", "list", "--addr", grpcAddr},
+		{"tail", "--stop-at-head", "--addr", grpcAddr},
+		{"subscriptions", "create", "billing-a", "--addr", grpcAddr},
+		{"subscriptions", "list", "--addr", grpcAddr},
+		{"parked", "list", "billing-a", "--addr", grpcAddr},
+		{"call", "EventService/GetLogInfo", "--addr", grpcAddr},
+		{"backup", "--to", filepath.Join(dir, "copy"), "--http-addr", internal},
+	} {
+		refused := func(what, want string, credentials ...string) {
+			t.Helper()
+			if code, out, errOut := execute(t, append(args, credentials...)...); code != exitFailure || !strings.Contains(errOut, want) {
+				t.Errorf("%v %s: %d %s %s", args, what, code, out, errOut)
+			}
+		}
+		refused("without credentials", "CREDENTIALS_MISSING", trust...)
+		if i == 0 || args[0] == "backup" {
+			refused("trusting another", "certificate", "--tls-ca", another.File, "--token-file", tokenFile)
+			refused("without TLS", "--tls-ca", "--token-file", tokenFile)
+			refused("with the certificate of another", "certificate", append([]string{"--tls-cert", stranger.Certificate, "--tls-key", stranger.Key}, trust...)...)
+		}
+		for what, credentials := range map[string][]string{"token": byToken, "certificate": byCertificate} {
+			with := append(args, credentials...)
+			if args[0] == "backup" {
+				with[2] += what
+			}
+			if code, out, errOut := execute(t, with...); code != exitOK {
+				t.Errorf("%v by %s: %d %s %s", args, what, code, out, errOut)
+			} else if args[0] == "events" && !strings.Contains(out, "acme") {
+				t.Errorf("%v by %s shows %s", args, what, out)
+			}
+		}
+	}
+	environ := []string{"WHG_TLS_CA=" + ca.File, "WHG_TLS_CERT=" + client.Certificate, "WHG_TLS_KEY=" + client.Key}
+	if code, out, errOut := executeIn(t, environ, "log", "info", "--addr", grpcAddr); code != exitOK {
+		t.Errorf("by the environment: %d %s %s", code, out, errOut)
+	}
+	if code, out, errOut := execute(t, "health", "--config", config, "--http-addr", internal); code != exitOK {
+		t.Errorf("health: %d %s %s", code, out, errOut)
+	}
+}
