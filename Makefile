@@ -21,7 +21,7 @@ demo: build ## Build, and run the main job end to end: every event type in by HT
 
 .PHONY: test
 test: ## Run all tests with the race detector.
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 30m ./...
 
 BINARY ?= bin/webhook-gateway
 
