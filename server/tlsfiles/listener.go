@@ -23,7 +23,7 @@ func (c *Current) Get() *tls.Config { return c.loaded.Load() }
 // crypto/tls checks its certificates against the roots in force.
 func (c *Current) Listener(inner net.Listener) net.Listener {
 	return tls.NewListener(inner, &tls.Config{
-		MinVersion: tls.VersionTLS12, // that of what is loaded counts
+		MinVersion: tls.VersionTLS12, // for linters: that of what is loaded is in force
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			if loaded := c.Get(); loaded != nil {
 				return loaded, nil

@@ -56,7 +56,7 @@ func FuzzWithoutNames(f *testing.F) {
 		"detail.*.*[0]: left out, beyond the range of a double; number: coerced, a number where a string is expected"
 	f.Fuzz(func(t *testing.T, name string) {
 		if ofSchema(name) {
-			t.Skip("is shown")
+			t.Skip("a name of the schema, which is shown")
 		}
 		quoted, err := json.Marshal(name)
 		if err != nil {
