@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -14,6 +17,10 @@ import (
 
 // isItRunning is what may help when nobody answers at an address.
 const isItRunning = "is the gateway running? `webhook-gateway serve` starts one, --addr names another"
+
+// mayBeTLS is what may help when a connection breaks off: a server that refuses a client
+// certificate closes the connection, and its alert is lost to a client that still writes.
+const mayBeTLS = "if it is running, it asks for TLS (--tls-ca), or does not take the client certificate (--tls-cert)"
 
 // explain says what an error of a call on the gateway at an address means to the
 // user. Any other error it returns as it is.
@@ -26,6 +33,8 @@ func explain(addr string, err error) error {
 	switch {
 	case isNoGateway(s):
 		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise. If it is one, it asks for TLS (--tls-ca), or does not take the client certificate (--tls-cert)", problem, defaultGRPCPort)
+	case isUnanswered(s) && isBrokenOffText(s.Message()):
+		return fmt.Errorf("%w: %s; %s", problem, isItRunning, mayBeTLS)
 	case isUnanswered(s):
 		return fmt.Errorf("%w: %s", problem, isItRunning)
 	case rpcerr.Reason(s.Err()) == webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:
@@ -60,6 +69,16 @@ func isNoGateway(s *status.Status) bool {
 // isNoHost reports whether the name of the host does not exist.
 func isNoHost(s *status.Status) bool {
 	return isUnanswered(s) && (strings.Contains(s.Message(), "no such host") || strings.Contains(s.Message(), "produced zero addresses"))
+}
+
+// isBrokenOffText is isBrokenOff for an error that gRPC kept the text of.
+func isBrokenOffText(message string) bool {
+	for _, end := range []error{syscall.EPIPE, syscall.ECONNRESET, io.EOF, net.ErrClosed} {
+		if strings.Contains(message, end.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 // describe returns the message of a status and its reason, for people. What gRPC

@@ -32,8 +32,12 @@ func askInternal(ctx context.Context, method, addrText, path, want string, crede
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%s: no answer: %s: is the gateway running? --http-addr names the internal HTTP port of another",
-			addr, plainHTTPError(err))
+		hint := ""
+		if isBrokenOff(err) {
+			hint = "; " + mayBeTLS
+		}
+		return nil, fmt.Errorf("%s: no answer: %s: is the gateway running? --http-addr names the internal HTTP port of another%s",
+			addr, plainHTTPError(err), hint)
 	}
 	if response.StatusCode == http.StatusOK && response.Header.Get("Content-Type") == want {
 		return response, nil

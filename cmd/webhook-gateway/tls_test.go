@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -114,5 +115,37 @@ access:
 	}
 	if code, out, errOut := execute(t, "health", "--config", config, "--http-addr", internal); code != exitOK {
 		t.Errorf("health: %d %s %s", code, out, errOut)
+	}
+}
+
+// TestBrokenOff: a gateway that does not take a client certificate closes the connection,
+// and what it says of that may be lost. What a command makes of a connection that breaks
+// off says what the reason may be.
+func TestBrokenOff(t *testing.T) {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // the test is over
+			}
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	}()
+	ca := tlstest.NewCA(t)
+	for _, args := range [][]string{
+		{"log", "info", "--addr", listener.Addr().String()},
+		{"backup", "--to", filepath.Join(t.TempDir(), "copy"), "--http-addr", listener.Addr().String()},
+	} {
+		code, _, errOut := execute(t, append(args, "--tls-ca", ca.File)...)
+		if code != exitFailure || !strings.Contains(errOut, "is the gateway running?") || !strings.Contains(errOut, "does not take the client certificate (--tls-cert)") {
+			t.Errorf("%v: %d %s", args, code, errOut)
+		}
 	}
 }
