@@ -114,7 +114,7 @@ func (m *series) add(ctx context.Context, s *settings, script string, start func
 	if err != nil {
 		return err
 	}
-	m.last, err = runWrk(ctx, s, script, p.webhooks)
+	m.last, err = runWrk(ctx, s, script, p)
 	p.stop()
 	if err != nil {
 		return err
@@ -174,9 +174,13 @@ var (
 	wrkErrors  = regexp.MustCompile(`(?m)^\s+(Socket errors|Non-2xx).*$`)
 )
 
-func runWrk(ctx context.Context, s *settings, script, addr string) (wrkResult, error) {
+func runWrk(ctx context.Context, s *settings, script string, p *process) (wrkResult, error) {
+	url := "http://" + p.webhooks + "/"
+	if p.tls != nil {
+		url = "https://" + p.webhooks + "/"
+	}
 	cmd := exec.CommandContext(ctx, "wrk", "-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(connections), //nolint:gosec // fixed
-		"-d", strconv.Itoa(int(s.duration.Seconds()))+"s", "--latency", "-s", script, "http://"+addr+"/")
+		"-d", strconv.Itoa(int(s.duration.Seconds()))+"s", "--latency", "-s", script, url)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return wrkResult{}, fmt.Errorf("wrk: %w\n%s", err, out)

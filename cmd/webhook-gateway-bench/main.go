@@ -37,6 +37,7 @@ func measurements() []measurement {
 	return []measurement{
 		{"ingest", measureIngest},
 		{"attack", measureAttack},
+		{"protection", measureProtection},
 		{"latency", measureLatency},
 		{"catchup", measureCatchUp},
 		{"fanout", measureFanOut},
@@ -58,14 +59,14 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s := &settings{out: out}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack")
+	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack, protection")
 	attackName := flags.String("attack", "", "attack a gateway in this way (used by bench itself)")
 	attackWebhooks := flags.String("attack-webhooks", "", "its public port (used by bench itself)")
 	attackGRPC := flags.String("attack-grpc", "", "its gRPC port (used by bench itself)")
 	limit := flags.String("limit", "", "serve what ingest is compared with at this address (used by bench itself)")
 	limitStore := flags.String("limit-store", "", "where it writes each body; empty: nowhere (used by bench itself)")
 	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")
-	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest is measured; the median counts")
+	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest and protection are measured; the median counts")
 	flags.IntVar(&s.events, "events", 1_000_000, "how many stored events a catch-up reads")
 	flags.IntVar(&s.large, "large", 10_000_000, "how many stored events the gateway is started on")
 	flags.StringVar(&s.dir, "dir", "", "where the store is kept; default: the folder for temporary files")

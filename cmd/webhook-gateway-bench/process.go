@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 )
 
@@ -29,6 +31,10 @@ type process struct {
 	// Addresses of the three listeners; a limit has only the first.
 	webhooks, grpc, internal string
 	ended                    chan struct{}
+	// tls is how clients speak to it, or nil for plain text.
+	tls *tls.Config
+	// token is the bearer token that clients show, if not empty.
+	token string
 	// ready is how long the process took from its start until it was ready.
 	ready time.Duration
 }
@@ -44,7 +50,12 @@ func buildGateway(ctx context.Context, s *settings) error {
 // startGateway starts the gateway on free ports with a store in a folder of the
 // given name, enforcing both providers' verification.
 func startGateway(ctx context.Context, s *settings, store string) (*process, error) {
-	p := &process{webhooks: freeAddress(), grpc: freeAddress(), internal: freeAddress()}
+	return startProtected(ctx, s, store, protection{})
+}
+
+// startProtected starts it with a protection.
+func startProtected(ctx context.Context, s *settings, store string, with protection) (*process, error) {
+	p := &process{webhooks: freeAddress(), grpc: freeAddress(), internal: freeAddress(), tls: with.tls, token: with.token}
 	config := filepath.Join(s.dir, store+".yaml")
 	text := fmt.Sprintf(`
 listen: {webhooks: %q, grpc: %q, internal_http: %q}
@@ -60,7 +71,7 @@ providers:
     enabled: true
     any_client: true
     source_addresses: ["127.0.0.1"]
-`, p.webhooks, p.grpc, p.internal, filepath.Join(s.dir, store))
+%s`, p.webhooks, p.grpc, p.internal, filepath.Join(s.dir, store), with.config)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -133,9 +144,32 @@ func (p *process) residentBytes() (int64, error) {
 	return 0, errors.New("no VmRSS in the process status")
 }
 
+// cpuSoFar returns the processor time that the process has taken.
+func (p *process) cpuSoFar() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // what the kernel calls it may have spaces
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("not understood: %s", text)
+	}
+	user, err := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * (time.Second / 100), errors.Join(err, err2)
+}
+
 func (p *process) dial(options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	transport := insecure.NewCredentials()
+	if p.tls != nil {
+		transport = credentials.NewTLS(p.tls)
+	}
+	if p.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearer(p.token)))
+	}
 	return grpc.NewClient(p.grpc, append(options,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))...)
 }
 

@@ -195,7 +195,7 @@ func measureCatchUp(ctx context.Context, s *settings) error {
 		options []grpc.DialOption
 		view    webhookgatewayv1.EventView
 	}{
-		{"counts frames' events", []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.ForceCodecV2(countingCodec{}))}, webhookgatewayv1.EventView_EVENT_VIEW_FULL},
+		{"counts frames' events", counting(), webhookgatewayv1.EventView_EVENT_VIEW_FULL},
 		{"decodes every event", nil, webhookgatewayv1.EventView_EVENT_VIEW_FULL},
 		{"decodes every event", nil, webhookgatewayv1.EventView_EVENT_VIEW_METADATA},
 	} {
@@ -207,21 +207,35 @@ func measureCatchUp(ctx context.Context, s *settings) error {
 }
 
 func catchUpOnce(ctx context.Context, s *settings, g *process, name string, options []grpc.DialOption, view webhookgatewayv1.EventView) error {
-	conn, err := g.dial(options...)
+	start := time.Now()
+	events, err := readAll(ctx, g, options, view)
 	if err != nil {
 		return err
 	}
+	if events != s.events {
+		return fmt.Errorf("received %d of %d events", events, s.events)
+	}
+	took := time.Since(start)
+	fmt.Fprintf(s.out, "| %s | %v | %d | %v | **%.0f** |\n", name, view, events, took.Round(time.Millisecond), float64(events)/took.Seconds())
+	return nil
+}
+
+// readAll reads the log from its beginning to its head. With options its events are
+// counted, and not decoded.
+func readAll(ctx context.Context, g *process, options []grpc.DialOption, view webhookgatewayv1.EventView) (events int, err error) {
+	conn, err := g.dial(options...)
+	if err != nil {
+		return 0, err
+	}
 	defer conn.Close()
-	start := time.Now()
 	stream, err := webhookgatewayv1.NewEventServiceClient(conn).Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{
 		Start: &webhookgatewayv1.SubscribeRequest_StartPosition{StartPosition: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST},
 		Stop:  &webhookgatewayv1.SubscribeRequest_StopAtHead{StopAtHead: true},
 		View:  view,
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	events := 0
 	for {
 		var count counted
 		if options != nil {
@@ -232,17 +246,11 @@ func catchUpOnce(ctx context.Context, s *settings, g *process, name string, opti
 			count.events = len(frame.GetEvents().GetEvents())
 		}
 		if errors.Is(err, io.EOF) {
-			break
+			return events, nil
 		}
 		if err != nil {
-			return err
+			return events, err
 		}
 		events += count.events
 	}
-	if events != s.events {
-		return fmt.Errorf("received %d of %d events", events, s.events)
-	}
-	took := time.Since(start)
-	fmt.Fprintf(s.out, "| %s | %v | %d | %v | **%.0f** |\n", name, view, events, took.Round(time.Millisecond), float64(events)/took.Seconds())
-	return nil
 }
