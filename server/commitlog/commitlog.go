@@ -10,8 +10,8 @@ import (
 	"iter"
 )
 
-// Sequence is the place of a commit in the log. The first commit has sequence 1;
-// sequences have no holes. Sequence 0 is before every commit.
+// Sequence is the place of a commit in the log. Each is larger than the one before, not
+// always by one. Sequence 0 is before every commit.
 type Sequence uint64
 
 // Commit is a commit in the log.
@@ -24,19 +24,20 @@ type Commit struct {
 // Log is an ordered, replicated sequence of commits. All methods are safe for concurrent
 // use.
 type Log interface {
-	// Append stores a commit at the sequence after another. One commit at most ever has a
-	// sequence.
+	// Append stores a commit directly after the one at a sequence, and returns its own. One
+	// commit at most ever comes directly after another.
 	//
-	// When it returns without error the commit has that sequence, and is as durable as
-	// the engine promises. Any error leaves it undecided, ErrTaken too: a commit that was
+	// When it returns without error the commit is there, and as durable as the engine
+	// promises. Any error leaves it undecided, ErrTaken too: a commit that was
 	// refused may yet have landed, now or later, and one that was not answered may
-	// not have. Only what Read yields at the sequence tells. See Settle.
-	Append(ctx context.Context, after Sequence, commit []byte) error
+	// not have. Only what Read yields after the sequence tells. See Settle.
+	Append(ctx context.Context, after Sequence, commit []byte) (Sequence, error)
 
 	// Read yields the commits after a sequence in order, up to the newest that this
-	// process knows of, which may be behind what the log has. What it has yielded once it
-	// yields again, until it is trimmed. If commits after the sequence have been trimmed
-	// it yields a *TrimmedError.
+	// process knows of, which may be behind what the log has. It never skips one. If
+	// commits after the sequence have been trimmed it yields a *TrimmedError. The sequence
+	// is 0, or that of a commit. It is cheap to go on where the last Read ended, and may be
+	// dear to read anywhere else.
 	Read(ctx context.Context, after Sequence) iter.Seq2[Commit, error]
 
 	// Changed returns a channel that is closed when there is more to read than at the
@@ -54,9 +55,9 @@ type Log interface {
 	Close() error
 }
 
-// ErrTaken is returned by Append when the engine says that the sequence has another
-// commit. It is not proof: see Log.Append.
-var ErrTaken = errors.New("another commit has this sequence")
+// ErrTaken is returned by Append when the engine says that another commit comes after
+// the sequence. It is not proof: see Log.Append.
+var ErrTaken = errors.New("another commit comes after this sequence")
 
 // ErrClosed is returned by a log that was closed.
 var ErrClosed = errors.New("the commit log is closed")

@@ -15,8 +15,8 @@ const (
 )
 
 // Settle appends a commit after a sequence, again and again until it is certain which
-// commit comes there, and returns whether it is this one. If not, the caller reads what
-// others have committed, decides again, and makes a new commit.
+// commit comes there. It returns the sequence of this one, or 0 if it is another: then the
+// caller reads what others have committed, decides again, and makes a new commit.
 //
 // The bytes MUST differ from those of every other commit that anybody makes, so a
 // commit carries who made it and a number used once. The same bytes go out each
@@ -26,19 +26,19 @@ const (
 //
 // It returns an error only when the context ends, or the log is closed: the commit may
 // then land at any time, or never.
-func Settle(ctx context.Context, log Log, after Sequence, commit []byte) (mine bool, err error) {
+func Settle(ctx context.Context, log Log, after Sequence, commit []byte) (Sequence, error) {
 	for wait := minWait; ; wait = min(2*wait, maxWait) {
 		changed := log.Changed()
-		found, mine, err := at(ctx, log, after, commit)
+		found, mine, err := next(ctx, log, after, commit)
 		if found || err != nil {
 			return mine, err
 		}
-		if log.Append(ctx, after, commit) == nil {
-			return true, nil
+		if mine, err = log.Append(ctx, after, commit); err == nil {
+			return mine, nil
 		}
 		timer := time.NewTimer(minWait + rand.N(wait)) //nolint:gosec // jitter
 		for waiting := true; waiting; {
-			found, mine, err := at(ctx, log, after, commit)
+			found, mine, err := next(ctx, log, after, commit)
 			if found || err != nil {
 				timer.Stop()
 				return mine, err
@@ -50,19 +50,23 @@ func Settle(ctx context.Context, log Log, after Sequence, commit []byte) (mine b
 				waiting = false
 			case <-ctx.Done():
 				timer.Stop()
-				return false, context.Cause(ctx)
+				return 0, context.Cause(ctx)
 			}
 		}
 	}
 }
 
-// at reads which commit comes after a sequence.
-func at(ctx context.Context, log Log, after Sequence, commit []byte) (found, mine bool, err error) {
+// next reads which commit comes after a sequence: found if there is one, and its sequence
+// if it is this one.
+func next(ctx context.Context, log Log, after Sequence, commit []byte) (found bool, mine Sequence, err error) {
 	for next, err := range log.Read(ctx, after) {
-		if err != nil {
-			return false, false, err
+		switch {
+		case err != nil:
+			return false, 0, err
+		case bytes.Equal(next.Bytes, commit):
+			return true, next.Sequence, nil
 		}
-		return true, bytes.Equal(next.Bytes, commit), nil
+		return true, 0, nil
 	}
-	return false, false, nil
+	return false, 0, nil
 }

@@ -60,18 +60,18 @@ func (m *Memory) Cut(to commitlog.Sequence) {
 	m.commits = m.commits[:to-m.trimmed]
 }
 
-func (m *Memory) append(after commitlog.Sequence, commit []byte) error {
+func (m *Memory) append(after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if after != m.head() {
-		return commitlog.ErrTaken
+		return 0, commitlog.ErrTaken
 	}
 	m.commits = append(m.commits, append([]byte(nil), commit...))
 	for l := range m.open {
 		close(l.change)
 		l.change = make(chan struct{})
 	}
-	return nil
+	return m.head(), nil
 }
 
 type memoryLog struct {
@@ -85,17 +85,18 @@ type memoryLog struct {
 var _ commitlog.Log = (*memoryLog)(nil)
 
 // Append implements commitlog.Log.
-func (l *memoryLog) Append(ctx context.Context, after commitlog.Sequence, commit []byte) error {
+func (l *memoryLog) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
 	if err := l.err(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	if l.faults == nil {
 		return l.memory.append(after, commit)
 	}
 	if err := l.faults.Before(commit); err != nil {
-		return err
+		return 0, err
 	}
-	return l.faults.After(commit, l.memory.append(after, commit))
+	at, err := l.memory.append(after, commit)
+	return at, l.faults.After(commit, err)
 }
 
 // Read implements commitlog.Log.
