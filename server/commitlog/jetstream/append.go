@@ -1,0 +1,125 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+)
+
+// How long an answer is waited for: then the commit is undecided, and sent again. The
+// library is not asked to try again by itself: each try has to look at the stream first.
+const (
+	appendTimeout = 1500 * time.Millisecond
+	batchTimeout  = 3 * time.Second
+)
+
+// Headers of atomic batches (ADR-50 of NATS).
+const (
+	batchIDHeader       = "Nats-Batch-Id"
+	batchSequenceHeader = "Nats-Batch-Sequence"
+	batchCommitHeader   = "Nats-Batch-Commit"
+)
+
+// Answers to an append that say that another commit has the place.
+const (
+	wrongLastSequence         = 10071
+	wrongLastSequenceConstant = 10164
+)
+
+// headersBytes is more than the headers of a message take.
+const headersBytes = 1 << 10
+
+// Append implements commitlog.Log.
+func (l *Log) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
+	if l.ctx.Err() != nil {
+		return 0, commitlog.ErrClosed
+	}
+	answer, err := l.publish(ctx, after, l.cut(commit))
+	if l.ctx.Err() != nil {
+		return 0, commitlog.ErrClosed
+	}
+	if err != nil {
+		return 0, fmt.Errorf("append to the stream %s: %w", l.config.Stream, err)
+	}
+	l.tail.expect(answer)
+	return answer, nil
+}
+
+// cut cuts a commit into parts that fit into a message.
+func (l *Log) cut(commit []byte) (parts [][]byte) {
+	limit := max(int(l.conn.MaxPayload())-headersBytes, headersBytes)
+	for len(commit) > limit {
+		parts = append(parts, commit[:limit])
+		commit = commit[limit:]
+	}
+	return append(parts, commit)
+}
+
+func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]byte) (commitlog.Sequence, error) {
+	timeout := appendTimeout
+	if len(parts) > 1 {
+		timeout = batchTimeout
+	}
+	ctx, cancel := l.within(ctx, timeout)
+	defer cancel()
+	batch := nuid.Next() // one of its own for each try
+	for i, part := range parts {
+		message := &nats.Msg{Subject: l.config.subject(), Data: part, Header: nats.Header{}}
+		message.Header.Set(natsjs.ExpectedStreamHeader, l.config.Stream)
+		if i == 0 {
+			message.Header.Set(natsjs.ExpectedLastSeqHeader, strconv.FormatUint(uint64(after), 10))
+		}
+		if len(parts) > 1 {
+			message.Header.Set(batchIDHeader, batch)
+			message.Header.Set(batchSequenceHeader, strconv.Itoa(i+1))
+		}
+		last := i == len(parts)-1
+		if last && len(parts) > 1 {
+			message.Header.Set(batchCommitHeader, "1")
+		}
+		if i > 0 && !last {
+			if err := l.conn.PublishMsg(message); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		answer, err := l.conn.RequestMsgWithContext(ctx, message)
+		if err != nil {
+			return 0, err
+		}
+		if at, err := sequenceOf(answer.Data); last || err != nil {
+			return at, err
+		}
+	}
+	return 0, errors.New("a commit has no parts")
+}
+
+// sequenceOf reads the answer to a message. That to the first of a batch is empty.
+func sequenceOf(text []byte) (commitlog.Sequence, error) {
+	if len(text) == 0 {
+		return 0, nil
+	}
+	var answer struct {
+		natsjs.PubAck
+		Error *natsjs.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return 0, fmt.Errorf("not understood: %w", err)
+	}
+	switch {
+	case answer.Error == nil:
+		return commitlog.Sequence(answer.Sequence), nil
+	case answer.Error.ErrorCode == wrongLastSequence, answer.Error.ErrorCode == wrongLastSequenceConstant:
+		return 0, fmt.Errorf("%w: %w", commitlog.ErrTaken, answer.Error)
+	}
+	return 0, answer.Error
+}
