@@ -86,17 +86,6 @@ func TestHealthOverTLS(t *testing.T) {
 	}
 }
 
-func TestInternalAddr(t *testing.T) {
-	for listen, want := range map[string]string{
-		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:1": "10.0.0.1:1",
-		"localhost:1": "localhost:1", ":0": "", "nowhere": "",
-	} {
-		if got := internalAddr(listen); got != want {
-			t.Errorf("listening on %q it is asked at %q, not %q", listen, got, want)
-		}
-	}
-}
-
 func TestHealthSaysNo(t *testing.T) {
 	answer := func(status int, body string) string {
 		t.Helper()

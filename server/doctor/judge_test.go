@@ -180,7 +180,7 @@ func TestCheckConfig(t *testing.T) {
 
 	var all []Finding
 	Run(t.Context(), load(valid, errors.New("a: wrong")), func(f Finding) { all = append(all, f) })
-	if len(all) != 9 || all[0].Check != "config" || all[8].Check != "outside" {
+	if len(all) != 10 || all[0].Check != "config" || all[9].Check != "outside" {
 		t.Fatalf("%+v", all)
 	}
 	expect(t, all[1], Skip, "the configuration cannot be loaded")

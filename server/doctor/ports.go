@@ -12,14 +12,11 @@ import (
 )
 
 // checkPorts looks whether each port is free, or who has it.
-func checkPorts(ctx context.Context, config server.Config) []Finding {
-	webhooks := newListener(config.Listen.Webhooks, config.TLS.Webhooks)
-	grpc := newListener(config.Listen.GRPC, config.TLS.GRPC)
-	internal := newListener(config.Listen.InternalHTTP, config.TLS.InternalHTTP)
+func checkPorts(ctx context.Context, listen server.Listen, g gateway) []Finding {
 	return []Finding{
-		checkPort(ctx, "listen.webhooks", config.Listen.Webhooks, webhooks.isWebhooks),
-		checkPort(ctx, "listen.grpc", config.Listen.GRPC, grpc.isGRPC),
-		checkPort(ctx, "listen.internal_http", config.Listen.InternalHTTP, internal.isInternal),
+		checkPort(ctx, "listen.webhooks", listen.Webhooks, g.webhooks.isWebhooks),
+		checkPort(ctx, "listen.grpc", listen.GRPC, g.grpc.isGRPC),
+		checkPort(ctx, "listen.internal_http", listen.InternalHTTP, g.internal.isInternal),
 	}
 }
 
@@ -40,8 +37,8 @@ func checkPort(ctx context.Context, key, address string, isGateway func(context.
 	case err == nil:
 		return finding(OK, "", "%s %s is served by a running gateway", key, address)
 	case strings.Contains(err.Error(), "certificate required"):
-		return finding(Skip, "", "%s %s is taken by who wants a client certificate: whether that is the gateway is not known", key, address)
+		return finding(Skip, "", "%s %s is taken by who asks for a client certificate: whether that is the gateway is not known without --tls-cert and --tls-key", key, address)
 	default:
-		return finding(Fail, "stop that process, or choose another port; `ss -ltnp` names it", "%s %s is taken by another process, not by a gateway of this configuration: %v", key, address, err)
+		return finding(Fail, "stop that process, or choose another port; `ss -ltnp` names it", "%s %s is taken by another process, not by a gateway of this configuration: %s", key, address, plain(err))
 	}
 }
