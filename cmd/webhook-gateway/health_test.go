@@ -77,7 +77,7 @@ func TestHealth(t *testing.T) {
 func TestHealthOverTLS(t *testing.T) {
 	pair := tlstest.NewCA(t).Issue(t, time.Now().Add(time.Hour), "spiffe://test/gateway")
 	g := servertest.Start(t, func(config *server.Config) {
-		config.TLS.InternalHTTP.Certificate, config.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+		pair.Secure(&config.TLS.InternalHTTP)
 	})
 	_, port, _ := strings.Cut(strings.TrimPrefix(g.InternalURL(), "http://"), ":")
 	config := write(t, "listen: {internal_http: \"127.0.0.1:"+port+"\"}\ntls: {internal_http: {certificate: "+pair.Certificate+", key: "+pair.Key+"}}\n")

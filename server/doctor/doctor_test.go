@@ -77,9 +77,7 @@ func TestPorts(t *testing.T) {
 	ca := tlstest.NewCA(t)
 	pair := ca.Issue(t, time.Now().AddDate(1, 0, 0), "")
 	_, config := start(t, func(c *server.Config) {
-		c.TLS.Webhooks.Certificate, c.TLS.Webhooks.Key = pair.Certificate, pair.Key
-		c.TLS.GRPC.Certificate, c.TLS.GRPC.Key = pair.Certificate, pair.Key
-		c.TLS.InternalHTTP.Certificate, c.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.Webhooks, &c.TLS.GRPC, &c.TLS.InternalHTTP)
 		c.TLS.InternalHTTP.ClientCA, c.TLS.InternalHTTP.RequireClientCertificate = ca.File, true
 	})
 	findings := checkPorts(t.Context(), config.Listen, newGateway(config, nil))

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -89,6 +92,29 @@ func (l listener) prepare() (a listenerAccess, err error) {
 	return a, nil
 }
 
+// An unknownError says why it is not known whether the gateway is there, though somebody
+// may be.
+type unknownError struct{ why string }
+
+func (e unknownError) Error() string { return e.why }
+
+// explain returns what an error means that came before any answer.
+func (l listener) explain(a listenerAccess, err error) error {
+	text := plain(err)
+	shown := a.tls != nil && len(a.tls.Certificates) > 0
+	// What a listener says of a certificate that it lacks may be lost with the connection.
+	mayLack := l.tls.RequireClientCertificate && !shown && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case strings.Contains(text, "certificate required"), mayLack:
+		return unknownError{"it asks for a client certificate: give --tls-cert and --tls-key"}
+	case strings.Contains(text, "failed to verify certificate"):
+		return unknownError{"its certificate is not trusted by --tls-ca, or does not have the names of the file: " + text}
+	case shown && strings.Contains(text, "remote error: tls: "):
+		return unknownError{"it does not take the client certificate (--tls-cert): " + text}
+	}
+	return err
+}
+
 // name returns a name in the certificate of the listener: the address need not be one.
 func (l listener) name() string {
 	loaded, err := l.tls.Load()
@@ -110,7 +136,7 @@ func (l listener) name() string {
 func (l listener) do(ctx context.Context, method, path string, header http.Header, body []byte) (int, []byte, error) {
 	a, err := l.prepare()
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, unknownError{err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -134,7 +160,7 @@ func (l listener) do(ctx context.Context, method, path string, header http.Heade
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, l.explain(a, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
@@ -201,7 +227,7 @@ func reasonOf(answer []byte) string {
 func (l listener) isGRPC(ctx context.Context) error {
 	a, err := l.prepare()
 	if err != nil {
-		return err
+		return unknownError{err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -219,7 +245,7 @@ func (l listener) isGRPC(ctx context.Context) error {
 	case codes.OK, codes.Unauthenticated, codes.PermissionDenied:
 		return nil
 	default:
-		return err
+		return l.explain(a, err)
 	}
 }
 
@@ -228,4 +254,16 @@ func (l listener) headTime(ctx context.Context) (time.Time, error) {
 	var log struct{ HeadTime time.Time }
 	err := l.ask(ctx, "/v1/log", nil, &log)
 	return log.HeadTime, err
+}
+
+// plain returns why there was no answer, without the URL.
+func plain(err error) string {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "it took too long"
+	}
+	return err.Error()
 }

@@ -277,3 +277,41 @@ func TestJudgeSource(t *testing.T) {
 		expect(t, judgeSource(source, arrival{local: addr(test.local), remote: addr(test.remote)}, test.trusted), test.want, test.text)
 	}
 }
+
+func TestJudgeRoots(t *testing.T) {
+	ca := tlstest.NewCA(t) // of ten years
+	text, err := os.ReadFile(ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	twice := append(append([]byte{}, text...), text...)
+	for _, test := range []struct {
+		text []byte
+		now  time.Time
+		want Status
+		says string
+	}{
+		{text, now.AddDate(0, 0, -30), Warn, "k: CN=test root is valid only from"},
+		{text, now, OK, "k: 1 root of client certificates, valid for more than 14 days"},
+		{text, now.AddDate(10, 0, -7), Warn, "k: CN=test root expires at"},
+		{text, now.AddDate(11, 0, 0), Warn, "clients with its certificates are refused"},
+	} {
+		findings := judgeRoots("k", test.text, test.now)
+		if expect(t, findings[0], test.want, test.says); len(findings) != 1 {
+			t.Errorf("%+v", findings)
+		}
+	}
+	expect(t, judgeRoots("k", twice, now)[0], OK, "k: 2 roots")
+	if findings := judgeRoots("k", twice, now.AddDate(11, 0, 0)); len(findings) != 2 {
+		t.Errorf("of two roots: %+v", findings)
+	}
+	if err := os.Chmod(ca.File, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, checkClientCA("k", ca.File)[1], Fail, "k: "+ca.File+" has the mode 0666")
+	expect(t, checkClientCA("k", ca.File+"x")[0], Fail, "k: open ")
+	if findings := checkClientCA("k", ""); findings != nil {
+		t.Errorf("without a file: %+v", findings)
+	}
+}

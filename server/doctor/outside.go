@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -124,18 +123,6 @@ func (p ping) send(ctx context.Context, base string) (arrival, error) {
 func addrOf(a net.Addr) netip.Addr {
 	port, _ := netip.ParseAddrPort(a.String())
 	return port.Addr().Unmap()
-}
-
-// plain returns why there was no answer, without the URL.
-func plain(err error) string {
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "it took too long"
-	}
-	return err.Error()
 }
 
 func judgeConnection(base string, state *tls.ConnectionState, now time.Time) Finding {

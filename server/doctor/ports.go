@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -33,11 +32,13 @@ func checkPort(ctx context.Context, key, address string, isGateway func(context.
 	case !errors.Is(err, syscall.EADDRINUSE):
 		return finding(Fail, "give an address of this machine", "%s %s cannot be listened on: %v", key, address, err)
 	}
-	switch err := isGateway(ctx); {
+	err = isGateway(ctx)
+	var unknown unknownError
+	switch {
 	case err == nil:
 		return finding(OK, "", "%s %s is served by a running gateway", key, address)
-	case strings.Contains(err.Error(), "certificate required"):
-		return finding(Skip, "", "%s %s is taken by who asks for a client certificate: whether that is the gateway is not known without --tls-cert and --tls-key", key, address)
+	case errors.As(err, &unknown):
+		return finding(Skip, "", "%s %s is taken, and whether by the gateway is not known: %v", key, address, unknown)
 	default:
 		return finding(Fail, "stop that process, or choose another port; `ss -ltnp` names it", "%s %s is taken by another process, not by a gateway of this configuration: %s", key, address, plain(err))
 	}

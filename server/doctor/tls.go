@@ -61,16 +61,16 @@ func checkClientCA(key, file string) []Finding {
 	if file == "" {
 		return nil
 	}
-	var findings []Finding
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return one(Fail, "mend the file, or the path", "%s: %v", key, err)
+	}
+	findings := judgeRoots(key, text, time.Now())
 	if f, bad := checkMode(filemode.CheckWritable, file); bad {
 		f.Text = key + ": " + f.Text
 		findings = append(findings, f)
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return append(findings, finding(Fail, "mend the file, or the path", "%s: %v", key, err))
-	}
-	return append(findings, judgeRoots(key, text, time.Now())...)
+	return findings
 }
 
 // judgeRoots judges the roots of client certificates, in PEM.
