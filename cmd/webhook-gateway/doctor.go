@@ -29,6 +29,7 @@ func newDoctor(std streams) *cobra.Command {
   folder    who else can read or change the store
   disk      file system, how long fsync takes, room
   ports     free, or served by the gateway that runs
+  running   whether the gateway that runs has this configuration in force
   clock     synchronised, and not behind the newest event
   secrets   length, and who can read their files
   tls       certificates: keys, dates, chain
@@ -42,8 +43,8 @@ runs. It changes nothing, but that --url sends one signed ping (Finicity), which
 stored as an event of the first client.
 
 Where access is configured, or client certificates are required, it needs credentials
-to ask a running gateway for its newest event and for that ping: those of a caller
-that may read events. What it could not look at without them is SKIP, or said.
+to ask a running gateway for its newest event and for that ping (those of a caller
+that may read events) and for its configuration (those of an operator). What it could not look at without them is SKIP, or said.
 
 Each finding is OK, WARN, FAIL, or SKIP if it could not be looked at, with the reason.
 It ends with 1 if one is FAIL.`,

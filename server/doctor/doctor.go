@@ -6,6 +6,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -66,6 +67,7 @@ func Run(ctx context.Context, o Options, report func(Finding)) {
 		{"folder", func(context.Context) []Finding { return checkFolder(config.Store.Pebble.Path) }},
 		{"disk", func(context.Context) []Finding { return checkDisk(config.Store) }},
 		{"ports", func(ctx context.Context) []Finding { return checkPorts(ctx, config.Listen, running) }},
+		{"running", func(ctx context.Context) []Finding { return checkRunning(ctx, config, running.internal) }},
 		{"clock", func(ctx context.Context) []Finding { return checkClock(ctx, config.Store.Pebble.Path, running) }},
 		{"secrets", func(context.Context) []Finding { return checkSecrets(config.Secrets()) }},
 		{"tls", func(context.Context) []Finding { return checkTLS(config) }},
@@ -103,7 +105,7 @@ func one(status Status, do, format string, args ...any) []Finding {
 // checkConfig loads the configuration. It reports whether there is one.
 func checkConfig(o Options) (server.Config, []Finding, bool) {
 	var findings []Finding
-	if o.ConfigPath != "" {
+	if _, err := os.Stat(o.ConfigPath); o.ConfigPath != "" && err == nil { // loading says what is wrong otherwise
 		if f, bad := checkMode(filemode.CheckWritable, o.ConfigPath); bad {
 			findings = append(findings, f)
 		}

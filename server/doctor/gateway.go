@@ -30,7 +30,7 @@ const giveCredentials = "give --token-file, or --tls-cert and --tls-key"
 
 const (
 	// askTimeout bounds one question to a gateway.
-	askTimeout = 10 * time.Second
+	askTimeout = 5 * time.Second
 	// maxAnswerBytes is far more than an answer has that is understood.
 	maxAnswerBytes = 4 << 20
 )
@@ -170,6 +170,18 @@ func (l listener) do(ctx context.Context, method, path string, header http.Heade
 // ask gets an answer of the internal HTTP port, as JSON. With a question that is JSON it
 // is a POST.
 func (l listener) ask(ctx context.Context, path string, question []byte, answer any) error {
+	text, err := l.answer(ctx, path, question, "a caller that may read events")
+	if err != nil {
+		return err
+	}
+	if json.Unmarshal(text, answer) != nil {
+		return errors.New("what it answers is not that of a gateway")
+	}
+	return nil
+}
+
+// answer is ask without a form of the answer. who is the caller that it needs.
+func (l listener) answer(ctx context.Context, path string, question []byte, who string) ([]byte, error) {
 	method, header := http.MethodGet, http.Header{}
 	if question != nil {
 		method = http.MethodPost
@@ -178,18 +190,15 @@ func (l listener) ask(ctx context.Context, path string, question []byte, answer 
 	code, text, err := l.do(ctx, method, path, header, question)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case code == http.StatusUnauthorized && reasonOf(text) == "CREDENTIALS_MISSING":
-		return errors.New("it asks who calls: " + giveCredentials + ", of a caller that may read events")
+		return nil, fmt.Errorf("it asks who calls: %s, of %s", giveCredentials, who)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return fmt.Errorf("it refuses these credentials (%d %s): give those of a caller that may read events", code, reasonOf(text))
+		return nil, fmt.Errorf("it refuses these credentials (%d %s): give those of %s", code, reasonOf(text), who)
 	case code != http.StatusOK:
-		return fmt.Errorf("it answers %d", code)
+		return nil, fmt.Errorf("it answers %d", code)
 	}
-	if json.Unmarshal(text, answer) != nil {
-		return errors.New("what it answers is not that of a gateway")
-	}
-	return nil
+	return text, nil
 }
 
 // isInternal returns an error unless the internal HTTP listener of a gateway answers.

@@ -1,8 +1,12 @@
 package doctor
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -96,4 +100,47 @@ func TestCredentialsOverTLS(t *testing.T) {
 	// By mistake the certificate has no name: then it must be that of the address.
 	config.TLS.GRPC.Certificate = "nowhere"
 	expect(t, checkPorts(t.Context(), config.Listen, newGateway(config, showing(ca.Client(client), "")))[1], Skip, "127.0.0.1")
+}
+
+// The configuration of the doctor is compared with that in force.
+func TestRunning(t *testing.T) {
+	token, sum := access.NewToken()
+	_, config := start(t, func(c *server.Config) {
+		c.Log.Level = 12 // refusals are expected
+		c.Providers.Finicity.Enabled, c.Providers.Finicity.Clients = false, nil // their secrets have no reference
+		c.Access.Tokens = map[string]access.Token{"ops": {SHA256: sum, Grants: []string{"operate"}}}
+		c.Access.Grants = map[string]access.GrantConfig{"operate": {Operator: true}}
+	})
+	check := func(address, token string, c server.Config) []Finding {
+		return checkRunning(t.Context(), c, newListener(address, c.TLS.InternalHTTP, showing(nil, token)))
+	}
+	address := config.Listen.InternalHTTP
+	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"} // as it was started
+	expectOne(t, check(address, token, config), OK, "has this configuration")
+	expectOne(t, check(address, "", config), Skip, "it asks who calls: give --token-file, or --tls-cert and --tls-key, of an operator")
+	expectOne(t, check("127.0.0.1:1", token, config), Skip, "no gateway runs at listen.internal_http 127.0.0.1:1")
+	expectOne(t, check("127.0.0.1:0", token, config), Skip, "its port (0) is picked at each start")
+	config.Webhooks.TrustedProxies = []string{"127.0.0.9"}
+	expectOne(t, check(address, token, config), Warn, "1 differences, such as webhooks.trusted_proxies")
+	expect(t, judgeDifferences([]server.Difference{{Path: "a"}, {Path: "b", Restart: true}}), Warn, "2 differences, such as b")
+
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	expectOne(t, check(other.Listener.Addr().String(), token, config), Skip, "it answers 404")
+}
+
+// One that hangs is not taken for another program.
+func TestHangingGateway(t *testing.T) {
+	deadline := func(context.Context) error { return context.DeadlineExceeded }
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	expect(t, checkPort(t.Context(), "listen.grpc", taken.Addr().String(), deadline), Fail, "a gateway that hangs, or another process")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	l := listener{address: taken.Addr().String()}
+	expect(t, checkPort(ctx, "listen.grpc", l.address, l.isGRPC), Fail, "a gateway that hangs, or another process")
+	expect(t, checkPort(ctx, "listen.internal_http", l.address, l.isInternal), Fail, "a gateway that hangs, or another process")
 }

@@ -93,6 +93,11 @@ func TestCheckDisk(t *testing.T) {
 }
 
 func TestCheckFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, checkFolder(file), Fail, "is a file, and no folder")
 	path := filepath.Join(t.TempDir(), "store")
 	expect(t, checkFolder(path)[0], OK, "does not exist yet")
 	for mode, want := range map[os.FileMode]Status{0o700: OK, 0o750: Warn, 0o777: Fail} {
@@ -178,9 +183,13 @@ func TestCheckConfig(t *testing.T) {
 	_, findings, _ = checkConfig(o)
 	expect(t, findings[0], Fail, "its group can change it")
 
+	o.ConfigPath, o.Load = file+"x", load(valid, errors.New("no such file")).Load
+	_, findings, _ = checkConfig(o)
+	expectOne(t, findings, Fail, "no such file") // said once
+
 	var all []Finding
 	Run(t.Context(), load(valid, errors.New("a: wrong")), func(f Finding) { all = append(all, f) })
-	if len(all) != 10 || all[0].Check != "config" || all[9].Check != "outside" {
+	if len(all) != 11 || all[0].Check != "config" || all[10].Check != "outside" {
 		t.Fatalf("%+v", all)
 	}
 	expect(t, all[1], Skip, "the configuration cannot be loaded")
