@@ -106,7 +106,7 @@ func TestCredentialsOverTLS(t *testing.T) {
 func TestRunning(t *testing.T) {
 	token, sum := access.NewToken()
 	_, config := start(t, func(c *server.Config) {
-		c.Log.Level = 12 // refusals are expected
+		c.Log.Level = 12                                                        // refusals are expected
 		c.Providers.Finicity.Enabled, c.Providers.Finicity.Clients = false, nil // their secrets have no reference
 		c.Access.Tokens = map[string]access.Token{"ops": {SHA256: sum, Grants: []string{"operate"}}}
 		c.Access.Grants = map[string]access.GrantConfig{"operate": {Operator: true}}
