@@ -151,7 +151,7 @@ func judgeArrival(a arrival, locally func() (int, error)) Finding {
 	case a.code >= 300 && a.code < 400:
 		return finding(Fail, "have providers call where it leads to", "the answer is a redirect (%d): providers do not follow", a.code)
 	case a.reason == "":
-		return finding(Fail, "have the URL lead to listen.webhooks, with its path as it is", "what answers (%d) is not the webhook listener of a gateway", a.code)
+		return finding(Fail, "have the URL lead to listen.webhooks, with its path as it is, and begin with https:// where TLS is spoken", "what answers (%d) is not the webhook listener of a gateway", a.code)
 	case a.reason != "SIGNATURE_MISMATCH":
 		return finding(Fail, "see the log of the gateway", "the ping is refused: %d %s", a.code, a.reason)
 	}
