@@ -86,7 +86,7 @@ func TestDoctorForDevelopment(t *testing.T) {
 // Where access is configured the doctor shows the credentials of the command line, and no
 // token where others could read it.
 func TestDoctorShowsCredentials(t *testing.T) {
-	file, sum := createToken(t, "billing")
+	file, sum := createToken(t)
 	g := servertest.Start(t, func(c *server.Config) {
 		c.Access.Tokens = map[string]access.Token{"billing": {SHA256: sum, Grants: []string{"read"}}}
 		c.Access.Grants = map[string]access.GrantConfig{"read": {Filters: []access.FilterConfig{{}}}}
@@ -118,7 +118,7 @@ access: {tokens: {billing: {sha256: `+sum+`, grants: [read]}}, grants: {read: {f
 
 // A token goes where it can be read by nobody else.
 func TestCredentialsForListeners(t *testing.T) {
-	file, _ := createToken(t, "billing")
+	file, _ := createToken(t)
 	ca := tlstest.NewCA(t)
 	for _, test := range []struct {
 		addr    string

@@ -21,7 +21,7 @@ func TestCommandsOverTLS(t *testing.T) {
 	own, client := ca.Issue(t, year, ""), ca.Issue(t, year, "spiffe://example.com/billing")
 	stranger := another.Issue(t, year, "spiffe://example.com/billing")
 	dir := t.TempDir()
-	tokenFile, sum := createToken(t, "billing")
+	tokenFile, sum := createToken(t)
 	write := func(name, text string) string {
 		t.Helper()
 		path := filepath.Join(dir, name)

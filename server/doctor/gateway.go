@@ -26,7 +26,7 @@ import (
 )
 
 // giveCredentials says how the doctor gets credentials.
-const giveCredentials = "give --token-file, or --tls-cert and --tls-key"
+const giveCredentials = "give --token-file, or --tls-cert and --tls-key" //nolint:gosec // it is text
 
 const (
 	// askTimeout bounds one question to a gateway.
