@@ -75,6 +75,7 @@ func New(ctx context.Context, params Params) (*Manager, error) {
 		m.tasks.Go(m.reload)
 	}
 	m.tasks.Go(m.keepHouse)
+	m.tasks.Go(m.keepAges)
 	return m, nil
 }
 
@@ -314,6 +315,10 @@ func (m *Manager) find(name string) (*subscription, error) {
 	}
 	return nil, ErrNotFound
 }
+
+// now returns the time of the log, which ages of events go by: the clock of the machine
+// may be wrong, and the log knows.
+func (m *Manager) now() time.Time { return m.Log.Clock().Now }
 
 // cursor returns the cursor of a position.
 func (m *Manager) cursor(p eventlog.Position) string { return m.Log.History().FormatCursor(p) }
