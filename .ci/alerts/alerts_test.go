@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	folder    = "../../deploy/prometheus"
-	dashboard = "../../deploy/grafana/dashboard.json"
+	tests     = "alerts_test.yaml"
+	dashboard = "../../deploy/helm/webhook-gateway/monitoring/dashboard.json"
 )
 
 // testFile is what alerts_test.yaml uses of promtool's format.
@@ -65,7 +65,7 @@ func duration(t *testing.T, text string) time.Duration {
 
 // The rules fire, and do not, as alerts_test.yaml says; and it speaks of every rule.
 func TestAlerts(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(folder, "alerts_test.yaml"))
+	text, err := os.ReadFile(tests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func load(t *testing.T, file testFile, options ...func(*rules.ManagerOptions)) g
 	t.Helper()
 	var paths []string
 	for _, name := range file.RuleFiles {
-		paths = append(paths, filepath.Join(folder, name))
+		paths = append(paths, filepath.FromSlash(name))
 	}
 	o := &rules.ManagerOptions{Context: t.Context(), Logger: slog.New(slog.DiscardHandler), Parser: parser.NewParser(parser.Options{})}
 	for _, option := range options {
