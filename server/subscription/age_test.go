@@ -145,3 +145,31 @@ func TestWaitByAWrongClock(t *testing.T) {
 		t.Errorf("it waits for %v", due.Sub(now))
 	}
 }
+
+// A counter that alerts look at is there before it counts, and goes with its
+// subscription.
+func TestCountersAreThereBefore(t *testing.T) {
+	g, _, _ := startAtOtherTime(t)
+	counted := func() (names []string) {
+		families, err := g.manager.Registerer.(*prometheus.Registry).Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetType() == dto.MetricType_COUNTER {
+				names = append(names, family.GetName())
+			}
+		}
+		return names
+	}
+	g.create(t, "s", nil)
+	if got := counted(); len(got) != 2 {
+		t.Errorf("of a subscription that is new there is counted %v", got)
+	}
+	if err := g.manager.Delete(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	if got := counted(); len(got) != 0 {
+		t.Errorf("of a subscription that was deleted there is counted %v", got)
+	}
+}

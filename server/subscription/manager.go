@@ -153,6 +153,7 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	}
 	m.mu.Lock()
 	m.byName[name] = s
+	m.metrics.know(name)
 	m.mu.Unlock()
 	return s.describe(ctx)
 }

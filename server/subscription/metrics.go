@@ -43,6 +43,13 @@ func newMetrics(m *Manager) (*metrics, error) {
 	return c, errors.Join(m.Registerer.Register(c), m.Registerer.Register(c.expired), m.Registerer.Register(c.eventless))
 }
 
+// know serves what is counted of a subscription before anything was: a rise from nothing
+// would be none to Prometheus, and what is lost first would raise no alert.
+func (c *metrics) know(name string) {
+	c.expired.WithLabelValues(name)
+	c.eventless.WithLabelValues(name)
+}
+
 // forget removes what was counted of a subscription.
 func (c *metrics) forget(name string) {
 	c.expired.DeleteLabelValues(name)
