@@ -1,10 +1,12 @@
 package alerts
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -106,7 +108,7 @@ func TestSickGateway(t *testing.T) {
 	for _, name := range []string{"forsaken", "parking"} {
 		g.answer(http.MethodPost, "/v1/subscriptions", fmt.Sprintf(`{"name":%q}`, name))
 	}
-	g.consume("parking", "reject", `,"action":"REJECT_ACTION_PARK"`)
+	end := g.consume("parking", "reject", `,"action":"REJECT_ACTION_PARK"`)
 	events := 0
 	p.pass(t, g, 1, nil)
 	for range 1000 {
@@ -147,6 +149,7 @@ func TestSickGateway(t *testing.T) {
 	if fired := p.alerts(); !slices.Equal(fired, want) {
 		t.Errorf("there fire %v, want %v", fired, want)
 	}
+	end()
 	g.stop()
 	p.pass(t, nil, 10, nil)
 	if fired := p.alerts(); !slices.Contains(fired, "WebhookGatewayAbsent") {
@@ -165,6 +168,49 @@ store: {pebble: {disk_reserve: 1000000000000000}}
 	p.pass(t, g, 10, func() { n++; g.deliver("acme", body(n), true, http.StatusServiceUnavailable) })
 	want := []string{"WebhookGatewayDiskFull", "WebhookGatewayDiskNearlyFull", "WebhookGatewayLogFailing", "WebhookGatewayNotStored"}
 	if fired := p.alerts(); !slices.Equal(fired, want) {
+		t.Errorf("there fire %v, want %v", fired, want)
+	}
+}
+
+// TestDamagedGateway: acknowledged events that a crash and a disk have lost.
+func TestDamagedGateway(t *testing.T) {
+	needsGateway(t)
+	cert, key := certificate(t, 90)
+	g, p := start(t, fmt.Sprintf(healthy, cert, key)), newPrometheus(t)
+	g.answer(http.MethodPost, "/v1/subscriptions", `{"name":"billing"}`)
+	p.pass(t, g, 2, nil)
+	var delivered time.Time
+	for n := range 100 {
+		delivered = time.Now().Add(-20 * time.Millisecond) // file systems know the time less exactly
+		g.deliver("acme", body(n), true, http.StatusOK)
+	}
+	g.until(func() bool { // the gateway notes each second how far events were acknowledged
+		mark, err := os.Stat(filepath.Join(g.folder, "store", "head.mark"))
+		return err == nil && mark.ModTime().After(delivered)
+	})
+	if err := g.process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = g.process.Wait() // it was killed
+	logs, err := filepath.Glob(filepath.Join(g.folder, "store", "*.log"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("there is no write-ahead log: %v", err)
+	}
+	newest := slices.Max(logs)
+	content, err := os.ReadFile(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(newest, content[:len(bytes.TrimRight(content, "\x00"))/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.run()
+	p.pass(t, g, 2, nil)
+	g.deliver("acme", body(100), true, http.StatusOK) // behind the gap
+	g.consume("billing", "acknowledge", "")
+	g.until(func() bool { return g.number(`webhook_gateway_stream_frames_total{frame="gap"}`) > 0 })
+	p.pass(t, g, 2, nil)
+	if fired, want := p.alerts(), []string{"WebhookGatewayDamage", "WebhookGatewayGap"}; !slices.Equal(fired, want) {
 		t.Errorf("there fire %v, want %v", fired, want)
 	}
 }

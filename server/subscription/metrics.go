@@ -36,7 +36,7 @@ func newMetrics(m *Manager) (*metrics, error) {
 		waiting:   desc("waiting_events", "Events that wait for another attempt."),
 		parked:    desc("parked_events", "Parked events."),
 		parkedAge: desc("oldest_parked_age_seconds", "For how long the event is parked that was parked first, by the time of the event log; 0 if there is none."),
-		oldestAge: desc("oldest_unacknowledged_age_seconds", "Since when, by the time of the event log, the oldest event was received that is neither settled nor parked; 0 if there is none. It may be two seconds old. Replayed events do not count."),
+		oldestAge: desc("oldest_unacknowledged_age_seconds", "Since when, by the time of the event log, the oldest event was received that is neither settled nor parked; 0 if there is none. It may be some seconds old. Replayed events do not count."),
 		streams:   desc("streams", "Streams attached."),
 		unusable:  desc("unusable", "1 for a subscription that was set aside because it cannot be loaded."),
 	}
