@@ -71,7 +71,7 @@ func (b *Batch) Full(r eventlog.Record) bool {
 // read: it may have gone on meanwhile. last tells that no other is at hand.
 func (b *Batch) Add(r eventlog.Record, history *eventlog.History, last bool) {
 	maxLen := r.Size() + maxEventOverhead
-	b.reserve(r, maxLen, last)
+	b.reserve(maxLen, last)
 	buf := protowire.AppendTag(*b.buf, fieldBatchItem, protowire.BytesType)
 	*b.buf = b.appendEvent(buf, maxLen, r, history)
 	b.count++
@@ -113,7 +113,7 @@ type Delivery struct {
 func (b *Batch) AddDelivery(r eventlog.Record, history *eventlog.History, d Delivery, last bool) {
 	eventLen := r.Size() + maxEventOverhead
 	maxLen := eventLen + len(d.AckToken) + maxDeliveryOverhead
-	b.reserve(r, maxLen, last)
+	b.reserve(maxLen, last)
 	buf := protowire.AppendTag(*b.buf, fieldBatchItem, protowire.BytesType)
 	buf = appendSized(buf, maxLen, func(buf []byte) []byte {
 		buf = protowire.AppendTag(buf, fieldDeliveryEvent, protowire.BytesType)
@@ -148,7 +148,7 @@ func (b *Batch) After(cursor string) {
 }
 
 // reserve makes sure that there is a buffer.
-func (b *Batch) reserve(r eventlog.Record, maxLen int, last bool) {
+func (b *Batch) reserve(maxLen int, last bool) {
 	if b.buf != nil {
 		return
 	}
