@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -113,6 +114,25 @@ func TestSlowBodiesHoldUpNoShutdown(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+// A call whose request does not come holds up no shutdown.
+func TestCallsWithoutRequestHoldUpNoShutdown(t *testing.T) {
+	g := servertest.Start(t)
+	stream, err := g.Conn().NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, webhookgatewayv1.EventService_GetLogInfo_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What comes after it on the same connection is answered, so the gateway has it.
+	if _, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := stream.RecvMsg(&webhookgatewayv1.GetLogInfoResponse{}); err == nil {
+		t.Error("the call was answered")
 	}
 }
 

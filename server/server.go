@@ -138,7 +138,7 @@ func (s *Server) build(ctx context.Context) error {
 	)
 	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_connections_refused_total",
-		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
+		Help: "Connections closed because a listener had as many as it may have, because their client reset streams too often, or because it opened too many without credentials (listener grpc).",
 	}, []string{"listener"})
 	registry.MustRegister(s.refusedConns, s.reloads)
 	s.warnUnsafe(s.inForce.Load().unsafe)
@@ -207,10 +207,10 @@ func (s *Server) listen(ctx context.Context) error {
 			return s.certificates.listener(listenerWebhooks, connlimit.New(inner, s.shares.Webhooks, refused))
 		}},
 		{listenerGRPC, s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
-			encrypted := s.certificates.listener(listenerGRPC, connlimit.NewStrict(inner, s.shares.GRPC, refused))
-			return connlimit.LimitResets(encrypted, func(remote net.Addr) {
+			encrypted := s.certificates.listener(listenerGRPC, connlimit.New(inner, s.shares.GRPC, refused))
+			return connlimit.LimitStreams(encrypted, func(remote net.Addr, why error) {
 				refused()
-				s.logger.Warn("a connection was closed: its client resets streams too often", "remote", remote)
+				s.logger.Warn("a connection was closed", "remote", remote, "why", why)
 			})
 		}},
 		{listenerInternalHTTP, s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {
