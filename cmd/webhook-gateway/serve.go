@@ -29,7 +29,7 @@ subscribers, finishes what is in flight and ends within shutdown.timeout.
 The configuration is one YAML file; every key can also be set by the environment,
 such as WEBHOOK_GATEWAY_STORE_PEBBLE_PATH for store.pebble.path. It is loaded again
 at SIGHUP, and when it or a file that it names has changed: secrets, clients,
-certificates and limits are put in force without dropping anything. One that is
+grants, certificates and limits are put in force without dropping anything. One that is
 wrong is refused, and the old one stays in force.
 
 Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
