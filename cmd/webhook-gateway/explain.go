@@ -22,8 +22,8 @@ const isItRunning = "is the gateway running? `webhook-gateway serve` starts one,
 // certificate closes the connection, and its alert is lost to a client that still writes.
 const mayBeTLS = "if there is one, it speaks TLS (--tls-ca), or does not take the client certificate (--tls-cert)"
 
-// giveCredentials is what helps where credentials are missing.
-const giveCredentials = "give --token-file, or --tls-cert"
+// sayWhoCalls is what helps a command that showed no credentials.
+const sayWhoCalls = "give --token-file, or --tls-cert"
 
 // explain says what an error of a call on the gateway at an address means to the
 // user. Any other error it returns as it is.
@@ -43,7 +43,7 @@ func explain(addr string, err error) error {
 	case isUnanswered(s):
 		return fmt.Errorf("%w: %s", problem, isItRunning)
 	case rpcerr.Reason(s.Err()) == webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:
-		return fmt.Errorf("%w: %s", problem, giveCredentials)
+		return fmt.Errorf("%w: %s", problem, sayWhoCalls)
 	case s.Code() == codes.InvalidArgument:
 		return usageError{problem}
 	case strings.Contains(s.Message(), "EXPIRED_POLICY_EARLIEST"): // in words of the API

@@ -52,7 +52,7 @@ func askInternal(ctx context.Context, method, addrText, path, want string, crede
 	}
 	problem := fmt.Errorf("%s: %s (%s)", addr, message, reason)
 	if reason == rpcerr.Name(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING) {
-		return nil, fmt.Errorf("%w: %s", problem, giveCredentials)
+		return nil, fmt.Errorf("%w: %s", problem, sayWhoCalls)
 	}
 	return nil, problem
 }
