@@ -85,15 +85,16 @@ func loadConfig(path string, environ []string) (server.Config, *development, err
 
 // loadConfigWith is loadConfig with another way to the secret for development.
 func loadConfigWith(path string, environ []string, secretIn func(path string) (secret.Secret, error)) (server.Config, *development, error) {
-	path = configPath(path, environ)
-	if path == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_") {
+	if isUnconfigured(path, environ) {
 		return developmentConfig(environ, secretIn)
 	}
-	config, err := server.Load(path, environ)
-	if err != nil {
-		return server.Config{}, nil, usageError{err}
-	}
-	return config, nil, nil
+	config, err := load(path, environ)
+	return config, nil, err
+}
+
+// isUnconfigured reports whether nobody has said what is to be received.
+func isUnconfigured(path string, environ []string) bool {
+	return configPath(path, environ) == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_")
 }
 
 // configPath returns the path of the configuration file, empty for none.
