@@ -8,9 +8,9 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
-// exposed returns the keys and addresses of the internal listeners that other machines
+// Exposed returns the keys and addresses of the internal listeners that other machines
 // can reach, if they need no credentials there.
-func (c Config) exposed() [][2]string {
+func (c Config) Exposed() [][2]string {
 	if c.Access.Enabled() {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (c Config) checkExposure() error {
 		return nil
 	}
 	var errs []error
-	for _, l := range c.exposed() {
+	for _, l := range c.Exposed() {
 		errs = append(errs, fielderr.New(l[0], "%q can be reached by other machines, and nobody needs credentials there: "+
 			"say in access who may call, listen on 127.0.0.1, or set access.insecure: true", l[1]))
 	}
@@ -41,7 +41,7 @@ func (c Config) checkExposure() error {
 // purpose.
 func exposureWarnings(c Config) []string {
 	var warnings []string
-	for _, l := range c.exposed() {
+	for _, l := range c.Exposed() {
 		warnings = append(warnings, fmt.Sprintf("%s (%s) is insecure: whoever reaches it reads every event and manages every "+
 			"subscription, without credentials. Say in access who may call, but for development", l[0], l[1]))
 	}

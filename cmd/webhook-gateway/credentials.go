@@ -112,6 +112,28 @@ func (o *clientCredentials) check(addr string) (*tls.Config, error) {
 	return config, nil
 }
 
+// forListener returns what a listener is shown of which the configuration tells whether it
+// speaks TLS. What would let others read the token is refused.
+func (o *clientCredentials) forListener(addr string, secured bool) (*tls.Config, string, error) {
+	config, err := o.tlsConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	token, err := o.token()
+	if err != nil {
+		return nil, "", err
+	}
+	if token != "" && !isLoopback(addr) {
+		switch {
+		case !secured:
+			return nil, "", fmt.Errorf("the token is not sent to %s, which speaks plain text: anybody on the way could read it", addr)
+		case config == nil:
+			return nil, "", fmt.Errorf("the token is not sent to %s without --tls-ca: anybody could take its place", addr)
+		}
+	}
+	return config, token, nil
+}
+
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -37,7 +35,7 @@ certificate, so it cannot ask where tls.internal_http requires one.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, doubt := likelyConfig(path, std.environ)
 			if addr == "" {
-				addr = internalAddr(config.Listen.InternalHTTP)
+				addr = server.LocalAddr(config.Listen.InternalHTTP)
 			}
 			if addr == "" {
 				return usageError{errors.Join(errors.New("listen.internal_http names no port: give --http-addr"), doubt)}
@@ -71,22 +69,6 @@ func likelyConfig(path string, environ []string) (server.Config, error) {
 	config := server.DefaultConfig()
 	doubt := config.Override(configPath(path, environ), environ)
 	return config, doubt
-}
-
-// internalAddr returns where a gateway that listens there is asked on its own machine,
-// or nothing if it picks the port itself.
-func internalAddr(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil || port == "0" {
-		return ""
-	}
-	// NOTE: not localhost, a name that an image without /etc/hosts does not have.
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip == netip.IPv4Unspecified() {
-		host = "127.0.0.1"
-	} else if ip == netip.IPv6Unspecified() {
-		host = "::1"
-	}
-	return net.JoinHostPort(host, port)
 }
 
 // askReady asks a gateway whether it is ready, and prints what it says.

@@ -77,23 +77,12 @@ func TestHealth(t *testing.T) {
 func TestHealthOverTLS(t *testing.T) {
 	pair := tlstest.NewCA(t).Issue(t, time.Now().Add(time.Hour), "spiffe://test/gateway")
 	g := servertest.Start(t, func(config *server.Config) {
-		config.TLS.InternalHTTP.Certificate, config.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+		pair.Secure(&config.TLS.InternalHTTP)
 	})
 	_, port, _ := strings.Cut(strings.TrimPrefix(g.InternalURL(), "http://"), ":")
 	config := write(t, "listen: {internal_http: \"127.0.0.1:"+port+"\"}\ntls: {internal_http: {certificate: "+pair.Certificate+", key: "+pair.Key+"}}\n")
 	if code, out, errOut := health(t, nil, "--config", config); code != exitOK || !strings.Contains(out, `"status":"ok"`) {
 		t.Errorf("%d %s%s", code, out, errOut)
-	}
-}
-
-func TestInternalAddr(t *testing.T) {
-	for listen, want := range map[string]string{
-		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:1": "10.0.0.1:1",
-		"localhost:1": "localhost:1", ":0": "", "nowhere": "",
-	} {
-		if got := internalAddr(listen); got != want {
-			t.Errorf("listening on %q it is asked at %q, not %q", listen, got, want)
-		}
 	}
 }
 

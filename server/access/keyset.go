@@ -252,3 +252,20 @@ func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	return response, err
 }
+
+// CheckKeys returns how many keys a gateway would verify tokens with, or why it would have
+// none: it loads them as the gateway does.
+func (c OIDC) CheckKeys(ctx context.Context) (int, error) {
+	load := fetchKeys(c.Issuer)
+	if c.JWKSFile != "" {
+		load = func(context.Context) ([]byte, error) { return os.ReadFile(c.JWKSFile) }
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	text, err := load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	keys, err := parseKeys(text)
+	return len(keys), err
+}

@@ -13,6 +13,9 @@ import (
 
 // checkFolder looks at who can read the folder of the store.
 func checkFolder(path string) []Finding {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return one(Fail, "name a folder in store.pebble.path, or move the file away", "%s is a file, and no folder", path)
+	}
 	problems, err := filemode.CheckFolder(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

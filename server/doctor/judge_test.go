@@ -93,6 +93,11 @@ func TestCheckDisk(t *testing.T) {
 }
 
 func TestCheckFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, checkFolder(file), Fail, "is a file, and no folder")
 	path := filepath.Join(t.TempDir(), "store")
 	expect(t, checkFolder(path)[0], OK, "does not exist yet")
 	for mode, want := range map[os.FileMode]Status{0o700: OK, 0o750: Warn, 0o777: Fail} {
@@ -178,9 +183,13 @@ func TestCheckConfig(t *testing.T) {
 	_, findings, _ = checkConfig(o)
 	expect(t, findings[0], Fail, "its group can change it")
 
+	o.ConfigPath, o.Load = file+"x", load(valid, errors.New("no such file")).Load
+	_, findings, _ = checkConfig(o)
+	expectOne(t, findings, Fail, "no such file") // said once
+
 	var all []Finding
 	Run(t.Context(), load(valid, errors.New("a: wrong")), func(f Finding) { all = append(all, f) })
-	if len(all) != 9 || all[0].Check != "config" || all[8].Check != "outside" {
+	if len(all) != 11 || all[0].Check != "config" || all[10].Check != "outside" {
 		t.Fatalf("%+v", all)
 	}
 	expect(t, all[1], Skip, "the configuration cannot be loaded")
@@ -275,5 +284,43 @@ func TestJudgeSource(t *testing.T) {
 	} {
 		source, _ := netip.ParseAddr(test.source)
 		expect(t, judgeSource(source, arrival{local: addr(test.local), remote: addr(test.remote)}, test.trusted), test.want, test.text)
+	}
+}
+
+func TestJudgeRoots(t *testing.T) {
+	ca := tlstest.NewCA(t) // of ten years
+	text, err := os.ReadFile(ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	twice := append(append([]byte{}, text...), text...)
+	for _, test := range []struct {
+		text []byte
+		now  time.Time
+		want Status
+		says string
+	}{
+		{text, now.AddDate(0, 0, -30), Warn, "k: CN=test root is valid only from"},
+		{text, now, OK, "k: 1 root of client certificates, valid for more than 14 days"},
+		{text, now.AddDate(10, 0, -7), Warn, "k: CN=test root expires at"},
+		{text, now.AddDate(11, 0, 0), Warn, "clients with its certificates are refused"},
+	} {
+		findings := judgeRoots("k", test.text, test.now)
+		if expect(t, findings[0], test.want, test.says); len(findings) != 1 {
+			t.Errorf("%+v", findings)
+		}
+	}
+	expect(t, judgeRoots("k", twice, now)[0], OK, "k: 2 roots")
+	if findings := judgeRoots("k", twice, now.AddDate(11, 0, 0)); len(findings) != 2 {
+		t.Errorf("of two roots: %+v", findings)
+	}
+	if err := os.Chmod(ca.File, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, checkClientCA("k", ca.File)[1], Fail, "k: "+ca.File+" has the mode 0666")
+	expect(t, checkClientCA("k", ca.File+"x")[0], Fail, "k: open ")
+	if findings := checkClientCA("k", ""); findings != nil {
+		t.Errorf("without a file: %+v", findings)
 	}
 }

@@ -174,10 +174,10 @@ func (s *Sender) SendBatch(kind string, b *Batch, live bool) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	count, delay, trace := b.count, time.Since(b.oldest), b.trace
+	count, oldest, trace := b.count, b.oldest, b.trace
 	frame, size := b.take()
-	if live {
-		s.streams.metrics.delayed(delay, trace)
+	if live && !oldest.IsZero() {
+		s.streams.metrics.delayed(kind, time.Since(oldest), trace)
 	}
 	if err := s.Send(kind, frame); err != nil {
 		return err

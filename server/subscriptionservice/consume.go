@@ -34,6 +34,8 @@ type worker struct {
 	reach  *access.Reach
 	// dismissed: the worker may not consume the subscription any more.
 	dismissed bool
+	// caughtUp: it was told that everything is delivered, so that what comes is new.
+	caughtUp bool
 	// countsLeftOut: it may know how many events are left out.
 	countsLeftOut bool
 	share         *subscription.Stream
@@ -195,6 +197,7 @@ func (w *worker) send(batch subscription.Batch) error {
 	if !batch.CaughtUp {
 		return nil
 	}
+	w.caughtUp = true
 	progress := w.progress()
 	return w.Send("caught_up", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{
@@ -214,7 +217,7 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 			return nil, w.fail(w.ctx, "read deliveries", err)
 		}
 		if w.batch.Full(event.Record) {
-			return deliveries[done:], w.SendBatch("deliveries", w.batch, false)
+			return deliveries[done:], w.SendBatch("deliveries", w.batch, w.caughtUp)
 		}
 		for deliveries[done].Position != event.Position {
 			done++ // its event is gone
@@ -229,12 +232,12 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 		for _, d := range w.share.Sending(deliveries[done : done+1]) {
 			w.token = d.AppendAckToken(w.token[:0])
 			w.batch.AddDelivery(event.Record, w.log.History(), stream.Delivery{
-				Attempt: d.Attempt, AckToken: w.token, Deadline: d.Deadline,
+				Attempt: d.Attempt, First: d.First, AckToken: w.token, Deadline: d.Deadline,
 			}, len(deliveries) == 1)
 		}
 		done++
 	}
-	return nil, w.SendBatch("deliveries", w.batch, false)
+	return nil, w.SendBatch("deliveries", w.batch, w.caughtUp)
 }
 
 // withhold deals with a delivery that the worker may not read: the filters of the
