@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
 	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
 // TestReloadDoesNotSwitchAccessOff: half of a file that is being written has no callers in
@@ -129,4 +131,15 @@ func TestStreamsEndWithTheirCredentials(t *testing.T) {
 	}
 	stream, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).Subscribe(as(t, token), &webhookgatewayv1.SubscribeRequest{})
 	endsWith(t, "Subscribe", opened(t, stream, err), webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
+}
+
+// TestHeadsOfCallsAreBounded: a client is told how large the head of a call may be, far
+// less than the 16 MiB that gRPC would take of anybody.
+func TestHeadsOfCallsAreBounded(t *testing.T) {
+	g := servertest.Start(t)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "padding", strings.Repeat("x", 64<<10))
+	_, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).GetLogInfo(ctx, &webhookgatewayv1.GetLogInfoRequest{})
+	if !strings.Contains(status.Convert(err).Message(), "maximum size") {
+		t.Errorf("a head of more than 64 KiB: %v", err)
+	}
 }

@@ -52,9 +52,9 @@ type Config struct {
 type Listen struct {
 	// Webhooks is for the providers. Only this one is exposed to the internet.
 	Webhooks string `yaml:"webhooks"`
-	// GRPC serves EventService, health and reflection.
+	// GRPC serves both services, health and reflection.
 	GRPC string `yaml:"grpc"`
-	// InternalHTTP serves the REST mirror, OpenAPI, metrics and health.
+	// InternalHTTP serves both services over HTTP, OpenAPI, metrics and health.
 	InternalHTTP string `yaml:"internal_http"`
 	// InternalHosts are the names by which InternalHTTP may be asked (Host), beside IP
 	// addresses, localhost and names without a dot. Others are refused: a web page could
@@ -175,7 +175,7 @@ type Debug struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: Listen{Webhooks: ":8080", GRPC: "127.0.0.1:9090", InternalHTTP: "127.0.0.1:8081"},
-		// The providers decide what they speak; who calls the internal ports is the operator's.
+		// The internal ports are for the operator's own clients, which can speak 1.3.
 		TLS: TLS{
 			Webhooks:     tlsfiles.Config{MinVersion: "1.2"},
 			GRPC:         tlsfiles.Config{MinVersion: "1.3"},

@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 // defaultHTTPAddr is the internal HTTP address of a gateway on this machine.
@@ -47,5 +50,9 @@ func askInternal(ctx context.Context, method, addrText, path, want string, crede
 	if reason == "" || reason == "PATH_UNKNOWN" {
 		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway? If it speaks TLS give --tls-ca", addr, response.Status)
 	}
-	return nil, fmt.Errorf("%s: %s (%s)", addr, message, reason)
+	problem := fmt.Errorf("%s: %s (%s)", addr, message, reason)
+	if reason == rpcerr.Name(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING) {
+		return nil, fmt.Errorf("%w: %s", problem, sayWhoCalls)
+	}
+	return nil, problem
 }

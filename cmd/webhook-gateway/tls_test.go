@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
 )
 
@@ -84,7 +85,7 @@ access:
 				t.Errorf("%v %s: %d %s %s", args, what, code, out, errOut)
 			}
 		}
-		refused("without credentials", "CREDENTIALS_MISSING", trust...)
+		refused("without credentials", "(CREDENTIALS_MISSING): give --token-file", trust...)
 		if i == 0 || args[0] == "backup" {
 			refused("trusting another", "certificate", "--tls-ca", another.File, "--token-file", tokenFile)
 			refused("without TLS", "--tls-ca", "--token-file", tokenFile)
@@ -138,6 +139,22 @@ func TestBrokenOff(t *testing.T) {
 	} {
 		code, _, errOut := execute(t, append(args, "--tls-ca", ca.File)...)
 		if code != exitFailure || !strings.Contains(errOut, "is the gateway running?") || !strings.Contains(errOut, "does not take the client certificate (--tls-cert)") {
+			t.Errorf("%v: %d %s", args, code, errOut)
+		}
+	}
+}
+
+// TestTLSWherePlainTextIsSpoken: a command that asks for TLS says what is wrong, and does
+// not try for ever.
+func TestTLSWherePlainTextIsSpoken(t *testing.T) {
+	gateway := servertest.Start(t)
+	ca := tlstest.NewCA(t)
+	for _, args := range [][]string{
+		{"log", "info", "--addr", gateway.GRPCAddr()},
+		{"tail", "--addr", gateway.GRPCAddr()},
+	} {
+		code, _, errOut := execute(t, append(args, "--tls-ca", ca.File)...)
+		if code != exitFailure || !strings.Contains(errOut, "does not speak TLS: leave out --tls-ca") {
 			t.Errorf("%v: %d %s", args, code, errOut)
 		}
 	}

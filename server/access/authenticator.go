@@ -34,9 +34,6 @@ func newAuthenticator(config Config, before *authenticator, logger *slog.Logger)
 	a := &authenticator{config: config, grants: make(map[string]*Grant)}
 	if !config.Enabled() {
 		a.anybody = Anybody()
-		if before.anybody != nil {
-			a.anybody = before.anybody
-		}
 		return a, nil
 	}
 	for name, given := range config.Grants {

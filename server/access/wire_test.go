@@ -351,33 +351,3 @@ func TestCertificates(t *testing.T) {
 		})
 	}
 }
-
-// TestStreamsThatDoNotEndAreCut: a stream that does not heed the end of its access sends
-// nothing more soon after, and ends with the reason.
-func TestStreamsThatDoNotEndAreCut(t *testing.T) {
-	config, token := reading()
-	c, _ := newControl(t, config)
-	listener := listenTCP(t)
-	serveGRPC(t, c, listener, insecure.NewCredentials())
-	stream, err := client(t, listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())).
-		Subscribe(withToken(t.Context(), token), &webhookgatewayv1.SubscribeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	other, _ := reading()
-	replace(t, c, other)
-	for err == nil {
-		_, err = stream.Recv()
-	}
-	if rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED {
-		t.Errorf("it ends with %v", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.sessions) > 1 {
-		t.Errorf("%d sessions are left", len(c.sessions))
-	}
-}
