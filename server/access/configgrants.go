@@ -33,6 +33,8 @@ type FilterConfig struct {
 	ClientIDs  []string `yaml:"client_ids,omitempty"`
 	Subjects   []string `yaml:"subjects,omitempty"`
 	Verdicts   []string `yaml:"verdicts,omitempty"`
+	// ExcludeClientIDs stands in place of ClientIDs.
+	ExcludeClientIDs []string `yaml:"exclude_client_ids,omitempty"`
 }
 
 // SubscriptionConfig is a SubscriptionGrant in the configuration.
@@ -82,8 +84,9 @@ func (c FilterConfig) filter() (*webhookgatewayv1.EventFilter, error) {
 	types, errTypes := parseEach("event_types", c.EventTypes, all.ParseType)
 	verdicts, errVerdicts := parseEach("verdicts", c.Verdicts, all.ParseVerdict)
 	return &webhookgatewayv1.EventFilter{
-		Providers: providers, EventTypes: types, Verdicts: verdicts, ClientIds: c.ClientIDs, Subjects: c.Subjects,
-	}, errors.Join(errProviders, errTypes, errVerdicts, notEmpty("client_ids", c.ClientIDs), notEmpty("subjects", c.Subjects))
+			Providers: providers, EventTypes: types, Verdicts: verdicts, ClientIds: c.ClientIDs, Subjects: c.Subjects, ExcludeClientIds: c.ExcludeClientIDs,
+		}, errors.Join(errProviders, errTypes, errVerdicts, notEmpty("client_ids", c.ClientIDs), notEmpty("subjects", c.Subjects),
+			notEmpty("exclude_client_ids", c.ExcludeClientIDs))
 }
 
 // notEmpty refuses a list that is there and has nothing in it. In a filter it would mean
