@@ -61,19 +61,6 @@ func fillDisk(t *testing.T, path string) (free func()) {
 	}
 }
 
-// eventually waits for what comes by itself.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	end := time.After(time.Minute)
-	for !condition() {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-end:
-			t.Fatalf("%s: not within a minute", what)
-		}
-	}
-}
-
 // A gateway starts on a full disk, also on one where nothing was ever stored. It
 // answers pings, refuses deliveries, shows what it has, and goes on when there is
 // room.
