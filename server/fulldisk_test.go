@@ -136,6 +136,20 @@ func TestRetentionFreesAFullDisk(t *testing.T) {
 	}
 }
 
+// The canary tells that deliveries are not stored, and that they are again.
+func TestCanaryOnAFullDisk(t *testing.T) {
+	disk := smallDisk(t, "64m")
+	g := servertest.Start(t, withCanary, func(config *server.Config) {
+		config.Store.Pebble.Path, config.Log.Level = filepath.Join(disk, "log"), 12
+	})
+	eventually(t, "a round trip", func() bool { return metric(t, g, canarySucceeded) > 0 })
+	free := fillDisk(t, disk)
+	eventually(t, "a failure", func() bool { return metric(t, g, canaryFailures("answer")) > 0 })
+	free()
+	before := metric(t, g, canarySucceeded)
+	eventually(t, "another round trip", func() bool { return metric(t, g, canarySucceeded) > before })
+}
+
 // bigDelivery returns a delivery that does not compress well.
 func bigDelivery(t *testing.T) []byte {
 	t.Helper()
