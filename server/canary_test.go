@@ -203,7 +203,7 @@ func TestNobodyForgesTheCanary(t *testing.T) {
 
 // Each stage fails as it is called.
 func TestCanaryFailsByStage(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // as below
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
