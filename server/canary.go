@@ -45,11 +45,7 @@ func (s *Server) ownWebhooksURL() string {
 	if s.config.TLS.Webhooks.Enabled() {
 		scheme = "https"
 	}
-	address := s.webhookListener.Addr().String()
-	if host, port, err := net.SplitHostPort(address); err == nil {
-		if _, every := listenIP(host); every {
-			address = net.JoinHostPort("localhost", port)
-		}
-	}
-	return scheme + "://" + address
+	host, _, _ := net.SplitHostPort(s.config.Listen.Webhooks)          // it is listened on
+	_, port, _ := net.SplitHostPort(s.webhookListener.Addr().String()) // the one that was picked for port 0
+	return scheme + "://" + LocalAddr(net.JoinHostPort(host, port))
 }
