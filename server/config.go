@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
@@ -41,6 +42,8 @@ type Config struct {
 	Streams stream.Config `yaml:"streams"`
 	// Telemetry configures the traces of deliveries.
 	Telemetry telemetry.Config `yaml:"telemetry"`
+	// Canary configures the deliveries that the gateway sends itself.
+	Canary canary.Config `yaml:"canary"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -188,6 +191,7 @@ func DefaultConfig() Config {
 		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
 		Telemetry: telemetry.DefaultConfig(),
+		Canary:    canary.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
 }
@@ -207,6 +211,8 @@ func (c Config) Validate() error {
 		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),
 		fielderr.In("telemetry", c.Telemetry.Validate()),
+		fielderr.In("canary", c.Canary.Validate()),
+		fielderr.In("canary", c.checkCanary()),
 		fielderr.In("shutdown", c.Shutdown.validate()),
 	)
 }

@@ -61,19 +61,6 @@ func fillDisk(t *testing.T, path string) (free func()) {
 	}
 }
 
-// eventually waits for what comes by itself.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	end := time.After(time.Minute)
-	for !condition() {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-end:
-			t.Fatalf("%s: not within a minute", what)
-		}
-	}
-}
-
 // A gateway starts on a full disk, also on one where nothing was ever stored. It
 // answers pings, refuses deliveries, shows what it has, and goes on when there is
 // room.
@@ -147,6 +134,20 @@ func TestRetentionFreesAFullDisk(t *testing.T) {
 	if _, body := get(t, g, "/metrics"); !strings.Contains(body, "webhook_gateway_store_failures_total 0\n") {
 		t.Error("the disk failed")
 	}
+}
+
+// The canary tells that deliveries are not stored, and that they are again.
+func TestCanaryOnAFullDisk(t *testing.T) {
+	disk := smallDisk(t, "64m")
+	g := servertest.Start(t, withCanary, func(config *server.Config) {
+		config.Store.Pebble.Path, config.Log.Level = filepath.Join(disk, "log"), 12
+	})
+	eventually(t, "a round trip", func() bool { return metric(t, g, canarySucceeded) > 0 })
+	free := fillDisk(t, disk)
+	eventually(t, "a failure", func() bool { return metric(t, g, canaryFailures("answer")) > 0 })
+	free()
+	before := metric(t, g, canarySucceeded)
+	eventually(t, "another round trip", func() bool { return metric(t, g, canarySucceeded) > before })
 }
 
 // bigDelivery returns a delivery that does not compress well.

@@ -89,9 +89,9 @@ func (s *Server) dialLoopback() (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // an event has no other bound here
 	)...)
 	if err != nil {
-		return nil, fmt.Errorf("connect the REST mirror: %w", err)
+		return nil, fmt.Errorf("connect within the process: %w", err)
 	}
-	s.closeLater("close the connection of the REST mirror", conn.Close)
+	s.closeLater("close the connection within the process", conn.Close)
 	return conn, nil
 }
 

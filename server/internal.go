@@ -13,18 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.yaml.in/yaml/v4"
+	"google.golang.org/grpc"
 
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 )
 
 // buildInternal makes the internal HTTP server: the REST mirror with its OpenAPI
-// document, metrics and health.
-func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registry) error {
-	conn, err := s.dialLoopback()
-	if err != nil {
-		return err
-	}
+// document, metrics and health. The mirror calls over a connection within the process.
+func (s *Server) buildInternal(ctx context.Context, conn *grpc.ClientConn, registry *prometheus.Registry) error {
 	mirror, err := rest.New(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("make the REST mirror: %w", err)

@@ -12,14 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
-	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 )
 
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "log.level", "providers", "streams", "access",
+	"tls", "log.level", "providers", "streams", "access", "canary",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }
@@ -157,7 +157,7 @@ func (s *Server) apply(config Config) error {
 	if err != nil {
 		return err
 	}
-	providers, err := all.New(next.config.Providers)
+	providers, err := s.newProviders(next.config)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
@@ -168,6 +168,8 @@ func (s *Server) apply(config Config) error {
 	if err != nil {
 		return err
 	}
+	s.canary.Replace(canary.Config{}) // it must not find a half of the change
+	defer func() { s.canary.Replace(s.inForce.Load().config.Canary) }()
 	if err := s.webhooks.Replace(next.config.Webhooks, providers); err != nil {
 		return err
 	}

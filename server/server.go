@@ -21,12 +21,13 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
-	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
@@ -44,14 +45,17 @@ type Server struct {
 	reloads   *prometheus.CounterVec
 	logger    *slog.Logger
 
-	access   *access.Control
-	log      eventlog.Log
-	store    *pebblelog.Log // the same, for what only this engine can
-	streams  *stream.Streams
-	events   *eventservice.Service
-	workers  *subscriptionservice.Service
-	health   *health.Server
-	draining atomic.Bool
+	access  *access.Control
+	log     eventlog.Log
+	store   *pebblelog.Log // the same, for what only this engine can
+	streams *stream.Streams
+	events  *eventservice.Service
+	workers *subscriptionservice.Service
+	canary  *canary.Canary
+	// canarySecret is what it signs with.
+	canarySecret secret.Secret
+	health       *health.Server
+	draining     atomic.Bool
 
 	webhooks       *webhook.Handler
 	grpcServer     *grpc.Server
@@ -65,7 +69,7 @@ type Server struct {
 	webhookListener  net.Listener
 	grpcListener     net.Listener
 	internalListener net.Listener
-	// The REST mirror calls the gRPC server over this one.
+	// The REST mirror and the canary call the gRPC server over this one.
 	loopback *bufconn.Listener
 
 	// closers release what New has made, in reverse order.
@@ -92,7 +96,7 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: logger, reloads: newReloads()}
+	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret()}
 	inForce, err := newInForce(config)
 	if err != nil {
 		return nil, err
@@ -150,7 +154,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.closeLater("send the last traces", tracer.Close)
-	providers, err := all.New(s.config.Providers)
+	providers, err := s.newProviders(s.config)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
@@ -179,10 +183,20 @@ func (s *Server) build(ctx context.Context) error {
 	s.events = eventservice.New(log, s.streams, s.logger)
 	s.workers = subscriptionservice.New(log, subscriptions, s.streams, s.logger)
 	s.buildGRPC()
-	if err := s.buildInternal(ctx, registry); err != nil {
+	conn, err := s.dialLoopback()
+	if err != nil {
 		return err
 	}
-	return s.listen(ctx)
+	if err := s.buildInternal(ctx, conn, registry); err != nil {
+		return err
+	}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	s.canary, err = canary.New(s.config.Canary, canary.Params{
+		Secret: s.canarySecret, Own: s.ownWebhooksURL(), Conn: conn, Logger: s.logger, Registerer: registry,
+	})
+	return err
 }
 
 // warnNotPrivate tells who else on this machine can reach the event log.

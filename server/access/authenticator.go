@@ -97,6 +97,8 @@ type proof struct {
 	jwt         *jwt
 	issuer      *issuer // who verified the JWT
 	certificate *shownCertificate
+	// own is a caller that is a part of the gateway itself.
+	own *Caller
 }
 
 // prove checks credentials, but not what they are worth. A token wins over a
@@ -128,6 +130,8 @@ func (a *authenticator) prove(ctx context.Context, c presented) (proof, error) {
 func (a *authenticator) caller(p proof) (*Caller, error) {
 	var caller *Caller
 	switch {
+	case p.own != nil:
+		caller = p.own
 	case a.anybody != nil:
 		caller = a.anybody
 	case p.token != nil:

@@ -55,8 +55,15 @@ func (t *tickets) take(ids []string) *call {
 	return made
 }
 
+// AsOwn returns a context whose calls on a connection within the process, see DialOptions, are
+// made by a caller that is a part of the gateway itself. Whatever the configuration is, it
+// may what its grants say, and its streams are not in the audit.
+func AsOwn(ctx context.Context, caller *Caller) context.Context {
+	return context.WithValue(ctx, callKey{}, &call{caller: caller, proof: proof{own: caller}, remote: inProcess})
+}
+
 // DialOptions are those of a connection within the process, whose calls are made by the
-// callers that Handler has found.
+// callers that Handler has found, or AsOwn was given.
 func (c *Control) DialOptions() []grpc.DialOption {
 	unary := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		ctx, takeBack := c.tickets.attach(ctx)

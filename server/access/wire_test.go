@@ -148,6 +148,50 @@ func reading() (Config, string) {
 	return config, token
 }
 
+// TestOwnCaller: a part of the gateway itself is known within the process, whatever the
+// configuration is, and its streams outlive another one without a line in the audit. Others
+// cannot pass for it.
+func TestOwnCaller(t *testing.T) {
+	config, _ := reading()
+	for name, config := range map[string]Config{"access": config, "no access": DefaultConfig()} {
+		t.Run(name, func(t *testing.T) {
+			c, log := newControl(t, config)
+			public, inside := listenTCP(t), bufconn.Listen(1<<10)
+			serveGRPC(t, c, public, insecure.NewCredentials())
+			serveGRPC(t, c, inside, insecure.NewCredentials())
+			plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+			own := client(t, "passthrough:///inside", append(c.DialOptions(), plain,
+				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return inside.DialContext(ctx) }))...)
+			ctx, cancel := context.WithCancel(AsOwn(t.Context(), &Caller{Name: "canary", Method: MethodOwn}))
+			if who, err := whoAmI(ctx, own); err != nil || who != "own canary" {
+				t.Errorf("the caller is %q: %v", who, err)
+			}
+			outside := client(t, public.Addr().String(), append(c.DialOptions(), plain)...)
+			if who, _ := whoAmI(ctx, outside); who == "own canary" {
+				t.Error("the same from outside")
+			}
+			before := log.String()
+			stream, err := own.Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, c, config)
+			for range 100 {
+				if _, err := stream.Recv(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cancel()
+			for err == nil {
+				_, err = stream.Recv()
+			}
+			if after := log.String(); after != before {
+				t.Errorf("the audit has %s", after)
+			}
+		})
+	}
+}
+
 // TestTicketsAreForTheProcess: what the HTTP listener found out arrives within the
 // process, and can be used by nobody else, nor twice.
 func TestTicketsAreForTheProcess(t *testing.T) {

@@ -99,7 +99,7 @@ func TestSubscribedTellsWhatTheRequestWasResolvedTo(t *testing.T) {
 	want := &webhookgatewayv1.Subscribed{
 		StartCursor: g.cursor(2), EarliestCursor: g.cursor(2), HeadCursor: g.cursor(6),
 		Filters: filters{
-			{Providers: []webhookgatewayv1.Provider{finicity, vezgo}, EventTypes: []webhookgatewayv1.EventType{ping, syncError}, Verdicts: authentic()},
+			{Providers: []webhookgatewayv1.Provider{finicity, vezgo}, EventTypes: []webhookgatewayv1.EventType{ping, syncError}, Verdicts: authentic(), ExcludeClientIds: []string{canary}},
 			{ClientIds: []string{"a", "b"}, Verdicts: authentic()},
 		},
 		HeartbeatInterval: durationpb.New(3 * time.Second),
@@ -111,7 +111,7 @@ func TestSubscribedTellsWhatTheRequestWasResolvedTo(t *testing.T) {
 	defaults := g.subscribe(t, &webhookgatewayv1.SubscribeRequest{}).next().GetSubscribed()
 	want = &webhookgatewayv1.Subscribed{
 		StartCursor: g.cursor(6), EarliestCursor: g.cursor(2), HeadCursor: g.cursor(6),
-		Filters:           filters{{Verdicts: authentic()}},
+		Filters:           filters{{Verdicts: authentic(), ExcludeClientIds: []string{canary}}},
 		HeartbeatInterval: durationpb.New(time.Minute), View: webhookgatewayv1.EventView_EVENT_VIEW_FULL,
 	}
 	if diff := cmp.Diff(want, defaults, protocmp.Transform()); diff != "" {

@@ -12,6 +12,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
 
 const (
@@ -48,11 +49,19 @@ type conditions struct {
 	providers []webhookgatewayv1.Provider
 	types     []webhookgatewayv1.EventType
 	verdicts  uint32 // a bit for each
+	clients   textSet
+	excluded  textSet
+	subjects  textSet
+	ids       textSet
+	defaults
+}
+
+// defaults are conditions that a filter has because it leaves them out.
+type defaults struct {
 	// anyButFailed: the filter names no verdicts.
 	anyButFailed bool
-	clients      textSet
-	subjects     textSet
-	ids          textSet
+	// anyButCanary: the filter does not say whether it wants the events of the canary.
+	anyButCanary bool
 }
 
 // textSet is a condition on a text. The zero value is none.
@@ -86,8 +95,8 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 		if err := check(one); err != nil {
 			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)
 		}
-		normal, anyButFailed := normalise(one)
-		f.add(normal, anyButFailed, i)
+		normal, filledIn := normalise(one)
+		f.add(normal, filledIn, i)
 	}
 	return f, nil
 }
@@ -111,22 +120,24 @@ func (f *Filter) Match(r eventlog.Record) Result {
 	return result
 }
 
-// add compiles one filter, whose values are sorted, and which names verdicts. With
-// anyButFailed that are those of a filter that names none. index is where it stands in
-// the request.
-func (f *Filter) add(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) {
+// add compiles one filter, whose values are sorted, and in which defaults are filled in.
+// index is where it stands in the request.
+func (f *Filter) add(normal *webhookgatewayv1.EventFilter, filledIn defaults, index int) {
 	if i := slices.IndexFunc(f.normal, func(o *webhookgatewayv1.EventFilter) bool { return proto.Equal(o, normal) }); i >= 0 {
-		f.conditions[i].anyButFailed = f.conditions[i].anyButFailed || anyButFailed
+		c := &f.conditions[i]
+		c.anyButFailed = c.anyButFailed || filledIn.anyButFailed
+		c.anyButCanary = c.anyButCanary || filledIn.anyButCanary
 		return
 	}
 	c := conditions{
-		index:        index,
-		providers:    normal.GetProviders(),
-		types:        normal.GetEventTypes(),
-		anyButFailed: anyButFailed,
-		clients:      newTextSet(normal.GetClientIds()),
-		subjects:     newTextSet(normal.GetSubjects()),
-		ids:          newTextSet(normal.GetProviderEventIds()),
+		index:     index,
+		providers: normal.GetProviders(),
+		types:     normal.GetEventTypes(),
+		clients:   newTextSet(normal.GetClientIds()),
+		excluded:  newTextSet(normal.GetExcludeClientIds()),
+		subjects:  newTextSet(normal.GetSubjects()),
+		ids:       newTextSet(normal.GetProviderEventIds()),
+		defaults:  filledIn,
 	}
 	for _, verdict := range normal.GetVerdicts() {
 		c.verdicts |= 1 << verdict
@@ -135,8 +146,8 @@ func (f *Filter) add(normal *webhookgatewayv1.EventFilter, anyButFailed bool, in
 	f.conditions = append(f.conditions, c)
 }
 
-// normalise returns a filter with sorted values and verdicts, and whether it names none.
-func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.EventFilter, anyButFailed bool) {
+// normalise returns a filter with sorted values and with defaults filled in.
+func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.EventFilter, filledIn defaults) {
 	normal = &webhookgatewayv1.EventFilter{
 		Providers:        sortedSet(one.GetProviders()),
 		EventTypes:       sortedSet(one.GetEventTypes()),
@@ -145,13 +156,17 @@ func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.Even
 		Verdicts:         sortedSet(one.GetVerdicts()),
 		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
 	}
-	if anyButFailed = len(normal.GetVerdicts()) == 0; anyButFailed {
+	if len(normal.GetClientIds()) == 0 {
+		filledIn.anyButCanary = !slices.Contains(one.GetExcludeClientIds(), provider.CanaryClientID)
+		normal.ExcludeClientIds = sortedSet(append([]string{provider.CanaryClientID}, one.GetExcludeClientIds()...))
+	}
+	if filledIn.anyButFailed = len(normal.GetVerdicts()) == 0; filledIn.anyButFailed {
 		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
 			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
 			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
 		}
 	}
-	return normal, anyButFailed
+	return normal, filledIn
 }
 
 func (c *conditions) match(r eventlog.Record) Result {
@@ -163,6 +178,7 @@ func (c *conditions) match(r eventlog.Record) Result {
 	if len(c.providers) > 0 && !slices.Contains(c.providers, r.Provider()) ||
 		len(c.types) > 0 && !slices.Contains(c.types, r.Type()) ||
 		c.clients.given && !c.clients.has(r.ClientID()) ||
+		c.excluded.given && c.excluded.has(r.ClientID()) ||
 		c.subjects.given && !c.subjects.has(r.Subject()) ||
 		c.ids.given && !c.ids.has(r.ProviderEventID()) {
 		return Other

@@ -5,6 +5,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
 
 // Limits are filters that bound what somebody may read: what any of them allows.
@@ -18,10 +19,11 @@ type Limits struct {
 	unlimited bool
 }
 
-// CompileLimits validates the filters of limits. No filter allows nothing, and one that
-// names no verdicts allows all of them. With hidesSubjects the limits allow no filter
-// that names subjects: who may ask for the events of a subject can find out their subjects.
-// Its errors are as those of Compile.
+// CompileLimits validates the filters of limits. No filter allows nothing. One that names
+// no verdicts allows all of them, and one that names no clients allows all that it does not
+// exclude, the canary's among them: to those who name it. With hidesSubjects the limits
+// allow no filter that names subjects: who may ask for the events of a subject can find out
+// their subjects. Its errors are as those of Compile.
 func CompileLimits(filters []*webhookgatewayv1.EventFilter, hidesSubjects bool) (*Limits, error) {
 	l := &Limits{hidesSubjects: hidesSubjects}
 	if len(filters) == 0 {
@@ -34,10 +36,16 @@ func CompileLimits(filters []*webhookgatewayv1.EventFilter, hidesSubjects bool) 
 	l.filter = *compiled
 	for i, normal := range compiled.normal {
 		b := boxOf(normal)
-		if c := &l.filter.conditions[i]; c.anyButFailed {
+		c := &l.filter.conditions[i]
+		if c.anyButFailed {
 			b[verdictSide] = anything
-			c.anyButFailed, c.verdicts = false, ^uint32(0)
+			c.verdicts = ^uint32(0)
 		}
+		if c.anyButCanary {
+			b[clientSide] = b[clientSide].or(set{texts: []string{provider.CanaryClientID}})
+			c.excluded = newTextSet(b[clientSide].texts)
+		}
+		c.defaults = defaults{}
 		l.boxes = append(l.boxes, b)
 	}
 	l.unlimited = !hidesSubjects && slices.ContainsFunc(l.boxes, box.all)

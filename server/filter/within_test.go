@@ -88,6 +88,54 @@ func TestWithin(t *testing.T) {
 			"",
 		},
 		{
+			"what a limit excludes is excluded",
+			[]*event{{ExcludeClientIds: []string{"a"}}},
+			[]*event{{ExcludeClientIds: []string{"b"}}, {EventTypes: types{done}, ExcludeClientIds: []string{"c"}}},
+			[]*event{
+				{ExcludeClientIds: []string{"a", "b", canary}, Verdicts: authentic},
+				{EventTypes: types{done}, ExcludeClientIds: []string{"a", "c", canary}, Verdicts: authentic},
+			},
+			"",
+		},
+		{
+			"what is excluded needs no grant",
+			[]*event{{ExcludeClientIds: []string{"a", "z"}}},
+			[]*event{{ClientIds: []string{"a", "b"}}},
+			[]*event{{ClientIds: []string{"b"}, Verdicts: authentic}},
+			"",
+		},
+		{
+			"the canary is to be asked for",
+			[]*event{{}, {ClientIds: []string{canary}}},
+			[]*event{{Providers: providers{finicity}}},
+			[]*event{
+				{Providers: providers{finicity}, ExcludeClientIds: []string{canary}, Verdicts: authentic},
+				{Providers: providers{finicity}, ClientIds: []string{canary}, Verdicts: authentic},
+			},
+			"",
+		},
+		{
+			"the canary is excluded by a limit",
+			[]*event{{ClientIds: []string{canary}}},
+			[]*event{{ExcludeClientIds: []string{canary}}},
+			nil,
+			`filters[0].client_ids: not granted: "webhook-gateway-canary"`,
+		},
+		{
+			"only the canary is granted",
+			[]*event{{}},
+			[]*event{{ClientIds: []string{canary}}},
+			nil,
+			"filters[0]: these conditions are not granted together",
+		},
+		{
+			"an excluded client",
+			[]*event{{ClientIds: []string{"a", "b"}}},
+			[]*event{{ExcludeClientIds: []string{"b"}}},
+			nil,
+			`filters[0].client_ids: not granted: "b"`,
+		},
+		{
 			"only what failed is granted",
 			[]*event{{}},
 			[]*event{{Verdicts: verdicts{failed}}},
@@ -220,6 +268,13 @@ func TestCoveredByRefusals(t *testing.T) {
 			t.Errorf("%v: error = %v, want %s", tc.asked, err, tc.want)
 		}
 	}
+	excluding := limits(t, &event{ExcludeClientIds: []string{"a", "b"}}, &event{Providers: providers{vezgo}, ExcludeClientIds: []string{"b"}})
+	if err := compile(t, &event{}).CoveredBy(excluding); fmt.Sprint(err) != "filters[0]: it selects more than is granted: name exclude_client_ids" {
+		t.Errorf("where clients are excluded: %v", err)
+	}
+	if err := compile(t, &event{}).CoveredBy(limits(t, &event{ExcludeClientIds: []string{canary}})); err != nil {
+		t.Errorf("where only the canary is excluded: %v", err)
+	}
 	leftOut := compile(t, &event{ClientIds: []string{"a"}, EventTypes: types{done}}).LeftOut()
 	if err := leftOut.CoveredBy(granted); err == nil {
 		t.Error("what failed is covered where only the rest is granted")
@@ -233,7 +288,7 @@ func TestCoveredByRefusals(t *testing.T) {
 // that a log may hold, one of a newer gateway too.
 var (
 	allVerdicts = verdicts{verified, failed, off}
-	clients     = []string{"a", "b"}
+	clients     = []string{"a", "b", canary}
 	kinds       = []struct {
 		provider webhookgatewayv1.Provider
 		typ      webhookgatewayv1.EventType
@@ -246,8 +301,8 @@ func world(t rapid.TB) []eventlog.Record {
 	var records []eventlog.Record
 	for _, kind := range kinds {
 		for _, verdict := range allVerdicts {
-			for _, client := range append(clients, "c") {
-				for _, subject := range append(clients, "") {
+			for _, client := range append(slices.Clip(clients), "c") {
+				for _, subject := range []string{"a", "b", ""} {
 					entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
 						Provider: kind.provider, Type: kind.typ, ClientId: client, Subject: subject, ProviderEventId: subject,
 						Verification: &webhookgatewayv1.Verification{Verdict: verdict},
@@ -276,8 +331,11 @@ func drawFilters(t *rapid.T, label string) []*event {
 		f := &event{
 			Providers: some(providers{finicity, vezgo}).Draw(t, "providers"),
 			ClientIds: some(clients).Draw(t, "clients"),
-			Subjects:  some(clients).Draw(t, "subjects"),
+			Subjects:  some([]string{"a", "b"}).Draw(t, "subjects"),
 			Verdicts:  some(allVerdicts).Draw(t, "verdicts"),
+		}
+		if len(f.GetClientIds()) == 0 {
+			f.ExcludeClientIds = some(clients).Draw(t, "excluded")
 		}
 		possible := types{unknown}
 		if len(f.GetProviders()) == 0 || slices.Contains(f.GetProviders(), finicity) {

@@ -8,6 +8,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
 )
 
@@ -19,6 +20,14 @@ func TestFiltersOfOthersAreHidden(t *testing.T) {
 	filters := []*webhookgatewayv1.EventFilter{
 		{ClientIds: []string{"a"}},
 		{ClientIds: []string{"b"}, Subjects: []string{"secret-7"}, ProviderEventIds: []string{"e"}},
+		{ExcludeClientIds: []string{"c", provider.CanaryClientID}},
+		{ExcludeClientIds: []string{provider.CanaryClientID}, ProviderEventIds: []string{"e"}},
+	}
+	hidden := []*webhookgatewayv1.EventFilter{
+		{ClientIds: []string{"*"}},
+		{ClientIds: []string{"*"}, Subjects: []string{"*"}, ProviderEventIds: []string{"*"}},
+		{ExcludeClientIds: []string{"*", provider.CanaryClientID}},
+		{ExcludeClientIds: []string{provider.CanaryClientID}, ProviderEventIds: []string{"*"}},
 	}
 	if _, err := g.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
 		Subscription: &webhookgatewayv1.Subscription{Name: "team", Filters: filters},
@@ -31,13 +40,13 @@ func TestFiltersOfOthersAreHidden(t *testing.T) {
 	}}})
 	for name, tc := range map[string]struct {
 		ctx    context.Context //nolint:containedctx // who asks
-		hidden [2]bool
+		hidden [4]bool
 	}{
-		"one of everything":    {t.Context(), [2]bool{}},
-		"one of both clients":  {as(t, access.SubscriptionGrant{}, "a", "b"), [2]bool{}},
-		"one of one client":    {as(t, access.SubscriptionGrant{}, "a"), [2]bool{false, true}},
-		"one of no events":     {as(t, access.SubscriptionGrant{}), [2]bool{true, true}},
-		"one without subjects": {maskedB, [2]bool{false, true}},
+		"one of everything":    {t.Context(), [4]bool{}},
+		"one of both clients":  {as(t, access.SubscriptionGrant{}, "a", "b"), [4]bool{2: true, 3: true}},
+		"one of one client":    {as(t, access.SubscriptionGrant{}, "a"), [4]bool{1: true, 2: true, 3: true}},
+		"one of no events":     {as(t, access.SubscriptionGrant{}), [4]bool{true, true, true, true}},
+		"one without subjects": {maskedB, [4]bool{1: true}},
 	} {
 		got, err := g.GetSubscription(tc.ctx, &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
 		if err != nil {
@@ -51,10 +60,7 @@ func TestFiltersOfOthersAreHidden(t *testing.T) {
 			for i, want := range filters {
 				want = proto.CloneOf(want)
 				if tc.hidden[i] {
-					want.ClientIds = []string{"*"}
-					if i == 1 {
-						want.Subjects, want.ProviderEventIds = []string{"*"}, []string{"*"}
-					}
+					want = hidden[i]
 				}
 				f := proto.CloneOf(shown.GetFilters()[i])
 				f.Verdicts = nil

@@ -18,6 +18,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
@@ -152,7 +153,11 @@ func (r *refuser) refuse(
 	if d.provider != nil {
 		providerName = d.provider.Name()
 	}
-	r.metrics.refused(providerName, d.verdict, reason)
+	if d.provider != nil && d.clientID == provider.CanaryClientID {
+		r.metrics.refused(canaryProvider, d.verdict, reason)
+	} else {
+		r.metrics.refused(providerName, d.verdict, reason)
+	}
 	code := httpStatus(reason)
 	d.outcome, d.code = strings.ToLower(rpcerr.Name(reason)), code
 	if suppressed, ok := r.samples[d.verdict][reason].sample(); ok {
