@@ -54,9 +54,11 @@ func (s *Server) buildGRPC() {
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
 		grpc.ChainUnaryInterceptor(recoverUnary(s.logger), s.access.UnaryInterceptor()),
-		grpc.ChainStreamInterceptor(recoverStream(s.logger), s.access.StreamInterceptor(), endWatches(watches)),
+		// Access runs handlers on goroutines of their own: each side recovers.
+		grpc.ChainStreamInterceptor(recoverStream(s.logger), s.access.StreamInterceptor(), recoverStream(s.logger), endWatches(watches)),
 	)
 	s.closeLater("end the watches of health", func() error { s.endWatches(); return nil })
+	s.closeLater("wait for the streams", func() error { s.access.Wait(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })
 
 	webhookgatewayv1.RegisterEventServiceServer(s.grpcServer, s.events)

@@ -24,12 +24,10 @@ type tickets struct {
 	waiting map[string]*call
 }
 
-type callKey struct{}
-
 // attach returns a context whose outgoing call is made by the caller of the context's
 // HTTP request, and a function that takes the ticket back if it was not used.
 func (t *tickets) attach(ctx context.Context) (context.Context, func()) {
-	made, ok := ctx.Value(callKey{}).(*call)
+	made, ok := ctx.Value(requestKey{}).(*request)
 	if !ok {
 		return ctx, func() {}
 	}
@@ -39,7 +37,7 @@ func (t *tickets) attach(ctx context.Context) (context.Context, func()) {
 	if t.waiting == nil {
 		t.waiting = make(map[string]*call)
 	}
-	t.waiting[id] = made
+	t.waiting[id] = made.call
 	return metadata.AppendToOutgoingContext(ctx, ticketHeader, id), func() { t.take([]string{id}) }
 }
 
@@ -64,6 +62,9 @@ func (c *Control) DialOptions() []grpc.DialOption {
 		return invoke(ctx, method, req, reply, conn, options...)
 	}
 	stream := func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		if made, ok := ctx.Value(requestKey{}).(*request); ok {
+			made.streams.Store(true)
+		}
 		ctx, takeBack := c.tickets.attach(ctx)
 		context.AfterFunc(ctx, takeBack)
 		return open(ctx, desc, conn, method, options...)
