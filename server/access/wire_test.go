@@ -404,8 +404,10 @@ func TestStreamsThatAreNotReadEnd(t *testing.T) {
 		defer c.mu.Unlock()
 		return len(c.sessions)
 	}
-	for deadline := time.Now().Add(5 * cutGrace); open() > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for end := time.After(5 * cutGrace); open() > 0; {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-end:
 			t.Fatal("the stream has not ended")
 		}
 	}
