@@ -146,9 +146,9 @@ func callHead() []byte {
 		{":method", "POST"},
 		{":scheme", "http"},
 		{":authority", "a"},
+		{":path", "/webhookgateway.v1.EventService/Subscribe"}, // with the others of HTTP/2, or the head is none
 		{"content-type", "application/grpc"},
 		{"te", "trailers"},
-		{":path", "/webhookgateway.v1.EventService/Subscribe"},
 	} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // into memory
 	}

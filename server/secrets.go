@@ -11,13 +11,16 @@ import (
 )
 
 // Files returns the paths of the files that the configuration names and that are read
-// again by a reload: secrets and certificates.
+// again by a reload: secrets, certificates, and the keys of an issuer.
 func (c Config) Files() []string {
 	files := slices.Concat(c.TLS.Webhooks.Files(), c.TLS.GRPC.Files(), c.TLS.InternalHTTP.Files())
 	for _, s := range c.Secrets() {
 		if file, ok := s.File(); ok {
 			files = append(files, file)
 		}
+	}
+	if file := c.Access.OIDC.JWKSFile; file != "" {
+		files = append(files, file)
 	}
 	return files
 }

@@ -33,7 +33,8 @@ func (c *Control) UnaryInterceptor() grpc.UnaryServerInterceptor {
 }
 
 // StreamInterceptor is UnaryInterceptor for streams. One whose access ends while it is
-// open ends soon after: see Ended.
+// open ends soon after: see Ended. Its client may have ceased to read, so handlers run on
+// goroutines of their own: what recovers from their panics MUST come after this.
 func (c *Control) StreamInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		rule := ruleOf(info.FullMethod)
@@ -45,14 +46,25 @@ func (c *Control) StreamInterceptor() grpc.StreamServerInterceptor {
 		if err != nil {
 			return err
 		}
-		session, closeIt := c.open(ctx, call)
+		abandoned := make(chan struct{})
+		session, closeIt := c.open(ctx, call, func() { close(abandoned) })
 		defer closeIt()
 		s := &callerStream{ServerStream: stream, session: session, audit: streamAudit{audit: c.audit, call: call, method: info.FullMethod}}
-		err = session.failed(handler(srv, s))
+		handled := make(chan error, 1)
+		c.handlers.Go(func() { handled <- handler(srv, s) })
+		select {
+		case err = <-handled:
+		case <-abandoned: // gRPC ends a send that is blocked when this returns
+		}
+		err = session.failed(err)
 		s.audit.ended(ctx, err)
 		return err
 	}
 }
+
+// Wait waits for the handlers of streams, of which some may end a moment after their
+// streams. No stream must be open any more.
+func (c *Control) Wait() { c.handlers.Wait() }
 
 // admit finds out who makes a call over gRPC.
 func (c *Control) admit(ctx context.Context, method string, rule rule) (*call, error) {
@@ -74,10 +86,11 @@ func (c *Control) admit(ctx context.Context, method string, rule rule) (*call, e
 func (c *Control) callOf(ctx context.Context, from *peer.Peer) (*call, error) {
 	headers, _ := metadata.FromIncomingContext(ctx)
 	if from.Addr.Network() == inProcess {
-		if call := c.tickets.take(headers.Get(ticketHeader)); call != nil {
-			return call, nil
+		call := c.tickets.take(headers.Get(ticketHeader))
+		if call == nil {
+			return nil, errMissing()
 		}
-		return nil, errMissing()
+		return c.again(call)
 	}
 	given := presented{authorization: headers.Get("authorization")}
 	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {

@@ -340,6 +340,13 @@ func TestKeysOfAFile(t *testing.T) {
 	if _, refused := who(c, s.sign(t, nil)); refused != "" || !strings.Contains(log.String(), "no JSON Web Key Set") {
 		t.Errorf("after a bad file: %q\n%s", refused, log)
 	}
+	// A bad file stays one, also when it is looked at again: the new key may be in the good one.
+	s.rotate(t, "third")
+	for range 2 {
+		if _, refused := who(c, s.sign(t, nil)); refused != "ISSUER_UNAVAILABLE" {
+			t.Errorf("a key of nobody knows whom, after a bad file: %q", refused)
+		}
+	}
 	if s.fetched > 0 {
 		t.Error("the issuer was asked for its keys")
 	}

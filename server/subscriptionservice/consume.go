@@ -35,14 +35,12 @@ type worker struct {
 	// dismissed: the worker may not consume the subscription any more.
 	dismissed bool
 	// caughtUp: it was told that everything is delivered, so that what comes is new.
-	caughtUp bool
-	// countsLeftOut: it may know how many events are left out.
-	countsLeftOut bool
-	share         *subscription.Stream
-	batch         *stream.Batch
-	maxBatch      int
-	heartbeat     time.Duration
-	token         []byte // of the delivery being added
+	caughtUp  bool
+	share     *subscription.Stream
+	batch     *stream.Batch
+	maxBatch  int
+	heartbeat time.Duration
+	token     []byte // of the delivery being added
 }
 
 // Consume implements SubscriptionService.
@@ -95,7 +93,7 @@ func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStr
 	}
 	w := &worker{
 		Service: s, Sender: s.streams.Sender(call.SendMsg),
-		ctx: call.Context(), name: req.GetSubscription(), reach: reach, countsLeftOut: countsLeftOut(reach, inForce), share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
+		ctx: call.Context(), name: req.GetSubscription(), reach: reach, share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
 	}
 	if reach.Masks() {
 		w.batch.MaskBy(reach.Mask)
@@ -276,10 +274,14 @@ func (w *worker) sendHeartbeat() error {
 	})
 }
 
-// progress returns how far the subscription is, as far as the worker may know.
+// progress returns how far the subscription is, as far as the worker may know by the
+// filters that are in force now.
 func (w *worker) progress() subscription.Progress {
 	progress := w.share.Progress()
-	if !w.countsLeftOut {
+	if progress.LeftOut == 0 {
+		return progress
+	}
+	if inForce, err := w.subscriptions.Filter(w.name); err != nil || !countsLeftOut(w.reach, inForce) {
 		progress.LeftOut = 0
 	}
 	return progress
