@@ -86,7 +86,7 @@ func (f *Filter) LeftOut() *Filter {
 		}
 		b := boxOf(f.normal[i])
 		b[verdictSide] = set{texts: []string{failed}}
-		leftOut.add(b.filter(), defaults{}, c.index)
+		leftOut.add(b.filter(), false, c.index)
 	}
 	if len(leftOut.normal) == 0 {
 		return nil

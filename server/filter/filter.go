@@ -53,7 +53,8 @@ type conditions struct {
 	excluded  textSet
 	subjects  textSet
 	ids       textSet
-	defaults
+	// anyButFailed: the filter names no verdicts.
+	anyButFailed bool
 }
 
 // defaults are conditions that a filter has because it leaves them out.
@@ -96,7 +97,7 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)
 		}
 		normal, filledIn := normalise(one)
-		f.add(normal, filledIn, i)
+		f.add(normal, filledIn.anyButFailed, i)
 	}
 	return f, nil
 }
@@ -122,28 +123,30 @@ func (f *Filter) Match(r eventlog.Record) Result {
 
 // add compiles one filter, whose values are sorted, and in which defaults are filled in.
 // index is where it stands in the request.
-func (f *Filter) add(normal *webhookgatewayv1.EventFilter, filledIn defaults, index int) {
+func (f *Filter) add(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) {
 	if i := slices.IndexFunc(f.normal, func(o *webhookgatewayv1.EventFilter) bool { return proto.Equal(o, normal) }); i >= 0 {
-		c := &f.conditions[i]
-		c.anyButFailed = c.anyButFailed || filledIn.anyButFailed
-		c.anyButCanary = c.anyButCanary || filledIn.anyButCanary
+		f.conditions[i].anyButFailed = f.conditions[i].anyButFailed || anyButFailed
 		return
 	}
+	f.normal = append(f.normal, normal)
+	f.conditions = append(f.conditions, newConditions(normal, anyButFailed, index))
+}
+
+func newConditions(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) conditions {
 	c := conditions{
-		index:     index,
-		providers: normal.GetProviders(),
-		types:     normal.GetEventTypes(),
-		clients:   newTextSet(normal.GetClientIds()),
-		excluded:  newTextSet(normal.GetExcludeClientIds()),
-		subjects:  newTextSet(normal.GetSubjects()),
-		ids:       newTextSet(normal.GetProviderEventIds()),
-		defaults:  filledIn,
+		index:        index,
+		providers:    normal.GetProviders(),
+		types:        normal.GetEventTypes(),
+		clients:      newTextSet(normal.GetClientIds()),
+		excluded:     newTextSet(normal.GetExcludeClientIds()),
+		subjects:     newTextSet(normal.GetSubjects()),
+		ids:          newTextSet(normal.GetProviderEventIds()),
+		anyButFailed: anyButFailed,
 	}
 	for _, verdict := range normal.GetVerdicts() {
 		c.verdicts |= 1 << verdict
 	}
-	f.normal = append(f.normal, normal)
-	f.conditions = append(f.conditions, c)
+	return c
 }
 
 // normalise returns a filter with sorted values and with defaults filled in.

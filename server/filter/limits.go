@@ -11,8 +11,8 @@ import (
 // Limits are filters that bound what somebody may read: what any of them allows.
 // They never change.
 type Limits struct {
-	filter Filter
-	boxes  []box
+	conditions []conditions
+	boxes      []box
 	// hidesSubjects: nobody may ask for a subject.
 	hidesSubjects bool
 	// unlimited: everything is allowed, and may be asked for.
@@ -29,31 +29,36 @@ func CompileLimits(filters []*webhookgatewayv1.EventFilter, hidesSubjects bool) 
 	if len(filters) == 0 {
 		return l, nil
 	}
-	compiled, err := Compile(filters)
-	if err != nil {
+	if _, err := Compile(filters); err != nil {
 		return nil, err
 	}
-	l.filter = *compiled
-	for i, normal := range compiled.normal {
-		b := boxOf(normal)
-		c := &l.filter.conditions[i]
-		if c.anyButFailed {
+	// NOTE: Those that Compile takes for the same differ here, in what they leave out.
+	for i, one := range filters {
+		normal, filledIn := normalise(one)
+		b, c := boxOf(normal), newConditions(normal, false, i)
+		if filledIn.anyButFailed {
 			b[verdictSide] = anything
 			c.verdicts = ^uint32(0)
 		}
-		if c.anyButCanary {
+		if filledIn.anyButCanary {
 			b[clientSide] = b[clientSide].or(set{texts: []string{provider.CanaryClientID}})
 			c.excluded = newTextSet(b[clientSide].texts)
 		}
-		c.defaults = defaults{}
-		l.boxes = append(l.boxes, b)
+		l.boxes, l.conditions = append(l.boxes, b), append(l.conditions, c)
 	}
 	l.unlimited = !hidesSubjects && slices.ContainsFunc(l.boxes, box.all)
 	return l, nil
 }
 
 // Allow reports whether an event is within the limits.
-func (l *Limits) Allow(r eventlog.Record) bool { return l.filter.Match(r) == Match }
+func (l *Limits) Allow(r eventlog.Record) bool {
+	for i := range l.conditions {
+		if l.conditions[i].match(r) == Match {
+			return true
+		}
+	}
+	return false
+}
 
 // Unlimited reports whether the limits allow every event and every filter.
 func (l *Limits) Unlimited() bool { return l.unlimited }

@@ -33,7 +33,7 @@ func (f *Filter) Within(limits ...*Limits) (*Filter, error) {
 			return nil, err
 		}
 		for _, p := range parts {
-			within.add(p.filter(), defaults{anyButFailed: p.leavesOut}, f.conditions[i].index)
+			within.add(p.filter(), p.leavesOut, f.conditions[i].index)
 		}
 	}
 	if n := len(within.normal); n > maxFilters {

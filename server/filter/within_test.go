@@ -350,6 +350,30 @@ func drawFilters(t *rapid.T, label string) []*event {
 	return rapid.SliceOfN(one, 1, 4).Draw(t, label)
 }
 
+// Limits of several filters allow what any of them allows alone, and nothing else.
+func TestLimitsAreAUnion(t *testing.T) {
+	t.Parallel()
+	records := world(t)
+	isUnion := func(t rapid.TB, filters []*event) {
+		together := limits(t, filters...)
+		alone := make([]*filter.Limits, len(filters))
+		for i, f := range filters {
+			alone[i] = limits(t, f)
+		}
+		for _, r := range records {
+			want := slices.ContainsFunc(alone, func(l *filter.Limits) bool { return l.Allow(r) })
+			if got := together.Allow(r); got != want {
+				t.Fatalf("%s %v: allowed %v, by one alone %v: %v", describe(r), r.Verdict(), got, want, filters)
+			}
+		}
+		if together.Unlimited() && !slices.ContainsFunc(alone, (*filter.Limits).Unlimited) {
+			t.Fatalf("unlimited: %v", filters)
+		}
+	}
+	isUnion(t, []*event{{ExcludeClientIds: []string{canary}}, {Verdicts: verdicts{verified, off}}})
+	rapid.Check(t, func(t *rapid.T) { isUnion(t, drawFilters(t, "granted")) })
+}
+
 // What is delivered is what the request matches and a limit allows; what is counted as
 // left out may be seen; what is refused has nothing that may be seen.
 func TestWithinIsTheIntersection(t *testing.T) {
