@@ -87,7 +87,7 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 	f := &Filter{}
 	size := 0
 	for _, one := range filters {
-		size += proto.Size(one)
+		size += sizeOf(one)
 	}
 	if size > maxBytes {
 		return nil, fielderr.New("filters", "they take %d bytes: give at most %d, or share the conditions among several streams", size, maxBytes)
@@ -100,6 +100,17 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 		f.add(normal, filledIn.anyButFailed, i)
 	}
 	return f, nil
+}
+
+// sizeOf returns how many bytes a filter takes, encoded, without what normalise fills in:
+// what is shown may be asked for.
+func sizeOf(f *webhookgatewayv1.EventFilter) int {
+	verdicts := f.GetVerdicts()[:min(len(f.GetVerdicts()), len(webhookgatewayv1.VerificationVerdict_name)-1)] // once each
+	size := proto.Size(f) - proto.Size(&webhookgatewayv1.EventFilter{Verdicts: verdicts})
+	if slices.Contains(f.GetExcludeClientIds(), provider.CanaryClientID) {
+		size -= proto.Size(&webhookgatewayv1.EventFilter{ExcludeClientIds: []string{provider.CanaryClientID}})
+	}
+	return size
 }
 
 // Normal returns the filters as understood: without duplicates, values sorted,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -162,7 +163,15 @@ func TestNormalIsItsOwnNormal(t *testing.T) {
 	for i := range excluded {
 		excluded[i] = fmt.Sprint(i)
 	}
-	for _, f := range []*event{{}, {ExcludeClientIds: excluded}, {ExcludeClientIds: []string{canary}}, {ClientIds: []string{canary}}} {
+	large := &event{} // as large as it may be
+	for i := range 1000 {
+		large.Subjects = append(large.Subjects, fmt.Sprintf("%01020d", i))
+		if i < 25 {
+			large.ProviderEventIds = append(large.ProviderEventIds, fmt.Sprintf("%01000d", i))
+		}
+	}
+	large.ProviderEventIds = append(large.ProviderEventIds, strings.Repeat("9", 1<<20-proto.Size(large)-3))
+	for _, f := range []*event{{}, {ExcludeClientIds: excluded}, {ExcludeClientIds: []string{canary}}, {ClientIds: []string{canary}}, large} {
 		once := compile(t, f).Normal()
 		if diff := cmp.Diff(once, compile(t, once...).Normal(), protocmp.Transform()); diff != "" {
 			t.Errorf("normal of normal (-once +twice):\n%s", diff)
