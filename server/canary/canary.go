@@ -7,6 +7,7 @@ package canary
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,10 @@ import (
 
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
+
+// maxErrorText writes as much of an error as a line of the log has room for: whoever answers
+// at the canary's URL can choose a part of it.
+const maxErrorText = "%.500v"
 
 // Params are what a canary works with.
 type Params struct {
@@ -98,7 +103,7 @@ func (c *Canary) try(ctx context.Context, s *setting) {
 	default:
 		c.metrics.failures.WithLabelValues(string(at)).Inc()
 		if c.failed != at {
-			c.Logger.WarnContext(ctx, "the canary fails", "stage", string(at), "timeout", s.Timeout, "error", err)
+			c.Logger.WarnContext(ctx, "the canary fails", "stage", string(at), "timeout", s.Timeout, "error", fmt.Sprintf(maxErrorText, err))
 		}
 	}
 	c.failed = at

@@ -19,8 +19,11 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
 )
 
-// maxAnswerBytes is more than a refusal has.
-const maxAnswerBytes = 4 << 10
+// What is read of an answer, which may be anybody's.
+const (
+	maxAnswerBytes = 4 << 10  // more than a refusal has
+	maxHeaderBytes = 64 << 10 // more than proxies add
+)
 
 // filters select the canary's events, and nothing else.
 func filters() []*webhookgatewayv1.EventFilter {
@@ -80,7 +83,7 @@ func (c *Canary) roundTrip(ctx context.Context, base string) (took time.Duration
 func (c *Canary) deliver(ctx context.Context, base, id string) (code int, reason string, err error) {
 	body := fmt.Appendf(nil, `{"customerId":%q,"eventType":"started","eventId":%q,"payload":{}}`, provider.CanaryClientID, id)
 	target, header := finicity.Sender{}.Request(body, provider.CanaryClientID, c.Secret)
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeaderBytes}
 	if base == "" {
 		base = c.Own
 		transport.TLSClientConfig = &tls.Config{

@@ -1,0 +1,186 @@
+package server_test
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
+)
+
+// loggedT is a test to which a gateway writes its log line by line.
+type loggedT struct {
+	*testing.T
+	lines chan string
+}
+
+func newLoggedT(t *testing.T) loggedT { return loggedT{t, make(chan string, 100)} }
+
+func (t loggedT) Output() io.Writer { return t }
+
+func (t loggedT) Write(line []byte) (int, error) {
+	select {
+	case t.lines <- string(line):
+	default: // nobody reads it any more
+	}
+	return len(line), nil
+}
+
+// answering listens, and answers each connection's first bytes by a function.
+func answering(t *testing.T, answer func(net.Conn)) (url string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				if _, err := conn.Read(make([]byte, 1<<10)); err == nil {
+					answer(conn)
+				}
+			}()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+// endlessly writes until the other side has enough.
+func endlessly(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		for {
+			if _, err := io.WriteString(conn, text); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Whoever answers at the canary's URL fails it, whatever they answer, and does nothing else:
+// the log has one line that is not theirs to fill, they are not read for ever, and nobody that they
+// send it on to hears of it.
+func TestCanaryIsAnsweredByAStranger(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("sent on: %v", r.Header) }))
+	t.Cleanup(elsewhere.Close)
+	const ok = "HTTP/1.1 200 OK\r\n"
+	for name, tc := range map[string]struct {
+		stage  string
+		answer func(net.Conn)
+	}{
+		"an endless status":   {"send", endlessly("HTTP/1.1 " + strings.Repeat("A", 1<<20))},
+		"a long status":       {"send", endlessly("HTTP/1.1 " + strings.Repeat("A", 10<<10) + "\r\n")},
+		"endless headers":     {"send", endlessly(ok + "X: " + strings.Repeat("A", 1<<20))},
+		"a large header":      {"send", endlessly(ok + "X: " + strings.Repeat("A", 100<<10) + "\r\n\r\n")},
+		"endless hints":       {"send", endlessly("HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n")},
+		"an endless body":     {"receive", endlessly(ok + "\r\n" + strings.Repeat("[", 1<<20))},
+		"a refusal of a kind": {"answer", endlessly("HTTP/1.1 400 Bad\r\n\r\n{\"error\":{\"reason\":\"" + strings.Repeat(`\n`, 1<<10) + "\"}}")},
+		"a redirect":          {"answer", endlessly("HTTP/1.1 307 Temporary Redirect\r\nLocation: " + elsewhere.URL + "\r\n\r\n")},
+		"nothing":             {"send", func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			logged := newLoggedT(t)
+			servertest.Start(logged, withCanary, func(c *server.Config) { c.Canary.URL, c.Canary.Timeout = answering(t, tc.answer), time.Second })
+			line := <-logged.lines
+			if !strings.Contains(line, "the canary fails") || !strings.Contains(line, "stage="+tc.stage) {
+				t.Errorf("want stage %s, the log has %.300s", tc.stage, line)
+			}
+			if most := 1 << 10; len(line) > most {
+				t.Errorf("they fill the log with %d bytes: %.300s", len(line), line)
+			}
+		})
+	}
+}
+
+// No mode of verification, and no way of writing the canary's client, lets anybody deliver
+// for it, whether it is on or off.
+func TestNobodyForgesTheCanaryInAnyMode(t *testing.T) {
+	const named = "X-Client-Id"
+	for _, mode := range []provider.Mode{provider.ModeEnforce, provider.ModeReport, provider.ModeOff} {
+		for _, on := range []bool{true, false} {
+			g := servertest.Start(t, func(c *server.Config) {
+				c.Log.Level = slog.LevelError
+				c.Providers.Finicity.Verification, c.Providers.Vezgo.Verification = mode, mode
+				c.Providers.Vezgo.Clients, c.Providers.Vezgo.AnyClient = nil, true
+				if on {
+					withCanary(c)
+				}
+			})
+			for _, tc := range []struct{ path, client, signature string }{
+				{"finicity/webhook-gateway-canary", "", ""},
+				{"finicity/webhook-gateway-canary", "", "00"},
+				{"finicity/webhook%2Dgateway%2dcanary", "", "00"},
+				{"finicity/./webhook-gateway-canary", "", "00"},
+				{"finicity/webhook-gateway-canary/", "", "00"},
+				{"finicity/webhook-gateway-canary?client_id=" + servertest.Client, "", "00"},
+				{"finicity/" + servertest.Client + "?client_id=webhook-gateway-canary", "webhook-gateway-canary", "00"},
+				{"vezgo", "webhook-gateway-canary", ""},
+				{"vezgo", " webhook-gateway-canary\t", ""},
+				{"vezgo/webhook-gateway-canary", "", ""},
+				{"vezgo/webhook-gateway-canary", "webhook-gateway-canary", ""},
+				{"vezgo/webhook-gateway%2Dcanary", "webhook-gateway-canary", ""},
+			} {
+				body := `{"hook":"SyncAccount","eventType":"started","eventId":"1","payload":{},"user":{"id":"u"}}`
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.WebhookURL()+"/v1/webhooks/"+tc.path, strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Content-Type", "application/json")
+				if tc.client != "" {
+					req.Header.Set(named, tc.client)
+				}
+				if tc.signature != "" {
+					req.Header.Set("X-Finicity-Signature", tc.signature)
+				}
+				code, answer := do(t, req)
+				if code == http.StatusOK && !strings.HasPrefix(tc.path, "finicity/"+servertest.Client) {
+					t.Errorf("mode %v, canary on: %v: %s for %q is answered %d %s", mode, on, tc.path, tc.client, code, answer)
+				}
+			}
+			list, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).ListEvents(t.Context(), &webhookgatewayv1.ListEventsRequest{
+				Filters: []*webhookgatewayv1.EventFilter{{ClientIds: []string{provider.CanaryClientID}, Verdicts: []webhookgatewayv1.VerificationVerdict{1, 2, 3}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, event := range list.GetEvents() {
+				if event.GetProviderEventId() == "1" || event.GetProvider() != webhookgatewayv1.Provider_PROVIDER_FINICITY {
+					t.Errorf("mode %v, canary on: %v: stored %v", mode, on, event)
+				}
+			}
+		}
+	}
+}
+
+// A canary that waits for an answer keeps no gateway from shutting down.
+func TestShutdownWhileTheCanaryWaits(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	g := servertest.Start(t, withCanary, func(c *server.Config) {
+		c.Canary.Timeout = time.Minute
+		c.Canary.URL = answering(t, func(conn net.Conn) {
+			asked <- struct{}{}
+			_, _ = conn.Read(make([]byte, 1))
+		})
+	})
+	<-asked
+	begun := time.Now()
+	if err := g.Stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("it takes %v", took)
+	}
+}
