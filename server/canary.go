@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"net/url"
 
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
@@ -41,11 +42,12 @@ func (s *Server) newProviders(config Config) ([]provider.Provider, error) {
 
 // ownWebhooksURL returns the base URL of the listener for webhooks on this machine.
 func (s *Server) ownWebhooksURL() string {
-	scheme := "http"
+	u := url.URL{Scheme: "http"}
 	if s.config.TLS.Webhooks.Enabled() {
-		scheme = "https"
+		u.Scheme = "https"
 	}
 	host, _, _ := net.SplitHostPort(s.config.Listen.Webhooks)          // it is listened on
 	_, port, _ := net.SplitHostPort(s.webhookListener.Addr().String()) // the one that was picked for port 0
-	return scheme + "://" + LocalAddr(net.JoinHostPort(host, port))
+	u.Host = LocalAddr(net.JoinHostPort(host, port))
+	return u.String() // it escapes the zone of an IPv6 address
 }

@@ -329,6 +329,8 @@ func TestCanaryConfig(t *testing.T) {
 		`canary.url: "hooks.example.com" is no base URL: give one such as https://hooks.example.com`: func(c *server.Config) { c.Canary.URL = "hooks.example.com" },
 		`canary.url: "https://a@b/" is no base URL`:                                                  func(c *server.Config) { c.Canary.URL = "https://a@b/" },
 		`canary.url: "https://b/?x" is no base URL`:                                                  func(c *server.Config) { c.Canary.URL = "https://b/?x" },
+		`canary.url: "https://b/#" is no base URL`:                                                   func(c *server.Config) { c.Canary.URL = "https://b/#" },
+		`canary.url: "https://:443" is no base URL`:                                                  func(c *server.Config) { c.Canary.URL = "https://:443" },
 		"canary.interval: the canary signs as Finicity does: set providers.finicity.enabled to true, or this to 0s": func(c *server.Config) {
 			c.Canary.Interval, c.Providers.Finicity.Enabled = time.Second, false
 		},

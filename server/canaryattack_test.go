@@ -184,3 +184,43 @@ func TestShutdownWhileTheCanaryWaits(t *testing.T) {
 		t.Errorf("it takes %v", took)
 	}
 }
+
+// However often the configuration is loaded, deliveries that are broken off by it are no
+// failures, and the last configuration is the one in force.
+func TestCanaryInAStormOfReloads(t *testing.T) {
+	r := newReloader(t, withCanary)
+	for i := range 100 {
+		r.mustReload(t, func(c *server.Config) { c.Canary.Interval = time.Duration(1+i%2) * time.Second })
+	}
+	before := metric(t, r.g, canarySucceeded)
+	eventually(t, "a round trip after them", func() bool { return metric(t, r.g, canarySucceeded) > before })
+	for _, stage := range []string{"subscribe", "send", "answer", "receive"} {
+		if n := metric(t, r.g, canaryFailures(stage)); n != 0 {
+			t.Errorf("%v failures at %s", n, stage)
+		}
+	}
+	if interval := metric(t, r.g, "webhook_gateway_canary_interval_seconds"); interval != 2 {
+		t.Errorf("the interval is %v", interval)
+	}
+	if opened := metric(t, r.g, "webhook_gateway_streams_open"); opened > 1 {
+		t.Errorf("%v streams are open", opened)
+	}
+}
+
+// The canary finds its listener, however that is written.
+func TestCanaryFindsItsListener(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "localhost:0", ":0", "0.0.0.0:0", "[::]:0", "[::1%lo]:0"} {
+		t.Run(listen, func(t *testing.T) {
+			probe, err := net.Listen("tcp", listen)
+			if err != nil {
+				t.Skipf("this machine has no such address: %v", err)
+			}
+			_ = probe.Close()
+			g := servertest.Start(t, withCanary, func(c *server.Config) { c.Listen.Webhooks = listen })
+			eventually(t, "a delivery", func() bool { return metric(t, g, canarySucceeded)+metric(t, g, canaryFailures("send")) > 0 })
+			if metric(t, g, canarySucceeded) == 0 {
+				t.Error("it does not arrive")
+			}
+		})
+	}
+}

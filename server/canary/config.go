@@ -3,6 +3,7 @@ package canary
 import (
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
@@ -50,6 +51,6 @@ func validURL(text string) bool {
 		return true
 	}
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil &&
-		u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
+		!strings.ContainsAny(text, "?#")
 }
