@@ -108,80 +108,27 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 	return s, nil
 }
 
+// build makes everything, each part after those that it works with.
 func (s *Server) build(ctx context.Context) error {
 	loaded, err := s.config.TLS.load()
 	if err != nil {
 		return err
 	}
 	s.certificates = newCertificates(loaded)
-	descriptors, err := connlimit.Descriptors()
-	if err != nil {
-		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
+	if err := s.openLog(); err != nil {
+		return err
 	}
-	s.shares = connlimit.Divide(descriptors)
-	config := s.config.Store.pebblelog()
-	config.MaxOpenFiles = s.shares.StoreFiles
-	log, err := pebblelog.Open(config, s.logger)
-	if err != nil {
-		return fmt.Errorf("open the event log: %w", err)
-	}
-	s.log, s.store = log, log
-	s.closeLater("close the event log", log.Close)
-	s.warnNotPrivate()
-
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(),
-		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
-		modeMetrics(s.modes),
-		configMetrics{s},
-		log.Metrics(),
-		s.certificates,
-	)
-	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "webhook_gateway_connections_refused_total",
-		Help: "Connections closed because a listener had as many as it may have, because their client reset streams too often, or because it opened too many without credentials (listener grpc).",
-	}, []string{"listener"})
-	registry.MustRegister(s.refusedConns, s.reloads)
+	registry := s.newRegistry()
 	s.warnUnsafe(s.inForce.Load().unsafe)
 	if s.access, err = access.New(s.config.Access, s.certificates.roots(), s.logger, registry); err != nil {
 		return fmt.Errorf("decide who may call: %w", err)
 	}
-	tracer, err := telemetry.New(ctx, s.config.Telemetry, s.logger, registry)
-	if err != nil {
+	if err := s.buildWebhooks(ctx, registry); err != nil {
 		return err
 	}
-	s.closeLater("send the last traces", tracer.Close)
-	providers, err := s.newProviders(s.config)
-	if err != nil {
-		return fmt.Errorf("make the providers: %w", err)
+	if err := s.buildServices(ctx, registry); err != nil {
+		return err
 	}
-	s.webhooks, err = webhook.New(s.config.Webhooks, providers, log, s.logger, registry, tracer)
-	if err != nil {
-		return fmt.Errorf("make the webhook endpoint: %w", err)
-	}
-	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(s.webhooks), s.logger)
-	s.webhookServer.RegisterOnShutdown(s.webhooks.Drain)
-
-	subscriptions, err := subscription.New(ctx, subscription.Params{
-		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,
-		Logger: s.logger, Registerer: registry,
-	})
-	if err != nil {
-		return fmt.Errorf("load the subscriptions: %w", err)
-	}
-	s.closeLater("close the subscriptions", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		return subscriptions.Close(ctx)
-	})
-	if s.streams, err = stream.New(s.config.Streams, registry); err != nil {
-		return fmt.Errorf("make the streams: %w", err)
-	}
-	s.events = eventservice.New(log, s.streams, s.logger)
-	s.workers = subscriptionservice.New(log, subscriptions, s.streams, s.logger)
 	s.buildGRPC()
 	conn, err := s.dialLoopback()
 	if err != nil {
@@ -197,6 +144,89 @@ func (s *Server) build(ctx context.Context) error {
 		Secret: s.canarySecret, Own: s.ownWebhooksURL(), Conn: conn, Logger: s.logger, Registerer: registry,
 	})
 	return err
+}
+
+// openLog opens the event log, with its share of the file descriptors.
+func (s *Server) openLog() error {
+	descriptors, err := connlimit.Descriptors()
+	if err != nil {
+		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
+	}
+	s.shares = connlimit.Divide(descriptors)
+	config := s.config.Store.pebblelog()
+	config.MaxOpenFiles = s.shares.StoreFiles
+	log, err := pebblelog.Open(config, s.logger)
+	if err != nil {
+		return fmt.Errorf("open the event log: %w", err)
+	}
+	s.log, s.store = log, log
+	s.closeLater("close the event log", log.Close)
+	s.warnNotPrivate()
+	return nil
+}
+
+// newRegistry returns a registry with the metrics of the process, the log and the configuration.
+func (s *Server) newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "webhook_gateway_connections_refused_total",
+		Help: "Connections closed because a listener had as many as it may have, because their client reset streams too often, or because it opened too many without credentials (listener grpc).",
+	}, []string{"listener"})
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+		newLogMetrics(s.store, s.config.Store.UnverifiedQuotaBytes),
+		modeMetrics(s.modes),
+		configMetrics{s},
+		s.store.Metrics(),
+		s.certificates,
+		s.refusedConns,
+		s.reloads,
+	)
+	return registry
+}
+
+// buildWebhooks makes what takes deliveries.
+func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registry) error {
+	tracer, err := telemetry.New(ctx, s.config.Telemetry, s.logger, registry)
+	if err != nil {
+		return err
+	}
+	s.closeLater("send the last traces", tracer.Close)
+	providers, err := s.newProviders(s.config)
+	if err != nil {
+		return fmt.Errorf("make the providers: %w", err)
+	}
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer)
+	if err != nil {
+		return fmt.Errorf("make the webhook endpoint: %w", err)
+	}
+	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(s.webhooks), s.logger)
+	s.webhookServer.RegisterOnShutdown(s.webhooks.Drain)
+	return nil
+}
+
+// buildServices makes the two services that the events are read by.
+func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registry) error {
+	subscriptions, err := subscription.New(ctx, subscription.Params{
+		Log: s.store, States: s.store, MaxAge: s.config.Store.Retention.MaxAge,
+		Logger: s.logger, Registerer: registry,
+	})
+	if err != nil {
+		return fmt.Errorf("load the subscriptions: %w", err)
+	}
+	s.closeLater("close the subscriptions", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return subscriptions.Close(ctx)
+	})
+	if s.streams, err = stream.New(s.config.Streams, registry); err != nil {
+		return fmt.Errorf("make the streams: %w", err)
+	}
+	s.events = eventservice.New(s.log, s.streams, s.logger)
+	s.workers = subscriptionservice.New(s.log, subscriptions, s.streams, s.logger)
+	return nil
 }
 
 // warnNotPrivate tells who else on this machine can reach the event log.
