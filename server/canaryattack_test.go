@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -157,7 +160,7 @@ func TestNobodyForgesTheCanaryInAnyMode(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, event := range list.GetEvents() {
-				if event.GetProviderEventId() == "1" || event.GetProvider() != webhookgatewayv1.Provider_PROVIDER_FINICITY {
+				if event.GetProviderEventId() == "1" || event.GetVerification().GetVerdict() != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED {
 					t.Errorf("mode %v, canary on: %v: stored %v", mode, on, event)
 				}
 			}
@@ -222,5 +225,67 @@ func TestCanaryFindsItsListener(t *testing.T) {
 				t.Error("it does not arrive")
 			}
 		})
+	}
+}
+
+// Whose subscription names the canary's client gets its events like all others: parks them,
+// and replays them. Once its filter names nobody, no new ones come, not even on seeking back.
+func TestCanaryInASubscription(t *testing.T) {
+	g := servertest.Start(t, withCanary)
+	workers := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
+	const team = "team"
+	if _, err := workers.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
+		Subscription: &webhookgatewayv1.Subscription{Name: team, Filters: ofCanary()},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	consume := func() (receive func() *webhookgatewayv1.Delivery, end context.CancelFunc) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := workers.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: team, MaxInFlight: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() *webhookgatewayv1.Delivery {
+			return next(t, stream, (*webhookgatewayv1.ConsumeResponse).GetDeliveries).GetDeliveries()[0]
+		}, cancel
+	}
+	receive, end := consume()
+	parked := receive()
+	rejected, err := workers.Reject(t.Context(), &webhookgatewayv1.RejectRequest{
+		Subscription: team, AckTokens: []string{parked.GetAckToken()}, Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
+	})
+	if err != nil || rejected.GetResults()[0] != webhookgatewayv1.TokenResult_TOKEN_RESULT_OK {
+		t.Fatalf("park it: %v, %v", rejected, err)
+	}
+	list, err := workers.ListParkedEvents(t.Context(), &webhookgatewayv1.ListParkedEventsRequest{Subscription: team})
+	if err != nil || len(list.GetParkedEvents()) != 1 || list.GetParkedEvents()[0].GetEvent().GetClientId() != provider.CanaryClientID {
+		t.Errorf("parked: %v, %v", list, err)
+	}
+	if _, err := workers.ReplayParkedEvents(t.Context(), &webhookgatewayv1.ReplayParkedEventsRequest{Subscription: team, All: true}); err != nil {
+		t.Fatal(err)
+	}
+	for got := ""; got != parked.GetEvent().GetId(); {
+		delivery := receive()
+		got = delivery.GetEvent().GetId()
+		if _, err := workers.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: team, AckTokens: []string{delivery.GetAckToken()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end()
+	if _, err := workers.UpdateSubscription(t.Context(), &webhookgatewayv1.UpdateSubscriptionRequest{
+		Subscription: &webhookgatewayv1.Subscription{Name: team}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"filters"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := workers.SeekSubscription(t.Context(), &webhookgatewayv1.SeekSubscriptionRequest{Name: team, Start: &webhookgatewayv1.SubscriptionStart{
+		Start: &webhookgatewayv1.SubscriptionStart_Position{Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	g.Deliver(t, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
+	receive, end = consume()
+	defer end()
+	if event := receive().GetEvent(); event.GetClientId() != servertest.Client {
+		t.Errorf("after the update: %v", event)
 	}
 }
