@@ -21,7 +21,11 @@ func checkFolder(path string) []Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return one(OK, "", "%s does not exist yet: serve makes it, for its own user only", path)
 	case err != nil:
-		return one(Warn, "run doctor as the user of the gateway", "%s cannot be looked at: %v", path, err)
+		do := "run doctor as the user of the gateway"
+		if name, ok := filemode.Owner(path); ok {
+			do += ": the folder belongs to " + name
+		}
+		return one(Warn, do, "%s cannot be looked at: %v", path, err)
 	}
 	var findings []Finding
 	for _, p := range problems {

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,6 +67,18 @@ func TestJudgeSync(t *testing.T) {
 	expect(t, judgeSync(times(50, time.Millisecond, 3*time.Millisecond)), OK, "fsync takes 1ms (median), 3ms (p99) of 50")
 	expect(t, judgeSync(times(50, 30*time.Millisecond, time.Millisecond)), Warn, "each delivery waits")
 	expect(t, judgeSync(times(1, 0, time.Second)), Warn, "1s (p99) of 1")
+}
+
+func TestJudgeUnwritable(t *testing.T) {
+	for errno, do := range map[syscall.Errno]string{
+		syscall.EACCES: "give that user the folder", syscall.EROFS: "mount it for writing", syscall.ENOSPC: "make room", syscall.EIO: "mend the disk",
+	} {
+		f := judgeUnwritable("/data", &os.PathError{Op: "open", Path: "/data/x", Err: errno})
+		expect(t, f, Fail, "a file in /data cannot be written: ")
+		if !strings.Contains(f.Do, do) {
+			t.Errorf("%v: what to do is %q", errno, f.Do)
+		}
+	}
 }
 
 func TestCheckDisk(t *testing.T) {
