@@ -109,7 +109,7 @@ func CheckFolder(path string) ([]*Problem, error) {
 	}
 	if self := os.Geteuid(); self != 0 && self != int(uid) {
 		add(false, "run it as the owner of the folder, or give the folder to that user",
-			"%s belongs to the user %s, and this process runs as %s", path, userName(uid), userName(uint32(self)))
+			"%s belongs to the user %s, and this process runs as %s", path, userName(int(uid)), userName(self))
 	}
 	var open, foreign found
 	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
@@ -132,7 +132,7 @@ func CheckFolder(path string) ([]*Problem, error) {
 		add(false, "chmod -R go= "+path, "%s: others have rights on it that it does not need", open)
 	}
 	if foreign.count > 0 {
-		add(false, fmt.Sprintf("chown -R %d %s", uid, path), "%s: it does not belong to the owner of the folder, the user %s", foreign, userName(uid))
+		add(false, fmt.Sprintf("chown -R %d %s", uid, path), "%s: it does not belong to the owner of the folder, the user %s", foreign, userName(int(uid)))
 	}
 	return problems, err
 }
@@ -145,11 +145,11 @@ func Owner(path string) (name string, ok bool) {
 		return "", false
 	}
 	uid, ok := owner(info)
-	return userName(uid), ok
+	return userName(int(uid)), ok
 }
 
-func userName(uid uint32) string {
-	number := strconv.FormatUint(uint64(uid), 10)
+func userName(uid int) string {
+	number := strconv.Itoa(uid)
 	if u, err := user.LookupId(number); err == nil {
 		return u.Username
 	}
