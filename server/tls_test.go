@@ -156,6 +156,16 @@ func TestCertificateThatHasExpired(t *testing.T) {
 	}
 }
 
+// One that is not valid yet is told of, too: no client takes it.
+func TestCertificateThatIsNotValidYet(t *testing.T) {
+	begins := time.Now().Add(time.Hour)
+	pair := tlstest.NewCA(t).IssueFrom(t, begins)
+	g := servertest.Start(t, func(c *server.Config) { pair.Secure(&c.TLS.GRPC) })
+	if _, body := get(t, g, "/readyz"); !strings.Contains(body, "the certificate of listen.grpc is valid only from "+begins.UTC().Format(time.RFC3339)+" on") {
+		t.Errorf("/readyz says %s", body)
+	}
+}
+
 // A certificate that expires soon is a warning, and a metric.
 func TestCertificateThatExpires(t *testing.T) {
 	ca := tlstest.NewCA(t)

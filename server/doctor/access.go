@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -75,21 +74,14 @@ func checkIssuer(ctx context.Context, config access.OIDC) []Finding {
 		if err != nil {
 			return one(Fail, "write the JSON Web Key Set of the issuer there", "access.oidc.jwks_file: %s: %v", config.JWKSFile, err)
 		}
-		return one(OK, "", "access.oidc.jwks_file has %s", keys(n))
+		return one(OK, "", "access.oidc.jwks_file has %s", counted(n, "key"))
 	}
 	n, err := config.CheckKeys(ctx)
 	if err != nil {
 		return one(Fail, "see to the URL (access.oidc.issuer), DNS, the proxy (HTTPS_PROXY) and the way there; or give its keys in access.oidc.jwks_file",
 			"the keys of the issuer cannot be fetched, so its callers are refused: %s", plain(err))
 	}
-	return one(OK, "", "the issuer %s answers, with %s", config.Issuer, keys(n))
-}
-
-func keys(n int) string {
-	if n == 1 {
-		return "1 key"
-	}
-	return fmt.Sprintf("%d keys", n)
+	return one(OK, "", "the issuer %s answers, with %s", config.Issuer, counted(n, "key"))
 }
 
 // everybodyClaims are in every token of an issuer for this gateway, with the same value.

@@ -59,6 +59,12 @@ func Run(ctx context.Context, o Options, report func(Finding)) {
 		f.Check = "config"
 		report(f)
 	}
+	if !ok {
+		f := finding(Skip, "", "the configuration cannot be loaded, so nothing else was looked at")
+		f.Check = "others"
+		report(f)
+		return
+	}
 	running := newGateway(config, o.Credentials)
 	for _, check := range []struct {
 		name string
@@ -75,11 +81,7 @@ func Run(ctx context.Context, o Options, report func(Finding)) {
 		{"limits", func(context.Context) []Finding { return checkLimits() }},
 		{"outside", func(ctx context.Context) []Finding { return checkOutside(ctx, config, running, o.URL) }},
 	} {
-		found := one(Skip, "", "the configuration cannot be loaded: see above")
-		if ok {
-			found = check.run(ctx)
-		}
-		for _, f := range found {
+		for _, f := range check.run(ctx) {
 			f.Check = check.name
 			report(f)
 		}
@@ -100,6 +102,14 @@ func finding(status Status, do, format string, args ...any) Finding {
 
 func one(status Status, do, format string, args ...any) []Finding {
 	return []Finding{finding(status, do, format, args...)}
+}
+
+// counted returns a number of things, such as `2 keys`.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // checkConfig loads the configuration. It reports whether there is one.

@@ -90,9 +90,11 @@ func TestPorts(t *testing.T) {
 	taken := other.Listener.Addr().String()
 	config = server.DefaultConfig()
 	config.Listen = server.Listen{Webhooks: taken, GRPC: taken, InternalHTTP: taken}
-	for _, f := range checkPorts(t.Context(), config.Listen, newGateway(config, nil)) {
+	findings = checkPorts(t.Context(), config.Listen, newGateway(config, nil))
+	for _, f := range findings {
 		expect(t, f, Fail, "is taken by another process")
 	}
+	expect(t, findings[1], Fail, ": what answers does not speak gRPC")
 	is := func(context.Context) error { return nil }
 	expect(t, checkPort(t.Context(), "listen.grpc", "127.0.0.1:0", is), OK, "listen.grpc 127.0.0.1:0 is free")
 	expect(t, checkPort(t.Context(), "listen.grpc", "203.0.113.1:0", is), Fail, "cannot be listened on")

@@ -111,6 +111,8 @@ func (l listener) explain(a listenerAccess, err error) error {
 		return unknownError{"its certificate is not trusted by --tls-ca, or does not have the names of the file: " + text}
 	case shown && strings.Contains(text, "remote error: tls: "):
 		return unknownError{"it does not take the client certificate (--tls-cert): " + text}
+	case strings.Contains(text, "error reading server preface"): // of gRPC, followed by a chain of Go errors
+		return errors.New("what answers does not speak gRPC")
 	}
 	return err
 }

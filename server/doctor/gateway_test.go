@@ -121,8 +121,9 @@ func TestRunning(t *testing.T) {
 	expectOne(t, check("127.0.0.1:1", token, config), Skip, "no gateway runs at listen.internal_http 127.0.0.1:1")
 	expectOne(t, check("127.0.0.1:0", token, config), Skip, "its port (0) is picked at each start")
 	config.Webhooks.TrustedProxies = []string{"127.0.0.9"}
-	expectOne(t, check(address, token, config), Warn, "1 differences, such as webhooks.trusted_proxies")
+	expectOne(t, check(address, token, config), Warn, "the running gateway has another value of webhooks.trusted_proxies")
 	expect(t, judgeDifferences([]server.Difference{{Path: "a"}, {Path: "b", Restart: true}}), Warn, "2 differences, such as b")
+	expect(t, judgeDifferences([]server.Difference{{Path: "a"}, {Path: "b"}}), Warn, "2 differences, such as a")
 
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -25,14 +26,15 @@ func checkRunning(ctx context.Context, config server.Config, internal listener) 
 }
 
 func judgeDifferences(differences []server.Difference) Finding {
-	for _, d := range differences {
-		if d.Restart {
-			return finding(Warn, "restart it; `webhook-gateway config diff` shows all", "the running gateway has another configuration: %d differences, such as %s", len(differences), d.Path)
-		}
+	if len(differences) == 0 {
+		return finding(OK, "", "the running gateway has this configuration")
 	}
-	if len(differences) > 0 {
-		return finding(Warn, "reload it; `webhook-gateway config diff` shows all, and its log whether a reload was refused",
-			"the running gateway has another configuration: %d differences, such as %s", len(differences), differences[0].Path)
+	do, first := "reload it; `webhook-gateway config diff` shows all, and its log whether a reload was refused", differences[0]
+	if i := slices.IndexFunc(differences, func(d server.Difference) bool { return d.Restart }); i >= 0 {
+		do, first = "restart it; `webhook-gateway config diff` shows all", differences[i]
 	}
-	return finding(OK, "", "the running gateway has this configuration")
+	if len(differences) == 1 {
+		return finding(Warn, do, "the running gateway has another value of %s", first.Path)
+	}
+	return finding(Warn, do, "the running gateway has another configuration: %d differences, such as %s", len(differences), first.Path)
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"net"
 	"os"
 	"time"
@@ -95,16 +94,9 @@ func judgeRoots(key string, text []byte, now time.Time) []Finding {
 		}
 	}
 	if len(findings) == 0 {
-		findings = one(OK, "", "%s: %s of client certificates, valid for more than %d days", key, rootsText(count), soonDays)
+		findings = one(OK, "", "%s: %s of client certificates, valid for more than %d days", key, counted(count, "root"), soonDays)
 	}
 	return findings
-}
-
-func rootsText(n int) string {
-	if n == 1 {
-		return "1 root"
-	}
-	return fmt.Sprintf("%d roots", n)
 }
 
 func judgePlain(name, address string, public bool) Finding {

@@ -2,6 +2,7 @@
 package tlstest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -96,6 +97,15 @@ func (ca *CA) IssueFor(t testing.TB, expires time.Time, name string) Pair {
 	return pair
 }
 
+// IssueFrom makes a certificate for 127.0.0.1 that is valid for an hour from then on.
+func (ca *CA) IssueFrom(t testing.TB, begins time.Time) Pair {
+	t.Helper()
+	dir := t.TempDir()
+	pair := Pair{Certificate: filepath.Join(dir, "certificate.pem"), Key: filepath.Join(dir, "key.pem")}
+	ca.sign(t, &pair, &x509.Certificate{NotBefore: begins, NotAfter: begins.Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	return pair
+}
+
 // Renew writes a new certificate and key into the files of another.
 func (ca *CA) Renew(t testing.TB, pair *Pair, expires time.Time, uri string) {
 	t.Helper()
@@ -116,7 +126,7 @@ func (ca *CA) Renew(t testing.TB, pair *Pair, expires time.Time, uri string) {
 func (ca *CA) sign(t testing.TB, pair *Pair, template *x509.Certificate) {
 	t.Helper()
 	key := newKey(t)
-	template.SerialNumber, template.Subject, template.NotBefore = serial(t), pkix.Name{CommonName: "test"}, time.Now().Add(-time.Hour)
+	template.SerialNumber, template.Subject, template.NotBefore = serial(t), pkix.Name{CommonName: "test"}, cmp.Or(template.NotBefore, time.Now().Add(-time.Hour))
 	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key)
 	if err != nil {
