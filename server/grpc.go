@@ -55,7 +55,7 @@ func (s *Server) buildGRPC() {
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
-		grpc.InTapHandle(requestLimit{within: requestTimeout, ending: watches}.begin),
+		grpc.InTapHandle(newRequestLimit(watches, requestTimeout).begin),
 		grpc.ChainUnaryInterceptor(arrivedUnary, recoverUnary(s.logger), s.access.UnaryInterceptor(), knowUnary),
 		// Access runs handlers on goroutines of their own: each side recovers.
 		grpc.ChainStreamInterceptor(arrivedStream, recoverStream(s.logger), s.access.StreamInterceptor(), recoverStream(s.logger), knowStream, endWatches(watches)),
