@@ -106,8 +106,11 @@ type waitingKey struct{}
 
 // Value implements context.Context.
 func (c *waitingCall) Value(key any) any {
-	if key == (waitingKey{}) {
+	switch key {
+	case waitingKey{}:
 		return c
+	case access.CutKey{}:
+		return c.cancel
 	}
 	return c.Context.Value(key)
 }
