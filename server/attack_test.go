@@ -136,6 +136,26 @@ func TestCallsWithoutRequestHoldUpNoShutdown(t *testing.T) {
 	}
 }
 
+// A client that has thousands of calls at once, as one does that connects again, is served
+// though the gateway does not know it when they come.
+func TestThousandsOfCallsAtOnce(t *testing.T) {
+	g, callers, _ := controlled(t)
+	events := webhookgatewayv1.NewEventServiceClient(dialAs(t, g, callers.reader))
+	const calls = 5_000
+	answered := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := events.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{})
+			answered <- err
+		}()
+	}
+	for range calls {
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // callHead returns the head of a call, encoded without a table that would have to be
 // kept.
 func callHead() []byte {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,50 +14,109 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 )
 
-// requestTimeout is how long the request of a call may take to arrive after its headers.
-const requestTimeout = 30 * time.Second
+const (
+	// requestTimeout is how long the request of a call may take to arrive after its headers.
+	requestTimeout = 30 * time.Second
+	// endingTimeout is the same when the server ends: what is on its way is served.
+	endingTimeout = time.Second
+)
 
 // requestLimit ends calls whose request does not come: they are not yet in the hands of a
 // service, nor of who decides about access, and would stay for as long as their client.
+// Nearly all requests come at once: so a call has no timer of its own.
 type requestLimit struct {
-	within time.Duration
-	// ending is done when the server ends, which waits for no request.
-	ending context.Context //nolint:containedctx // the life of a server
+	mu      sync.Mutex
+	within  time.Duration
+	waiting map[*waitingCall]struct{}
+	timer   *time.Timer // it runs sweep
+	armed   bool
 }
 
-// arrivedKey is the key of the function that says, in the context of a call, that its
-// request is here.
-type arrivedKey struct{}
+// newRequestLimit returns the limit of a server, which ends when ending is done.
+func newRequestLimit(ending context.Context, within time.Duration) *requestLimit {
+	l := &requestLimit{within: within, waiting: make(map[*waitingCall]struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed, l.timer = true, time.AfterFunc(l.interval(), l.sweep)
+	context.AfterFunc(ending, l.end)
+	return l
+}
+
+// end has calls wait for no longer than endingTimeout, those that wait already too.
+func (l *requestLimit) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.within, l.armed = min(l.within, endingTimeout), true
+	now := time.Now()
+	for call := range l.waiting {
+		call.since = now
+	}
+	l.timer.Reset(l.interval())
+}
+
+// interval is how often the calls that wait are looked at.
+func (l *requestLimit) interval() time.Duration { return l.within / 20 }
 
 // begin is told of the headers of a call. It is a tap.ServerInHandle, because no
 // interceptor sees a unary call before its request.
-func (l requestLimit) begin(ctx context.Context, _ *tap.Info) (context.Context, error) {
+func (l *requestLimit) begin(ctx context.Context, _ *tap.Info) (context.Context, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	end := func() { cancel(errNoRequest) }
-	timer := time.AfterFunc(l.within, end)
-	stop := context.AfterFunc(l.ending, end)
-	var ended func() bool
-	arrived := func() {
-		timer.Stop()
-		stop()
-		ended()
+	call := &waitingCall{Context: ctx, limit: l, cancel: cancel, since: time.Now()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting[call] = struct{}{}
+	if !l.armed {
+		l.armed = true
+		l.timer.Reset(l.interval())
 	}
-	ended = context.AfterFunc(ctx, func() {
-		timer.Stop()
-		stop()
-	})
-	return context.WithValue(requestContext{ctx}, arrivedKey{}, arrived), nil
+	return call, nil
+}
+
+// sweep ends the calls that have waited for too long, and forgets those that have ended.
+func (l *requestLimit) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for call := range l.waiting {
+		if time.Since(call.since) >= l.within {
+			call.cancel(errNoRequest)
+		}
+		if call.Err() != nil {
+			delete(l.waiting, call)
+		}
+	}
+	if l.armed = len(l.waiting) > 0; l.armed {
+		l.timer.Reset(l.interval())
+	}
 }
 
 var errNoRequest = errors.New("the request of the call did not come")
 
-// requestContext is the context of a call. gRPC makes the status of one that ended of what
+// waitingCall is the context of a call. gRPC makes the status of one that ended of what
 // Err returns: DEADLINE_EXCEEDED where no request came.
-type requestContext struct {
+type waitingCall struct {
 	context.Context //nolint:containedctx // a context
+
+	limit  *requestLimit
+	cancel context.CancelCauseFunc
+	since  time.Time // guarded by the limit's mutex
 }
 
-func (c requestContext) Err() error {
+// waitingKey is the key of a waitingCall in its own context.
+type waitingKey struct{}
+
+// Value implements context.Context.
+func (c *waitingCall) Value(key any) any {
+	switch key {
+	case waitingKey{}:
+		return c
+	case access.CutKey{}:
+		return c.cancel
+	}
+	return c.Context.Value(key)
+}
+
+// Err implements context.Context.
+func (c *waitingCall) Err() error {
 	err := c.Context.Err()
 	if err != nil && errors.Is(context.Cause(c.Context), errNoRequest) {
 		return context.DeadlineExceeded
@@ -64,10 +124,15 @@ func (c requestContext) Err() error {
 	return err
 }
 
+// arrived says that the request of a call is here.
 func arrived(ctx context.Context) {
-	if arrived, ok := ctx.Value(arrivedKey{}).(func()); ok {
-		arrived()
+	call, ok := ctx.Value(waitingKey{}).(*waitingCall)
+	if !ok {
+		return
 	}
+	call.limit.mu.Lock()
+	defer call.limit.mu.Unlock()
+	delete(call.limit.waiting, call)
 }
 
 func arrivedUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,14 +18,15 @@ import (
 )
 
 // A call whose request does not come ends. One whose request came stays for as long as
-// it likes.
+// it likes. When the server ends, no call waits for long, and none is cut whose request
+// is on its way.
 func TestRequestThatDoesNotCome(t *testing.T) {
 	ending, end := context.WithCancel(t.Context())
 	defer end()
 	call := func(within time.Duration) (*health.Server, *grpc.ClientConn) {
 		t.Helper()
 		server := grpc.NewServer(
-			grpc.InTapHandle(requestLimit{within: within, ending: ending}.begin),
+			grpc.InTapHandle(newRequestLimit(ending, within).begin),
 			grpc.UnaryInterceptor(arrivedUnary), grpc.StreamInterceptor(arrivedStream),
 		)
 		state := health.NewServer()
@@ -79,5 +82,49 @@ func TestRequestThatDoesNotCome(t *testing.T) {
 	_, conn = call(time.Hour)
 	waiting := silent(conn, healthpb.Health_Check_FullMethodName)
 	end()
+	for range 200 { // what is on its way is served
+		if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+			t.Fatalf("a call while the server ends: %v", err)
+		}
+	}
 	ends(waiting)
+}
+
+// Nothing is kept of a call whose request came, and nothing for long of one that ended
+// before that.
+func TestCallsThatEndAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := newRequestLimit(t.Context(), 30*time.Second)
+		waiting := func() int {
+			limit.mu.Lock()
+			defer limit.mu.Unlock()
+			return len(limit.waiting)
+		}
+		begin := func(ctx context.Context) context.Context {
+			t.Helper()
+			ctx, err := limit.begin(ctx, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ctx
+		}
+		for range 3 { // the timer rests in between
+			arrived(begin(t.Context()))
+			if n := waiting(); n != 0 {
+				t.Errorf("%d wait whose request came", n)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			begin(ctx)
+			slow := begin(t.Context())
+			cancel()
+			<-time.After(3 * time.Second)
+			if n := waiting(); n != 1 || slow.Err() != nil {
+				t.Errorf("%d wait, the slow one ended with %v; want 1, nil", n, slow.Err())
+			}
+			<-time.After(30 * time.Second)
+			if n := waiting(); n != 0 || !errors.Is(slow.Err(), context.DeadlineExceeded) {
+				t.Errorf("%d wait, the slow one ended with %v", n, slow.Err())
+			}
+		}
+	})
 }

@@ -55,13 +55,11 @@ func (s *Server) buildGRPC() {
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
-		grpc.InTapHandle(requestLimit{within: requestTimeout, ending: watches}.begin),
+		grpc.InTapHandle(newRequestLimit(watches, requestTimeout).begin),
 		grpc.ChainUnaryInterceptor(arrivedUnary, recoverUnary(s.logger), s.access.UnaryInterceptor(), knowUnary),
-		// Access runs handlers on goroutines of their own: each side recovers.
-		grpc.ChainStreamInterceptor(arrivedStream, recoverStream(s.logger), s.access.StreamInterceptor(), recoverStream(s.logger), knowStream, endWatches(watches)),
+		grpc.ChainStreamInterceptor(arrivedStream, recoverStream(s.logger), s.access.StreamInterceptor(), knowStream, endWatches(watches)),
 	)
 	s.closeLater("end what the gRPC server would wait for", func() error { s.endWatches(); return nil })
-	s.closeLater("wait for the streams", func() error { s.access.Wait(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })
 
 	webhookgatewayv1.RegisterEventServiceServer(s.grpcServer, s.events)

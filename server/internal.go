@@ -56,11 +56,17 @@ func (s *Server) buildInternal(ctx context.Context, conn *grpc.ClientConn, regis
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: connectionStall},
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	connlimit.Serve(s.internalServer)
 	return nil
 }
+
+// connectionStall is how long a connection of HTTP/2 may take nothing. Its client reads it
+// for all streams, however slow it is with each. A deadline of one stream would not help:
+// the gateway could not send that it was reset.
+const connectionStall = 10 * time.Second
 
 // strangerTimeout is how long a request may take, with its body and its answer, of who did
 // not show who they are.

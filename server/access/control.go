@@ -16,8 +16,6 @@ type Control struct {
 	tickets tickets
 	roots   Roots
 
-	handlers sync.WaitGroup // of streams
-
 	mu       sync.RWMutex
 	current  *authenticator
 	sessions map[*session]struct{}

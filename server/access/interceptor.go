@@ -32,9 +32,15 @@ func (c *Control) UnaryInterceptor() grpc.UnaryServerInterceptor {
 	}
 }
 
+// CutKey is the key of a context.CancelCauseFunc, in the context of a stream, that ends
+// that context. Only the context that gRPC itself has of a stream ends a send that is
+// blocked: so it has to be made in a tap.ServerInHandle.
+type CutKey struct{}
+
 // StreamInterceptor is UnaryInterceptor for streams. One whose access ends while it is
-// open ends soon after: see Ended. Its client may have ceased to read, so handlers run on
-// goroutines of their own: what recovers from their panics MUST come after this.
+// open ends soon after: see Ended. One that is blocked in a send by then, since its client
+// has ceased to read, is cut by what its context has for CutKey: gRPC gives it the status
+// CANCELLED.
 func (c *Control) StreamInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		rule := ruleOf(info.FullMethod)
@@ -46,25 +52,18 @@ func (c *Control) StreamInterceptor() grpc.StreamServerInterceptor {
 		if err != nil {
 			return err
 		}
-		abandoned := make(chan struct{})
-		session, closeIt := c.open(ctx, call, func() { close(abandoned) })
+		session, closeIt := c.open(ctx, call, func() {
+			if cut, ok := ctx.Value(CutKey{}).(context.CancelCauseFunc); ok {
+				cut(nil)
+			}
+		})
 		defer closeIt()
 		s := &callerStream{ServerStream: stream, session: session, audit: streamAudit{audit: c.audit, call: call, method: info.FullMethod}}
-		handled := make(chan error, 1)
-		c.handlers.Go(func() { handled <- handler(srv, s) })
-		select {
-		case err = <-handled:
-		case <-abandoned: // gRPC ends a send that is blocked when this returns
-		}
-		err = session.failed(err)
+		err = session.failed(handler(srv, s))
 		s.audit.ended(ctx, err)
 		return err
 	}
 }
-
-// Wait waits for the handlers of streams, of which some may end a moment after their
-// streams. No stream must be open any more.
-func (c *Control) Wait() { c.handlers.Wait() }
 
 // admit finds out who makes a call over gRPC.
 func (c *Control) admit(ctx context.Context, method string, rule rule) (*call, error) {

@@ -27,6 +27,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/grpc/test/bufconn"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -89,6 +90,10 @@ func newControl(t *testing.T, config Config) (*Control, *lockedBuffer) {
 func serveGRPC(t *testing.T, c *Control, listener net.Listener, transport credentials.TransportCredentials) {
 	t.Helper()
 	server := grpc.NewServer(grpc.Creds(transport), grpc.WaitForHandlers(true),
+		grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+			ctx, cut := context.WithCancelCause(ctx)
+			return context.WithValue(ctx, CutKey{}, cut), nil
+		}),
 		grpc.UnaryInterceptor(c.UnaryInterceptor()), grpc.StreamInterceptor(c.StreamInterceptor()))
 	webhookgatewayv1.RegisterEventServiceServer(server, echo{})
 	served := make(chan error, 1)

@@ -42,7 +42,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: inner, listener: l}
+		c := &conn{Conn: inner, listener: l, isKnown: make(chan struct{})}
 		ok, evicted := l.add(c)
 		if evicted != nil {
 			l.refused()
@@ -132,6 +132,8 @@ type conn struct {
 	does doing
 	// known says that a caller showed credentials on it: see Know.
 	known bool
+	// isKnown is closed when it is.
+	isKnown chan struct{}
 	// streams are those that are open, of HTTP/2 of gRPC.
 	streams int
 	// place is where the connection stands among those that may be closed, in the list
@@ -171,6 +173,7 @@ func (c *conn) know() {
 		return
 	}
 	c.known = true
+	close(c.isKnown)
 	if c.open {
 		c.listener.strange -= c.streams
 	}

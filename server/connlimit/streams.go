@@ -16,8 +16,12 @@ import (
 const (
 	resetsPerSecond = 50
 	resetBurst      = 200
-	// lingering is how long a client that did is kept waiting: it would only connect
-	// again.
+	// rapid is the age from which a stream may be reset without being counted: the
+	// deadlines of many calls pass at once when the gateway is slow, and a proxy resets
+	// all that a client of its own leaves behind.
+	rapid = time.Second
+	// lingering is how long a client that goes too far is kept waiting: it would only
+	// connect again.
 	lingering = 2 * time.Second
 )
 
@@ -27,11 +31,14 @@ const (
 const (
 	maxStrangeStreams    = 1_000
 	maxAllStrangeStreams = 4_000
+	// patience is how long nothing more is read from a connection that has too many: the
+	// gateway may be about to know its client, once it has the keys of an issuer.
+	patience = 2 * time.Second
 )
 
 // LimitStreams returns a listener of HTTP/2 connections that watches their streams, if
 // they come from a Listener, and closes those whose client resets streams too often, or
-// opens too many before it was known: see Addr. exceeded is called for each. It must see
+// opens too many and is not known soon after: see Addr. exceeded is called for each. It must see
 // the frames: of connections with TLS, what was decrypted.
 //
 // A connection without streams is idle; one whose client is not known makes room as one
@@ -56,7 +63,7 @@ func (l streamListener) Accept() (net.Conn, error) {
 	return &streamConn{
 		Conn: c, limited: limited, exceeded: l.exceeded,
 		in: frames{skip: len(clientPreface)}, resets: rate.NewLimiter(resetsPerSecond, resetBurst),
-		open: make(map[uint32]struct{}),
+		open: make(map[uint32]time.Time),
 	}, nil
 }
 
@@ -84,8 +91,8 @@ type streamConn struct {
 	resets   *rate.Limiter
 
 	mu   sync.Mutex
-	open map[uint32]struct{} // the streams of the client that have not ended
-	last uint32              // the newest of them
+	open map[uint32]time.Time // when the streams of the client began that have not ended
+	last uint32               // the newest of them
 }
 
 // NetConn returns the connection below.
@@ -119,6 +126,10 @@ func (c *streamConn) Read(b []byte) (int, error) {
 	if wrong := c.in.look(b[:n], c.received); wrong != nil {
 		c.exceeded(c.Conn.RemoteAddr(), wrong)
 		c.goAway()
+		if !errors.Is(wrong, errStreams) { // that one was kept waiting before
+			<-time.After(lingering)
+		}
+		_ = c.Close() // the reader fails all the same
 		return 0, wrong
 	}
 	return n, err
@@ -134,7 +145,9 @@ func (c *streamConn) Write(b []byte) (int, error) {
 func (c *streamConn) received(f frame) error {
 	switch f.kind {
 	case frameRSTStream:
-		c.ended(f.stream)
+		if began, ok := c.ended(f.stream); ok && time.Since(began) >= rapid {
+			return nil
+		}
 		if !c.resets.Allow() {
 			return errResets
 		}
@@ -153,27 +166,49 @@ func (c *streamConn) sent(f frame) error {
 }
 
 func (c *streamConn) began(stream uint32) error {
-	if c.limited == nil {
+	err := c.begin(stream)
+	if err != nil && c.limited.knownWithin(patience) {
 		return nil
 	}
+	return err
+}
+
+func (c *streamConn) begin(stream uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if stream <= c.last {
 		return nil // no new one
 	}
 	c.last = stream
-	c.open[stream] = struct{}{}
+	c.open[stream] = time.Now()
+	if c.limited == nil {
+		return nil
+	}
 	return c.limited.opened(len(c.open))
 }
 
-func (c *streamConn) ended(stream uint32) {
+// ended forgets a stream. It returns when it began, if it had not ended already.
+func (c *streamConn) ended(stream uint32) (began time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.open[stream]; !ok {
-		return
+	if began, ok = c.open[stream]; !ok {
+		return began, false
 	}
 	delete(c.open, stream)
-	c.limited.ended(len(c.open))
+	if c.limited != nil {
+		c.limited.ended(len(c.open))
+	}
+	return began, true
+}
+
+// knownWithin waits until the client of a connection is known, for a while.
+func (c *conn) knownWithin(d time.Duration) bool {
+	select {
+	case <-c.isKnown:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // opened says that one more stream was opened, and how many there are.
@@ -268,14 +303,11 @@ func (f *frames) look(b []byte, tell func(frame) error) error {
 	return nil
 }
 
-// goAway tells the client, if it still listens, and closes the connection. The frame
-// may come in the middle of another one, which nobody will read any more.
+// goAway tells the client, if it still listens, that its connection ends. The frame may come in the middle of another one, which nobody will read any more.
 func (c *streamConn) goAway() {
 	frame := append(make([]byte, 0, frameHeaderLen+goAwayPayloadSize), 0, 0, goAwayPayloadSize, frameGoAway, 0, 0, 0, 0, 0)
 	frame = binary.BigEndian.AppendUint32(frame, maxStreamID)
 	frame = binary.BigEndian.AppendUint32(frame, enhanceYourCalm)
 	_ = c.SetWriteDeadline(time.Now().Add(lingering)) // it may not read
 	_, _ = c.Conn.Write(frame)                        // a courtesy
-	<-time.After(lingering)
-	_ = c.Close() // the reader fails all the same
 }

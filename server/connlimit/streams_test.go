@@ -140,6 +140,65 @@ func TestResetsNowAndThen(t *testing.T) {
 	})
 }
 
+// Streams that were open for a while may be reset at once: their deadlines have passed, or
+// a proxy has lost the client that they were of.
+func TestResetsOfOldStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newResets(t, 1<<20)
+		for n := range uint32(10 * allowed) {
+			r.must(t, r.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*n + 1, EndHeaders: true}))
+		}
+		<-time.After(time.Second)
+		for n := range uint32(10 * allowed) {
+			r.must(t, r.framer.WriteRSTStream(2*n+1, http2.ErrCodeCancel))
+		}
+		r.must(t, r.client.Close())
+		if err := <-r.readErr; err != nil && !errors.Is(err, io.EOF) {
+			t.Errorf("reading ended with %v", err)
+		}
+		if r.exceeded != 0 {
+			t.Error("the client was sent away")
+		}
+		r.must(t, r.server.Close())
+	})
+}
+
+// A client that opens too many streams before the gateway knows it is not sent away if
+// the gateway knows it soon.
+func TestKnownSoonAfterTooManyStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, inner := net.Pipe()
+		limited := connlimit.LimitStreams(connlimit.New(pipe{conn: inner}, 2, func() {}),
+			func(_ net.Addr, why error) { t.Errorf("the client was sent away: %v", why) })
+		server, err := limited.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, server)
+			read <- err
+		}()
+		sent := make(chan error, 1)
+		go func() {
+			framer := http2.NewFramer(client, nil)
+			_, err := io.WriteString(client, http2.ClientPreface)
+			for n := uint32(0); err == nil && n < 5_000; n++ {
+				err = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*n + 1, EndHeaders: true})
+			}
+			sent <- errors.Join(err, client.Close())
+		}()
+		<-time.After(time.Second) // it waits by then
+		know(t, server)
+		if err := errors.Join(<-sent, <-read); err != nil {
+			t.Error(err)
+		}
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // streams is a listener of HTTP/2 with room for two connections.
 type streams struct {
 	listener net.Listener
