@@ -165,7 +165,7 @@ func TestOffForLong(t *testing.T) {
 			if trimmed := c.Bounds().Trimmed; trimmed >= old {
 				t.Errorf("trimmed up to %d by a restart", trimmed)
 			}
-			c.live(t, off/retentionSpeed)
+			c.live(t, off/eventlog.RetentionSpeed)
 			if trimmed := c.Bounds().Trimmed; trimmed < old {
 				t.Errorf("trimmed up to %d, want at least %d", trimmed, old)
 			}
