@@ -29,17 +29,23 @@ const largeEvents = 32
 func storeLarge(t *testing.T, g *servertest.Gateway) {
 	t.Helper()
 	for range largeEvents {
-		entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
-			Provider: vezgo, Type: syncAccount, ClientId: servertest.Client, RawBody: bytes.Repeat([]byte("x"), 1<<20),
-			Verification: &webhookgatewayv1.Verification{Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := g.Server().Log().Append(t.Context(), entry); err != nil {
+		if _, err := g.Server().Log().Append(t.Context(), eventOf(t, bytes.Repeat([]byte("x"), 1<<20))); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// eventOf returns an event with a body, to be stored.
+func eventOf(t *testing.T, body []byte) eventlog.Entry {
+	t.Helper()
+	entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
+		Provider: vezgo, Type: syncAccount, ClientId: servertest.Client, RawBody: body,
+		Verification: &webhookgatewayv1.Verification{Verdict: webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry
 }
 
 // begin sends a request on a connection of its own, of which no more is read than the

@@ -221,7 +221,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 		defer cancel()
 		return subscriptions.Close(ctx)
 	})
-	if s.streams, err = stream.New(s.config.Streams, registry); err != nil {
+	if s.streams, err = stream.New(s.config.Streams, func() time.Time { return s.log.Clock().Now }, registry); err != nil {
 		return fmt.Errorf("make the streams: %w", err)
 	}
 	s.events = eventservice.New(s.log, s.streams, s.logger)

@@ -257,6 +257,9 @@ func TestKeysAreRotated(t *testing.T) {
 		t.Fatal(refused)
 	}
 	s.rotate(t, "second")
+	keys.loading.Lock()
+	keys.tried = time.Now() // however long a busy machine took
+	keys.loading.Unlock()
 	if _, refused := who(c, s.sign(t, nil)); refused != "CREDENTIALS_INVALID" || s.fetched != 1 {
 		t.Errorf("at once after a fetch: %q, %d fetches", refused, s.fetched)
 	}

@@ -27,6 +27,7 @@ const RetryDelay = time.Second
 // Streams are all streams of a gateway.
 type Streams struct {
 	config  atomic.Pointer[Config]
+	now     func() time.Time
 	metrics *metrics
 	buffers *bufferPool
 
@@ -39,15 +40,16 @@ type Streams struct {
 	drained chan struct{} // closed when draining and no stream is open
 }
 
-// New returns the streams of a gateway, none yet. It registers their metrics.
-func New(config Config, registerer prometheus.Registerer) (*Streams, error) {
+// New returns the streams of a gateway, none yet. It registers their metrics. now is the
+// time that events are received by, which need not be that of the machine.
+func New(config Config, now func() time.Time, registerer prometheus.Registerer) (*Streams, error) {
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, err
 	}
 	drain, beginDrain := context.WithCancel(context.Background())
 	s := &Streams{
-		metrics: m, buffers: newBufferPool(),
+		now: now, metrics: m, buffers: newBufferPool(),
 		drain: drain, beginDrain: beginDrain, drained: make(chan struct{}),
 	}
 	s.Replace(config)
@@ -177,7 +179,7 @@ func (s *Sender) SendBatch(kind string, b *Batch, live bool) error {
 	count, oldest, trace := b.count, b.oldest, b.trace
 	frame, size := b.take()
 	if live && !oldest.IsZero() {
-		s.streams.metrics.delayed(kind, time.Since(oldest), trace)
+		s.streams.metrics.delayed(kind, s.streams.now().Sub(oldest), trace)
 	}
 	if err := s.Send(kind, frame); err != nil {
 		return err

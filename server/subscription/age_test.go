@@ -15,9 +15,12 @@ import (
 )
 
 // logTime is a time of the log that is not that of this machine.
-type logTime struct{ ahead atomic.Int64 }
+type logTime struct{ passed, jumped atomic.Int64 }
 
-func (l *logTime) pass(d time.Duration) { l.ahead.Add(int64(d)) }
+func (l *logTime) pass(d time.Duration) { l.passed.Add(int64(d)) }
+
+// jump moves the clock, and no time passes.
+func (l *logTime) jump(d time.Duration) { l.jumped.Add(int64(d)) }
 
 // startAtOtherTime starts a gateway whose log has a time of its own, a year ahead of the
 // machine's at first. It returns a function that gathers a gauge of the subscription s.
@@ -27,8 +30,8 @@ func startAtOtherTime(t *testing.T) (*gateway, *logTime, func(name string) float
 	clock.pass(365 * day)
 	disk := pebblelogtest.NewDisk()
 	log := disk.Open(t, pebblelog.WithClock(
-		func() time.Time { return opened.Add(time.Duration(clock.ahead.Load())) },
-		func() time.Duration { return time.Duration(clock.ahead.Load()) },
+		func() time.Time { return opened.Add(time.Duration(clock.passed.Load() + clock.jumped.Load())) },
+		func() time.Duration { return time.Duration(clock.passed.Load()) },
 	))
 	registry := prometheus.NewRegistry()
 	manager, err := New(t.Context(), Params{
@@ -100,6 +103,36 @@ func TestOldestUnacknowledgedAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("after a seek to the end", 0)
+}
+
+// What is left for an event is until retention really removes it: ten times as fast while
+// that catches up with a jump of the clock, and nothing once it has.
+func TestExpiresIn(t *testing.T) {
+	g, clock, _ := startAtOtherTime(t) // events are kept for an hour
+	g.create(t, "s", nil, "a")
+	g.append(t, "a", "1")
+	g.append(t, "a", "2")
+	next(t, g.attach(t), 2)
+	want := func(when string, want time.Duration) {
+		t.Helper()
+		if got := g.status(t).GetExpiresIn(); got == nil || got.AsDuration() != want {
+			t.Errorf("%s it expires in %v, want %v", when, got.AsDuration(), want)
+		}
+	}
+	want("at first", time.Hour)
+	clock.jump(-time.Hour)
+	want("by a clock that is behind", time.Hour)
+	clock.jump(7 * time.Hour)
+	want("after a jump", 6*time.Minute)
+	clock.pass(5 * time.Minute)
+	want("soon", time.Minute)
+	clock.pass(time.Minute)
+	want("when retention has caught up", 0)
+	clock.jump(-6 * time.Hour)
+	if err := g.log.Trim(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	want("of an event that is gone and held", 0)
 }
 
 // What is parked is kept for parked_retention by the clock that ends that, the log's: a

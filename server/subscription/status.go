@@ -62,11 +62,15 @@ func (s *subscription) status(ctx context.Context) (*webhookgatewayv1.Subscripti
 		status.LagTime = durationpb.New(age(received, now))
 	}
 	if maxAge := s.manager.MaxAge; owes && maxAge > 0 {
-		received, err := s.received(ctx, owed)
-		if err != nil {
-			return nil, err
+		left := time.Duration(0) // of what is trimmed, and held by a worker all the same
+		if owed > bounds.Trimmed {
+			received, err := s.received(ctx, owed)
+			if err != nil {
+				return nil, err
+			}
+			left = clock.Until(received.Add(maxAge))
 		}
-		status.ExpiresIn = durationpb.New(max(0, maxAge-age(received, clock.Retention)))
+		status.ExpiresIn = durationpb.New(left)
 	}
 	return status, nil
 }

@@ -52,7 +52,7 @@ func newGateway(t testing.TB) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	streams, err := stream.New(stream.Config{MaxStreams: maxStreams, DefaultHeartbeat: time.Minute}, registry)
+	streams, err := stream.New(stream.Config{MaxStreams: maxStreams, DefaultHeartbeat: time.Minute}, time.Now, registry)
 	if err != nil {
 		t.Fatal(err)
 	}
