@@ -54,8 +54,8 @@ deploy-check: ## Check the image's tree, the systemd unit (both need root), the 
 	.ci/deploy/check
 
 .PHONY: alerts-check
-alerts-check: ## Test the alert rules and the dashboard in deploy/ with Prometheus' own code.
-	cd .ci/alerts && $(GO) test -count=1 ./... # what it reads is outside of its module: no cached result
+alerts-check: build ## Test the alert rules and the dashboard with Prometheus' own code, also on what a real gateway serves.
+	cd .ci/alerts && GATEWAY=$(abspath $(BINARY)) $(GO) test -timeout 300s -count=1 ./... # what it reads is outside of its module: no cached result
 
 .PHONY: lint
 lint: ## Lint the Go code and the protos.

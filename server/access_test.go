@@ -268,21 +268,27 @@ func opened[F frame](t *testing.T, stream interface{ Recv() (F, error) }, err er
 	return func() (frame, error) { return stream.Recv() }
 }
 
-// endsWith checks that a stream says goodbye, and ends for a reason.
+// endsWith checks that a stream says goodbye, and ends for a reason, within seconds.
 func endsWith(t *testing.T, what string, recv func() (frame, error), want webhookgatewayv1.ErrorReason) {
 	t.Helper()
 	said := webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_UNSPECIFIED
-	for {
+	ended := make(chan error, 1)
+	go func() {
 		got, err := recv()
-		if err != nil {
-			if said != webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_ACCESS_ENDED || status.Code(err) != codes.Unauthenticated || rpcerr.Reason(err) != want {
-				t.Errorf("%s ends with %v after the goodbye %v, want %v", what, err, said, want)
+		for ; err == nil; got, err = recv() {
+			if got.GetGoodbye() != nil {
+				said = got.GetGoodbye().GetReason()
 			}
-			return
 		}
-		if got.GetGoodbye() != nil {
-			said = got.GetGoodbye().GetReason()
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if said != webhookgatewayv1.GoodbyeReason_GOODBYE_REASON_ACCESS_ENDED || status.Code(err) != codes.Unauthenticated || rpcerr.Reason(err) != want {
+			t.Errorf("%s ends with %v after the goodbye %v, want %v", what, err, said, want)
 		}
+	case <-time.After(20 * time.Second):
+		t.Errorf("%s goes on, want %v", what, want)
 	}
 }
 

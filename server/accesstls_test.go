@@ -48,7 +48,7 @@ func TestRemovedRoots(t *testing.T) {
 		config = *c
 	})
 	of := func(ca *tlstest.CA) *tls.Config {
-		return &tls.Config{RootCAs: stays.Pool(), Certificates: []tls.Certificate{ca.Issue(t, year, "spiffe://example.com/orders").Loaded}}
+		return stays.Client(ca.Issue(t, year, "spiffe://example.com/orders").Loaded)
 	}
 	old, kept := grpcClient(t, g, of(removed)), grpcClient(t, g, of(stays))
 	stream, err := old.Subscribe(t.Context(), &webhookgatewayv1.SubscribeRequest{})

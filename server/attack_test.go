@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -116,6 +117,45 @@ func TestSlowBodiesHoldUpNoShutdown(t *testing.T) {
 	}
 }
 
+// A call whose request does not come holds up no shutdown.
+func TestCallsWithoutRequestHoldUpNoShutdown(t *testing.T) {
+	g := servertest.Start(t)
+	stream, err := g.Conn().NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, webhookgatewayv1.EventService_GetLogInfo_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What comes after it on the same connection is answered, so the gateway has it.
+	if _, err := webhookgatewayv1.NewEventServiceClient(g.Conn()).GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := stream.RecvMsg(&webhookgatewayv1.GetLogInfoResponse{}); err == nil {
+		t.Error("the call was answered")
+	}
+}
+
+// A client that has thousands of calls at once, as one does that connects again, is served
+// though the gateway does not know it when they come.
+func TestThousandsOfCallsAtOnce(t *testing.T) {
+	g, callers, _ := controlled(t)
+	events := webhookgatewayv1.NewEventServiceClient(dialAs(t, g, callers.reader))
+	const calls = 5_000
+	answered := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := events.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{})
+			answered <- err
+		}()
+	}
+	for range calls {
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // callHead returns the head of a call, encoded without a table that would have to be
 // kept.
 func callHead() []byte {
@@ -126,9 +166,9 @@ func callHead() []byte {
 		{":method", "POST"},
 		{":scheme", "http"},
 		{":authority", "a"},
+		{":path", "/webhookgateway.v1.EventService/Subscribe"}, // with the others of HTTP/2, or the head is none
 		{"content-type", "application/grpc"},
 		{"te", "trailers"},
-		{":path", "/webhookgateway.v1.EventService/Subscribe"},
 	} {
 		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // into memory
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
@@ -41,6 +42,8 @@ type Config struct {
 	Streams stream.Config `yaml:"streams"`
 	// Telemetry configures the traces of deliveries.
 	Telemetry telemetry.Config `yaml:"telemetry"`
+	// Canary configures the deliveries that the gateway sends itself.
+	Canary canary.Config `yaml:"canary"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -52,9 +55,9 @@ type Config struct {
 type Listen struct {
 	// Webhooks is for the providers. Only this one is exposed to the internet.
 	Webhooks string `yaml:"webhooks"`
-	// GRPC serves EventService, health and reflection.
+	// GRPC serves both services, health and reflection.
 	GRPC string `yaml:"grpc"`
-	// InternalHTTP serves the REST mirror, OpenAPI, metrics and health.
+	// InternalHTTP serves both services over HTTP, OpenAPI, metrics and health.
 	InternalHTTP string `yaml:"internal_http"`
 	// InternalHosts are the names by which InternalHTTP may be asked (Host), beside IP
 	// addresses, localhost and names without a dot. Others are refused: a web page could
@@ -175,7 +178,7 @@ type Debug struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: Listen{Webhooks: ":8080", GRPC: "127.0.0.1:9090", InternalHTTP: "127.0.0.1:8081"},
-		// The providers decide what they speak; who calls the internal ports is the operator's.
+		// The internal ports are for the operator's own clients, which can speak 1.3.
 		TLS: TLS{
 			Webhooks:     tlsfiles.Config{MinVersion: "1.2"},
 			GRPC:         tlsfiles.Config{MinVersion: "1.3"},
@@ -188,6 +191,7 @@ func DefaultConfig() Config {
 		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
 		Telemetry: telemetry.DefaultConfig(),
+		Canary:    canary.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
 }
@@ -207,6 +211,8 @@ func (c Config) Validate() error {
 		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),
 		fielderr.In("telemetry", c.Telemetry.Validate()),
+		fielderr.In("canary", c.Canary.Validate()),
+		fielderr.In("canary", c.checkCanary()),
 		fielderr.In("shutdown", c.Shutdown.validate()),
 	)
 }

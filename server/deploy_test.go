@@ -16,11 +16,11 @@ var (
 // Every alert says where docs/operations.md says what to do.
 func TestDashboardAndAlerts(t *testing.T) {
 	served := servedMetrics(t)
-	dashboard := readDocument(t, "../deploy/grafana/dashboard.json")
+	dashboard := readDocument(t, "../deploy/helm/webhook-gateway/monitoring/dashboard.json")
 	if !json.Valid([]byte(dashboard)) {
 		t.Error("the dashboard is no JSON")
 	}
-	alerts := readDocument(t, "../deploy/prometheus/alerts.yaml")
+	alerts := readDocument(t, "../deploy/helm/webhook-gateway/monitoring/alerts.yaml")
 	for what, text := range map[string]string{"the dashboard": dashboard, "an alert": alerts} {
 		names := queriedName.FindAllString(text, -1)
 		if len(names) < 20 {

@@ -29,8 +29,9 @@ const (
 
 	loopbackBuffer = 256 << 10
 
-	// maxHeaderBytes is far more than a call has, with the JWT of its caller.
-	maxHeaderBytes = 64 << 10
+	// maxHeaderBytes is far more than a call has, with the JWT of its caller. A stranger
+	// can have the gateway keep so many for each stream: see connlimit.
+	maxHeaderBytes = 16 << 10
 )
 
 // buildGRPC makes the gRPC server with both services, health and reflection, and
@@ -43,6 +44,7 @@ func (s *Server) buildGRPC() {
 		grpc.Creds(newBelow()),
 		// A connection refuses no stream: a caller would wait without a word. How many
 		// there may be is for the services to say.
+		// On connections of strangers the listener limits them.
 		grpc.MaxConcurrentStreams(0),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -53,10 +55,11 @@ func (s *Server) buildGRPC() {
 		grpc.ReadBufferSize(grpcReadBuffer),
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
-		grpc.ChainUnaryInterceptor(recoverUnary(s.logger), s.access.UnaryInterceptor()),
-		grpc.ChainStreamInterceptor(recoverStream(s.logger), s.access.StreamInterceptor(), endWatches(watches)),
+		grpc.InTapHandle(newRequestLimit(watches, requestTimeout).begin),
+		grpc.ChainUnaryInterceptor(arrivedUnary, recoverUnary(s.logger), s.access.UnaryInterceptor(), knowUnary),
+		grpc.ChainStreamInterceptor(arrivedStream, recoverStream(s.logger), s.access.StreamInterceptor(), knowStream, endWatches(watches)),
 	)
-	s.closeLater("end the watches of health", func() error { s.endWatches(); return nil })
+	s.closeLater("end what the gRPC server would wait for", func() error { s.endWatches(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })
 
 	webhookgatewayv1.RegisterEventServiceServer(s.grpcServer, s.events)
@@ -86,9 +89,9 @@ func (s *Server) dialLoopback() (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)), // an event has no other bound here
 	)...)
 	if err != nil {
-		return nil, fmt.Errorf("connect the REST mirror: %w", err)
+		return nil, fmt.Errorf("connect within the process: %w", err)
 	}
-	s.closeLater("close the connection of the REST mirror", conn.Close)
+	s.closeLater("close the connection within the process", conn.Close)
 	return conn, nil
 }
 

@@ -13,25 +13,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.yaml.in/yaml/v4"
+	"google.golang.org/grpc"
 
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 )
 
 // buildInternal makes the internal HTTP server: the REST mirror with its OpenAPI
-// document, metrics and health.
-func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registry) error {
-	conn, err := s.dialLoopback()
-	if err != nil {
-		return err
-	}
+// document, metrics and health. The mirror calls over a connection within the process.
+func (s *Server) buildInternal(ctx context.Context, conn *grpc.ClientConn, registry *prometheus.Registry) error {
 	mirror, err := rest.New(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("make the REST mirror: %w", err)
 	}
 	mux := http.NewServeMux()
 	guarded := http.NewServeMux()
-	mux.Handle("/", rest.Guard(s.config.Listen.InternalHosts, s.access.Handler(guarded, rest.Refuse)))
+	mux.Handle("/", rest.Guard(s.config.Listen.InternalHosts, s.access.Handler(known(guarded), rest.Refuse)))
 	operators := func(pattern string, audited bool, handler http.Handler) {
 		guarded.Handle(pattern, s.access.Operator(handler, audited, rest.Refuse))
 	}
@@ -54,14 +51,49 @@ func (s *Server) buildInternal(ctx context.Context, registry *prometheus.Registr
 		operators("GET /debug/pprof/trace", true, http.HandlerFunc(pprof.Trace))
 	}
 	s.internalServer = &http.Server{
-		Handler: mux,
-		// NOTE: no write timeout and no read timeout, which would cut streams.
+		Handler: strange(mux),
+		// NOTE: no write timeout and no read timeout, which would cut streams: see strange.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: connectionStall},
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	connlimit.Serve(s.internalServer)
 	return nil
+}
+
+// connectionStall is how long a connection of HTTP/2 may take nothing. Its client reads it
+// for all streams, however slow it is with each. A deadline of one stream would not help:
+// the gateway could not send that it was reset.
+const connectionStall = 10 * time.Second
+
+// strangerTimeout is how long a request may take, with its body and its answer, of who did
+// not show who they are.
+const strangerTimeout = 30 * time.Second
+
+// strange has requests keep nothing for long, and their connections make room for others,
+// until they are known.
+func strange(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connlimit.Reading(r.Context())
+		setDeadlines(w, time.Now().Add(strangerTimeout))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// known is for the requests of those who may take their time. It stands behind access.
+func known(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connlimit.Know(r.Context())
+		setDeadlines(w, time.Time{})
+		next.ServeHTTP(w, r)
+	})
+}
+
+func setDeadlines(w http.ResponseWriter, deadline time.Time) {
+	c := http.NewResponseController(w)
+	_, _ = c.SetReadDeadline(deadline), c.SetWriteDeadline(deadline) // a connection that ended has none
 }
 
 func (s *Server) dialContext(ctx context.Context, _ string) (net.Conn, error) {

@@ -68,7 +68,7 @@ func (l *loader) load(config any, path string, environ []string) {
 		l.add("", checkAndLoad(config, text, "", func(line int) string { return fmt.Sprintf("%s:%d", path, line) }))
 	}
 	l.loadEnv(config, environ)
-	l.readSecrets(reflect.ValueOf(config).Elem(), "", environ)
+	l.readSecrets(config, environ)
 }
 
 // add takes over what was found at a path.
@@ -130,44 +130,14 @@ func (l *loader) loadEnv(config any, environ []string) {
 }
 
 // readSecrets reads every secret of a configuration, now that it is known which
-// ones there are. v is addressable.
-func (l *loader) readSecrets(v reflect.Value, path string, environ []string) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			l.readSecrets(v.Elem(), path, environ)
+// ones there are.
+func (l *loader) readSecrets(config any, environ []string) {
+	eachSecret(reflect.ValueOf(config).Elem(), "", func(path string, s *secret.Secret) {
+		if err := s.Read(environ); err != nil {
+			l.problems = append(l.problems, fielderr.New(path, "%v", err))
+			l.doubtful = append(l.doubtful, path)
 		}
-	case reflect.Struct:
-		if s, ok := v.Addr().Interface().(*secret.Secret); ok {
-			if err := s.Read(environ); err != nil {
-				l.problems = append(l.problems, fielderr.New(path, "%v", err))
-				l.doubtful = append(l.doubtful, path)
-			}
-			return
-		}
-		for _, f := range fields(v.Type()) {
-			l.readSecrets(v.FieldByIndex(f.index), join(path, f.name), environ)
-		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			l.readSecrets(v.Index(i), fmt.Sprintf("%s[%d]", path, i), environ)
-		}
-	case reflect.Map:
-		if v.IsNil() {
-			return
-		}
-		read := reflect.MakeMapWithSize(v.Type(), v.Len())
-		for _, name := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int {
-			return strings.Compare(a.String(), b.String())
-		}) {
-			value := reflect.New(v.Type().Elem()).Elem()
-			value.Set(v.MapIndex(name))
-			l.readSecrets(value, join(path, fielderr.Key(name.String())), environ)
-			read.SetMapIndex(name, value)
-		}
-		v.Set(read)
-	default:
-	}
+	})
 }
 
 func unknownVariable(name string, known map[string]key) error {

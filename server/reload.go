@@ -12,16 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v4"
 
-	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
-	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
-	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "log.level", "providers", "streams", "access",
+	"tls", "log.level", "providers", "streams", "access", "canary",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }
@@ -74,63 +72,6 @@ func (c Config) with(other Config, changes []Change) Config {
 		}
 	}
 	return c
-}
-
-// Files returns the paths of the files that the configuration names and that are read
-// again by a reload: secrets and certificates.
-func (c Config) Files() []string {
-	files := slices.Concat(c.TLS.Webhooks.Files(), c.TLS.GRPC.Files(), c.TLS.InternalHTTP.Files())
-	for _, s := range c.Secrets() {
-		if file, ok := s.File(); ok {
-			files = append(files, file)
-		}
-	}
-	return files
-}
-
-// Secret is a secret of a configuration, with its path.
-type Secret struct {
-	Path string
-	secret.Secret
-}
-
-// Secrets returns all secrets that the configuration has, in the order of their paths.
-func (c Config) Secrets() []Secret {
-	var all []Secret
-	eachSecret(reflect.ValueOf(&c).Elem(), "", func(path string, s secret.Secret) {
-		if s != (secret.Secret{}) {
-			all = append(all, Secret{Path: path, Secret: s})
-		}
-	})
-	slices.SortFunc(all, func(a, b Secret) int { return strings.Compare(a.Path, b.Path) })
-	return all
-}
-
-// eachSecret calls a function for each secret within a value that has a path.
-func eachSecret(v reflect.Value, path string, f func(path string, s secret.Secret)) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			eachSecret(v.Elem(), path, f)
-		}
-	case reflect.Struct:
-		if s, ok := v.Interface().(secret.Secret); ok {
-			f(path, s)
-			return
-		}
-		for _, field := range fields(v.Type()) {
-			eachSecret(v.FieldByIndex(field.index), join(path, field.name), f)
-		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			eachSecret(v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
-		}
-	case reflect.Map:
-		for name, value := range v.Seq2() {
-			eachSecret(value, join(path, fielderr.Key(name.String())), f)
-		}
-	default:
-	}
 }
 
 // inForce is the configuration that a gateway goes by.
@@ -216,7 +157,7 @@ func (s *Server) apply(config Config) error {
 	if err != nil {
 		return err
 	}
-	providers, err := all.New(next.config.Providers)
+	providers, err := s.newProviders(next.config)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
@@ -227,6 +168,8 @@ func (s *Server) apply(config Config) error {
 	if err != nil {
 		return err
 	}
+	s.canary.Replace(canary.Config{}) // it must not find a half of the change
+	defer func() { s.canary.Replace(s.inForce.Load().config.Canary) }()
 	if err := s.webhooks.Replace(next.config.Webhooks, providers); err != nil {
 		return err
 	}

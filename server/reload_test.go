@@ -153,7 +153,7 @@ func TestReloadOfWhatIsWrong(t *testing.T) {
 	// With the secrets of a change that is refused for its certificate, nothing changes.
 	err := r.reload(func(c *server.Config) {
 		withSecrets(map[string]string{"1": "the first secret"})(c)
-		c.TLS.Webhooks.Certificate, c.TLS.Webhooks.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.Webhooks)
 	})
 	if err != nil { // TLS is switched on by a restart only
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestReloadOfCertificates(t *testing.T) {
 	year := time.Now().AddDate(1, 0, 0)
 	pair := ca.Issue(t, year, "")
 	r := newReloader(t, func(c *server.Config) {
-		c.TLS.Webhooks.Certificate, c.TLS.Webhooks.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.Webhooks)
 	})
 	shown := func() *x509.Certificate {
 		conn, err := tls.Dial("tcp", strings.TrimPrefix(r.g.WebhookURL(), "http://"), &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12})
@@ -258,7 +258,7 @@ func TestSessionsOfRemovedRoots(t *testing.T) {
 	year := time.Now().AddDate(1, 0, 0)
 	pair, member := ca.Issue(t, year, ""), removed.Issue(t, year, "")
 	r := newReloader(t, func(c *server.Config) {
-		c.TLS.InternalHTTP.Certificate, c.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.InternalHTTP)
 		c.TLS.InternalHTTP.ClientCA, c.TLS.InternalHTTP.MinVersion = removed.File, "1.2"
 	})
 	type client struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -43,12 +44,25 @@ func (s *Server) Run(ctx context.Context) error {
 		"webhooks", addrs.Webhooks.String(), "grpc", addrs.GRPC.String(), "internal_http", addrs.InternalHTTP.String(),
 		"log_id", s.log.ID().String())
 
+	endCanary := s.runCanary(ctx)
 	ended, err := s.wait(ctx, failed)
+	endCanary()
 	err = errors.Join(err, s.shutdown(context.WithoutCancel(ctx)))
 	for ; ended < len(serving); ended++ {
 		err = errors.Join(err, <-failed)
 	}
 	return err
+}
+
+// runCanary starts the canary, and returns what ends it.
+func (s *Server) runCanary(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { s.canary.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // wait waits until ctx is done or a listener has ended. It returns how many have, and

@@ -21,12 +21,13 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
-	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
@@ -44,14 +45,17 @@ type Server struct {
 	reloads   *prometheus.CounterVec
 	logger    *slog.Logger
 
-	access   *access.Control
-	log      eventlog.Log
-	store    *pebblelog.Log // the same, for what only this engine can
-	streams  *stream.Streams
-	events   *eventservice.Service
-	workers  *subscriptionservice.Service
-	health   *health.Server
-	draining atomic.Bool
+	access  *access.Control
+	log     eventlog.Log
+	store   *pebblelog.Log // the same, for what only this engine can
+	streams *stream.Streams
+	events  *eventservice.Service
+	workers *subscriptionservice.Service
+	canary  *canary.Canary
+	// canarySecret is what it signs with.
+	canarySecret secret.Secret
+	health       *health.Server
+	draining     atomic.Bool
 
 	webhooks       *webhook.Handler
 	grpcServer     *grpc.Server
@@ -65,7 +69,7 @@ type Server struct {
 	webhookListener  net.Listener
 	grpcListener     net.Listener
 	internalListener net.Listener
-	// The REST mirror calls the gRPC server over this one.
+	// The REST mirror and the canary call the gRPC server over this one.
 	loopback *bufconn.Listener
 
 	// closers release what New has made, in reverse order.
@@ -92,7 +96,7 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: logger, reloads: newReloads()}
+	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret()}
 	inForce, err := newInForce(config)
 	if err != nil {
 		return nil, err
@@ -104,12 +108,46 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 	return s, nil
 }
 
+// build makes everything, each part after those that it works with.
 func (s *Server) build(ctx context.Context) error {
 	loaded, err := s.config.TLS.load()
 	if err != nil {
 		return err
 	}
 	s.certificates = newCertificates(loaded)
+	if err := s.openLog(); err != nil {
+		return err
+	}
+	registry := s.newRegistry()
+	s.warnUnsafe(s.inForce.Load().unsafe)
+	if s.access, err = access.New(s.config.Access, s.certificates.roots(), s.logger, registry); err != nil {
+		return fmt.Errorf("decide who may call: %w", err)
+	}
+	if err := s.buildWebhooks(ctx, registry); err != nil {
+		return err
+	}
+	if err := s.buildServices(ctx, registry); err != nil {
+		return err
+	}
+	s.buildGRPC()
+	conn, err := s.dialLoopback()
+	if err != nil {
+		return err
+	}
+	if err := s.buildInternal(ctx, conn, registry); err != nil {
+		return err
+	}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	s.canary, err = canary.New(s.config.Canary, canary.Params{
+		Secret: s.canarySecret, Own: s.ownWebhooksURL(), Conn: conn, Logger: s.logger, Registerer: registry,
+	})
+	return err
+}
+
+// openLog opens the event log, with its share of the file descriptors.
+func (s *Server) openLog() error {
 	descriptors, err := connlimit.Descriptors()
 	if err != nil {
 		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
@@ -124,45 +162,55 @@ func (s *Server) build(ctx context.Context) error {
 	s.log, s.store = log, log
 	s.closeLater("close the event log", log.Close)
 	s.warnNotPrivate()
+	return nil
+}
 
+// newRegistry returns a registry with the metrics of the process, the log and the configuration.
+func (s *Server) newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
+	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "webhook_gateway_connections_refused_total",
+		Help: "Connections closed because a listener had as many as it may have, because their client reset streams too often, or because it opened too many without credentials (listener grpc).",
+	}, []string{"listener"})
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
-		newLogMetrics(log, s.config.Store.UnverifiedQuotaBytes),
+		newLogMetrics(s.store, s.config.Store.UnverifiedQuotaBytes),
 		modeMetrics(s.modes),
 		configMetrics{s},
-		log.Metrics(),
+		s.store.Metrics(),
 		s.certificates,
+		s.refusedConns,
+		s.reloads,
 	)
-	s.refusedConns = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "webhook_gateway_connections_refused_total",
-		Help: "Connections closed because a listener had as many as it may have, or because their client reset streams too often (listener grpc).",
-	}, []string{"listener"})
-	registry.MustRegister(s.refusedConns, s.reloads)
-	s.warnUnsafe(s.inForce.Load().unsafe)
-	if s.access, err = access.New(s.config.Access, s.certificates.roots(), s.logger, registry); err != nil {
-		return fmt.Errorf("decide who may call: %w", err)
-	}
+	return registry
+}
+
+// buildWebhooks makes what takes deliveries.
+func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registry) error {
 	tracer, err := telemetry.New(ctx, s.config.Telemetry, s.logger, registry)
 	if err != nil {
 		return err
 	}
 	s.closeLater("send the last traces", tracer.Close)
-	providers, err := all.New(s.config.Providers)
+	providers, err := s.newProviders(s.config)
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	s.webhooks, err = webhook.New(s.config.Webhooks, providers, log, s.logger, registry, tracer)
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer)
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
 	s.webhookServer = webhook.NewServer(s.config.Webhooks, s.closeWhileDraining(s.webhooks), s.logger)
 	s.webhookServer.RegisterOnShutdown(s.webhooks.Drain)
+	return nil
+}
 
+// buildServices makes the two services that the events are read by.
+func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registry) error {
 	subscriptions, err := subscription.New(ctx, subscription.Params{
-		Log: log, States: log, MaxAge: s.config.Store.Retention.MaxAge,
+		Log: s.store, States: s.store, MaxAge: s.config.Store.Retention.MaxAge,
 		Logger: s.logger, Registerer: registry,
 	})
 	if err != nil {
@@ -173,16 +221,12 @@ func (s *Server) build(ctx context.Context) error {
 		defer cancel()
 		return subscriptions.Close(ctx)
 	})
-	if s.streams, err = stream.New(s.config.Streams, registry); err != nil {
+	if s.streams, err = stream.New(s.config.Streams, func() time.Time { return s.log.Clock().Now }, registry); err != nil {
 		return fmt.Errorf("make the streams: %w", err)
 	}
-	s.events = eventservice.New(log, s.streams, s.logger)
-	s.workers = subscriptionservice.New(log, subscriptions, s.streams, s.logger)
-	s.buildGRPC()
-	if err := s.buildInternal(ctx, registry); err != nil {
-		return err
-	}
-	return s.listen(ctx)
+	s.events = eventservice.New(s.log, s.streams, s.logger)
+	s.workers = subscriptionservice.New(s.log, subscriptions, s.streams, s.logger)
+	return nil
 }
 
 // warnNotPrivate tells who else on this machine can reach the event log.
@@ -207,10 +251,10 @@ func (s *Server) listen(ctx context.Context) error {
 			return s.certificates.listener(listenerWebhooks, connlimit.New(inner, s.shares.Webhooks, refused))
 		}},
 		{listenerGRPC, s.config.Listen.GRPC, &s.grpcListener, func(inner net.Listener, refused func()) net.Listener {
-			encrypted := s.certificates.listener(listenerGRPC, connlimit.NewStrict(inner, s.shares.GRPC, refused))
-			return connlimit.LimitResets(encrypted, func(remote net.Addr) {
+			encrypted := s.certificates.listener(listenerGRPC, connlimit.New(inner, s.shares.GRPC, refused))
+			return connlimit.LimitStreams(encrypted, func(remote net.Addr, why error) {
 				refused()
-				s.logger.Warn("a connection was closed: its client resets streams too often", "remote", remote)
+				s.logger.Warn("a connection was closed", "remote", remote, "why", why)
 			})
 		}},
 		{listenerInternalHTTP, s.config.Listen.InternalHTTP, &s.internalListener, func(inner net.Listener, refused func()) net.Listener {

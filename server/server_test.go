@@ -68,7 +68,7 @@ func subscribe(t *testing.T, g *servertest.Gateway, req *webhookgatewayv1.Subscr
 }
 
 // next returns the next frame for which want returns something.
-func next[T any](t *testing.T, stream grpc.ServerStreamingClient[webhookgatewayv1.SubscribeResponse], want func(*webhookgatewayv1.SubscribeResponse) *T) *T {
+func next[F, T any](t *testing.T, stream grpc.ServerStreamingClient[F], want func(*F) *T) *T {
 	t.Helper()
 	for {
 		frame, err := stream.Recv()

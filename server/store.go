@@ -25,6 +25,10 @@ func SaveBackup(ctx context.Context, from io.Reader, to string) (BackupManifest,
 	return pebblelog.SaveBackup(ctx, from, to)
 }
 
+// CheckBackupTarget returns an error unless a folder is empty or does not exist, as
+// SaveBackup and Restore need it. It makes nothing.
+func CheckBackupTarget(path string) error { return pebblelog.CheckTarget(path) }
+
 // CheckBackup reads a backup, a tar stream, and compares each file with the manifest.
 func CheckBackup(ctx context.Context, from io.Reader) (BackupManifest, error) {
 	return pebblelog.CheckBackup(ctx, from)

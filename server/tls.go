@@ -98,7 +98,7 @@ func (c certificates) listener(name string, inner net.Listener) net.Listener {
 // expiryWarning is how long before a certificate expires somebody is told.
 const expiryWarning = 14 * 24 * time.Hour
 
-// warnings returns which certificates expire soon, or have.
+// warnings returns which certificates expire soon, or have, and which are not valid yet.
 func (c certificates) warnings(now time.Time) []string {
 	var warnings []string
 	for _, name := range []string{listenerWebhooks, listenerGRPC, listenerInternalHTTP} {
@@ -106,7 +106,10 @@ func (c certificates) warnings(now time.Time) []string {
 		if !ok {
 			continue
 		}
-		switch expires := tlsfiles.Expires(current.Get()); {
+		begins, expires := tlsfiles.Begins(current.Get()), tlsfiles.Expires(current.Get())
+		switch {
+		case begins.After(now):
+			warnings = append(warnings, fmt.Sprintf("the certificate of listen.%s is valid only from %s on: correct the clock, or replace its file", name, begins.Format(time.RFC3339)))
 		case expires.Before(now):
 			warnings = append(warnings, fmt.Sprintf("the certificate of listen.%s expired at %s: replace its file", name, expires.Format(time.RFC3339)))
 		case expires.Before(now.Add(expiryWarning)):

@@ -29,9 +29,7 @@ import (
 func secured(t *testing.T, ca *tlstest.CA, pair tlstest.Pair, options ...func(*server.Config)) *servertest.Gateway {
 	t.Helper()
 	return servertest.Start(t, append([]func(*server.Config){func(c *server.Config) {
-		for _, port := range []*tlsfiles.Config{&c.TLS.Webhooks, &c.TLS.GRPC, &c.TLS.InternalHTTP} {
-			port.Certificate, port.Key = pair.Certificate, pair.Key
-		}
+		pair.Secure(&c.TLS.Webhooks, &c.TLS.GRPC, &c.TLS.InternalHTTP)
 		c.TLS.GRPC.ClientCA = ca.File
 		c.TLS.InternalHTTP.ClientCA, c.TLS.InternalHTTP.RequireClientCertificate = ca.File, true
 	}}, options...)...)
@@ -150,10 +148,20 @@ func TestCertificateThatHasExpired(t *testing.T) {
 	ca := tlstest.NewCA(t)
 	pair := ca.Issue(t, time.Now().Add(-time.Minute), "")
 	g := servertest.Start(t, func(c *server.Config) {
-		c.TLS.GRPC.Certificate, c.TLS.GRPC.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.GRPC)
 	})
 	g.Deliver(t, syncAccount)
 	if _, body := get(t, g, "/readyz"); !strings.Contains(body, "the certificate of listen.grpc expired at ") {
+		t.Errorf("/readyz says %s", body)
+	}
+}
+
+// One that is not valid yet is told of, too: no client takes it.
+func TestCertificateThatIsNotValidYet(t *testing.T) {
+	begins := time.Now().Add(time.Hour)
+	pair := tlstest.NewCA(t).IssueFrom(t, begins)
+	g := servertest.Start(t, func(c *server.Config) { pair.Secure(&c.TLS.GRPC) })
+	if _, body := get(t, g, "/readyz"); !strings.Contains(body, "the certificate of listen.grpc is valid only from "+begins.UTC().Format(time.RFC3339)+" on") {
 		t.Errorf("/readyz says %s", body)
 	}
 }
@@ -164,7 +172,7 @@ func TestCertificateThatExpires(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	pair := ca.Issue(t, soon, "")
 	g := servertest.Start(t, func(c *server.Config) {
-		c.TLS.Webhooks.Certificate, c.TLS.Webhooks.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.Webhooks)
 	})
 	if _, body := get(t, g, "/readyz"); !strings.Contains(body, "the certificate of listen.webhooks expires at "+soon.UTC().Format(time.RFC3339)) {
 		t.Errorf("/readyz says %s", body)
@@ -226,7 +234,7 @@ func TestAttacksOverTLS(t *testing.T) {
 	if err := <-ended; errors.As(err, &timeout) && timeout.Timeout() {
 		t.Error("the connection was not closed")
 	}
-	if answer, err := deliverTo(t, httpClient(t, &tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS13}), g); err != nil || answer != "HTTP/1.1 200 OK" {
+	if answer, err := deliverTo(t, httpClient(t, ca.Client()), g); err != nil || answer != "HTTP/1.1 200 OK" {
 		t.Errorf("a delivery meanwhile: %s, %v", answer, err)
 	}
 	next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetEvents)

@@ -43,12 +43,24 @@ func TestTraces(t *testing.T) {
 	})
 	stream := subscribe(t, g, &webhookgatewayv1.SubscribeRequest{})
 	next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetCaughtUp)
+	subscriptions := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
+	if _, err := subscriptions.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
+		Subscription: &webhookgatewayv1.Subscription{Name: "workers"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	worker, err := subscriptions.Consume(t.Context(), &webhookgatewayv1.ConsumeRequest{Subscription: "workers"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, worker, (*webhookgatewayv1.ConsumeResponse).GetCaughtUp)
 	good := g.Request(t, vezgo, vezgoBody)
 	good.Header.Set("Traceparent", traceparent)
 	if code, answer := do(t, good); code != http.StatusOK {
 		t.Fatalf("%d %s", code, answer)
 	}
 	event := next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetEvents).GetEvents()[0]
+	next(t, worker, (*webhookgatewayv1.ConsumeResponse).GetDeliveries)
 	bad := g.Request(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, []byte(`{"customerId":"7000000001","eventType":"added"}`))
 	bad.Header.Set("X-Finicity-Signature", strings.Repeat("0", 64))
 	if code, answer := do(t, bad); code != http.StatusUnauthorized {
@@ -102,7 +114,10 @@ func TestTraces(t *testing.T) {
 	if attribute(refused, "http.response.status_code") != "401" || attribute(refused, "webhook_gateway.client_id") != "" {
 		t.Errorf("a refused delivery has the span %v", refused)
 	}
-	for _, histogram := range []string{"webhook_gateway_append_duration_seconds", "webhook_gateway_stream_live_delay_seconds"} {
+	for _, histogram := range []string{
+		"webhook_gateway_append_duration_seconds_bucket{",
+		`webhook_gateway_stream_live_delay_seconds_bucket{frame="events"`, `webhook_gateway_stream_live_delay_seconds_bucket{frame="deliveries"`,
+	} {
 		if !hasExemplar(metrics, histogram, senderTrace) {
 			t.Errorf("%s has no example with the trace", histogram)
 		}
@@ -111,7 +126,7 @@ func TestTraces(t *testing.T) {
 
 func hasExemplar(metrics, histogram, trace string) bool {
 	for line := range strings.Lines(metrics) {
-		if strings.HasPrefix(line, histogram+"_bucket") && strings.Contains(line, `# {trace_id="`+trace+`"}`) {
+		if strings.HasPrefix(line, histogram) && strings.Contains(line, `# {trace_id="`+trace+`"}`) {
 			return true
 		}
 	}

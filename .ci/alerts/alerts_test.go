@@ -2,7 +2,6 @@ package alerts
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,8 +20,9 @@ import (
 )
 
 const (
-	folder    = "../../deploy/prometheus"
-	dashboard = "../../deploy/grafana/dashboard.json"
+	tests      = "alerts_test.yaml"
+	alertRules = "../../deploy/helm/webhook-gateway/monitoring/alerts.yaml"
+	dashboard  = "../../deploy/helm/webhook-gateway/monitoring/dashboard.json"
 )
 
 // testFile is what alerts_test.yaml uses of promtool's format.
@@ -65,7 +65,7 @@ func duration(t *testing.T, text string) time.Duration {
 
 // The rules fire, and do not, as alerts_test.yaml says; and it speaks of every rule.
 func TestAlerts(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(folder, "alerts_test.yaml"))
+	text, err := os.ReadFile(tests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func load(t *testing.T, file testFile, options ...func(*rules.ManagerOptions)) g
 	t.Helper()
 	var paths []string
 	for _, name := range file.RuleFiles {
-		paths = append(paths, filepath.Join(folder, name))
+		paths = append(paths, filepath.FromSlash(name))
 	}
 	o := &rules.ManagerOptions{Context: t.Context(), Logger: slog.New(slog.DiscardHandler), Parser: parser.NewParser(parser.Options{})}
 	for _, option := range options {
@@ -192,32 +192,17 @@ func compare(t *testing.T, loaded groups, name string, want []alert) {
 
 // Every query of the dashboard is one that Prometheus understands.
 func TestDashboardQueries(t *testing.T) {
-	text, err := os.ReadFile(dashboard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var board struct {
-		Panels []struct {
-			Title   string `json:"title"`
-			Targets []struct {
-				Expr string `json:"expr"`
-			} `json:"targets"`
-		} `json:"panels"`
-	}
-	if err := json.Unmarshal(text, &board); err != nil {
-		t.Fatal(err)
-	}
 	p := parser.NewParser(parser.Options{})
-	queries := 0
-	for _, panel := range board.Panels {
-		for _, target := range panel.Targets {
-			queries++
-			if _, err := p.ParseExpr(strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")); err != nil {
-				t.Errorf("%s: %s: %v", panel.Title, target.Expr, err)
+	n := 0
+	for title, queries := range dashboardQueries(t) {
+		for _, query := range queries {
+			n++
+			if _, err := p.ParseExpr(strings.ReplaceAll(query, "$__rate_interval", "5m")); err != nil {
+				t.Errorf("%s: %s: %v", title, query, err)
 			}
 		}
 	}
-	if queries < 20 {
-		t.Errorf("%d queries were found", queries)
+	if n < 20 {
+		t.Errorf("%d queries were found", n)
 	}
 }

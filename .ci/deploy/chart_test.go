@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ networkPolicy:
   egress: [{ports: [{port: 53, protocol: UDP}]}]
 podDisruptionBudget: {maxUnavailable: 0}
 serviceMonitor: {enabled: true, interval: 15s, labels: {release: prometheus}, authorization: {credentials: {name: scrape, key: token}}}
+prometheusRule: {enabled: true, labels: {release: prometheus}}
+dashboard: {enabled: true, annotations: {grafana_folder: Webhooks}}
 podAnnotations: {a: b}
 podLabels: {team: payments}
 nodeSelector: {disk: ssd}
@@ -95,6 +98,8 @@ type installed struct {
 	ingress     *networkingv1.Ingress
 	disruptions *policyv1.PodDisruptionBudget
 	monitor     *monitoringv1.ServiceMonitor
+	rule        *monitoringv1.PrometheusRule
+	dashboard   *corev1.ConfigMap
 	notes       string
 }
 
@@ -131,6 +136,10 @@ func (i *installed) add(t *testing.T, object runtime.Object) {
 	t.Helper()
 	switch o := object.(type) {
 	case *corev1.ConfigMap:
+		if strings.HasSuffix(o.Name, "-dashboard") {
+			i.dashboard = o
+			return
+		}
 		i.config = o
 	case *appsv1.StatefulSet:
 		i.set = o
@@ -144,6 +153,8 @@ func (i *installed) add(t *testing.T, object runtime.Object) {
 		i.disruptions = o
 	case *monitoringv1.ServiceMonitor:
 		i.monitor = o
+	case *monitoringv1.PrometheusRule:
+		i.rule = o
 	default:
 		t.Fatalf("%T: what is it for?", object)
 	}
@@ -320,6 +331,8 @@ func TestChartRefuses(t *testing.T) {
 		{"persistence: {size: much}", "size"},
 		{"persistence: {accessMode: ReadWriteMany}", "accessMode"},
 		{"podDisruptionBudget: {maxUnavailable: 2}", "maxUnavailable"},
+		{"prometheusRule: {enabled: 1}", "prometheusRule"},
+		{"dashboard: {labels: {grafana_dashboard: 1}}", "grafana_dashboard"},
 		{"networkPolicy: {internalFrom: everybody}", "internalFrom"},
 		{"config: {store: {pebble: {path: /elsewhere}}}", "config.store.pebble.path: leave it out"},
 		{"config: {listen: {grpc: nowhere}}", "config.listen.grpc"},
@@ -336,12 +349,39 @@ func TestChartRefuses(t *testing.T) {
 
 func TestChartWithoutTheOptional(t *testing.T) {
 	i := install(t, fine+"networkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\n")
-	if i.policy != nil || i.disruptions != nil || i.monitor != nil || i.ingress != nil {
-		t.Errorf("there is %v %v %v %v", i.policy, i.disruptions, i.monitor, i.ingress)
+	if i.policy != nil || i.disruptions != nil || i.monitor != nil || i.ingress != nil || i.rule != nil || i.dashboard != nil {
+		t.Errorf("there is %v %v %v %v %v %v", i.policy, i.disruptions, i.monitor, i.ingress, i.rule, i.dashboard)
 	}
 	closed := install(t, fine+"networkPolicy: {internalFrom: []}\n")
 	if n := len(closed.policy.Spec.Ingress); n != 1 {
 		t.Errorf("%d rules let somebody in, with nobody named for the internal ports", n)
+	}
+}
+
+// TestChartMonitoring: what Prometheus and Grafana are given is what is in the chart's
+// folder, where who has no Helm takes it from, and is found by them.
+func TestChartMonitoring(t *testing.T) {
+	i := install(t, everything)
+	alerts, err := os.ReadFile(filepath.Join(chartFolder, "monitoring/alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want monitoringv1.PrometheusRuleSpec
+	if err := yaml.UnmarshalStrict(alerts, &want); err != nil {
+		t.Fatal(err)
+	}
+	if len(want.Groups) == 0 || !reflect.DeepEqual(i.rule.Spec, want) {
+		t.Errorf("the rules are %v", i.rule.Spec)
+	}
+	dashboard, err := os.ReadFile(filepath.Join(chartFolder, "monitoring/dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.dashboard.Data["webhook-gateway.json"] != string(dashboard) {
+		t.Error("the dashboard is another one")
+	}
+	if i.rule.Labels["release"] != "prometheus" || i.dashboard.Labels["grafana_dashboard"] != "1" || i.dashboard.Annotations["grafana_folder"] != "Webhooks" {
+		t.Errorf("they would not be found: %v %v %v", i.rule.Labels, i.dashboard.Labels, i.dashboard.Annotations)
 	}
 }
 

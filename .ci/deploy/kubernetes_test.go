@@ -43,9 +43,13 @@ func admit(manifest []byte) (runtime.Object, error) {
 	if err := yaml.Unmarshal(manifest, &head); err != nil {
 		return nil, err
 	}
-	if head.Kind == monitoringv1.ServiceMonitorsKind { // of an operator, which has types only
+	switch head.Kind { // those of an operator, which has types only
+	case monitoringv1.ServiceMonitorsKind:
 		var monitor monitoringv1.ServiceMonitor
 		return &monitor, yaml.UnmarshalStrict(manifest, &monitor)
+	case monitoringv1.PrometheusRuleKind:
+		var rule monitoringv1.PrometheusRule
+		return &rule, yaml.UnmarshalStrict(manifest, &rule)
 	}
 	object, _, err := strict.Decode(manifest, nil, nil)
 	if err != nil {

@@ -119,8 +119,10 @@ func catchUpCPU(ctx context.Context, s *settings, with protection) (float64, err
 // each.
 func compare(s *settings, what string, protections []protection, measure func(protection) (float64, error)) error {
 	cost := make([][]float64, len(protections))
-	for range s.rounds {
-		for i, p := range protections {
+	for round := range s.rounds {
+		for turn := range protections {
+			i := (round + turn) % len(protections) // no one is always the first
+			p := protections[i]
 			micros, err := measure(p)
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", what, p.name, err)

@@ -39,6 +39,9 @@ keep it as safe.`,
 			if to == "" {
 				return usageError{errors.New("--to: give a folder, a file that ends with .tar, or - for standard output")}
 			}
+			if err := checkTarget(to); err != nil {
+				return fmt.Errorf("no backup was made: %w", err)
+			}
 			response, err := askInternal(cmd.Context(), http.MethodPost, addr, server.BackupPath, "application/x-tar", &credentials)
 			if err != nil {
 				return fmt.Errorf("no backup was made: %w", err)
@@ -58,6 +61,21 @@ keep it as safe.`,
 	c.Flags().StringVar(&to, "to", "", "where to: a `folder`, a file.tar, or - for standard output")
 	isFile(c, "to")
 	return c
+}
+
+// checkTarget returns why a backup could not be put somewhere. It is found out before the
+// gateway is asked, which makes one backup at a time: it would be busy for nothing.
+func checkTarget(to string) error {
+	switch {
+	case to == toStdout:
+		return nil
+	case !strings.HasSuffix(to, ".tar"):
+		return server.CheckBackupTarget(to)
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%s exists: give another name, or remove it", to)
+	}
+	return nil
 }
 
 // saveBackup saves a tar stream, and checks it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -63,9 +64,12 @@ func newConfig(std streams) *cobra.Command {
 	return c
 }
 
-// load returns the configuration of a file and the environment. Without a file
-// it is not the one for development.
+// load returns the configuration of a file and the environment, never the one for
+// development.
 func load(path string, environ []string) (server.Config, error) {
+	if isUnconfigured(path, environ) {
+		return server.Config{}, usageError{errors.New("there is no configuration: name one by --config or $" + server.EnvConfig + "; without, serve runs for development")}
+	}
 	config, err := server.Load(configPath(path, environ), environ)
 	if err != nil {
 		return server.Config{}, usageError{err}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,10 +25,12 @@ func newConfigDiff(std streams) *cobra.Command {
 		Use:   "diff",
 		Short: "Say what a configuration would change in a running gateway",
 		Long: `diff compares a configuration, as "serve" would load it in this shell, with the one
-in force in a running gateway (GET /admin/config). It prints a line for each value
-that differs: "reload" for what a reload puts in force without dropping anything,
-"restart" for what only a restart does. It changes nothing, and ends with 0 whether
-there are differences or not.
+in force in a running gateway (GET /admin/config). That is the gateway at its
+listen.internal_http; if just this address is what changes, give --http-addr.
+
+It prints a line for each value that differs: "reload" for what a reload puts in force
+without dropping anything, "restart" for what only a restart does. It changes nothing,
+and ends with 0 whether there are differences or not.
 
 Secrets are compared by reference: their values never leave the gateway. A secret
 whose variable or file has another value is not shown, and a reload reads it all
@@ -44,6 +47,11 @@ the same.`,
 			if err != nil {
 				return err
 			}
+			if addr == "" {
+				if addr = server.LocalAddr(config.Listen.InternalHTTP); addr == "" {
+					return usageError{errors.New("listen.internal_http names no port: give --http-addr")}
+				}
+			}
 			printed, err := configInForce(cmd.Context(), addr, &credentials)
 			if err != nil {
 				return err
@@ -57,7 +65,7 @@ the same.`,
 	}
 	configFlag(c, &path)
 	credentials.flags(c, std.environ)
-	c.Flags().StringVar(&addr, "http-addr", defaultHTTPAddr, "the internal HTTP `address` of the gateway")
+	c.Flags().StringVar(&addr, "http-addr", "", "the internal HTTP `address` of the gateway (default: that of the configuration)")
 	output.flag(c)
 	return c
 }

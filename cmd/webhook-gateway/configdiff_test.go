@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,6 +43,16 @@ shutdown: {delay: 0s}
 	if out != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
+	// It asks where the new one listens, unless it is told another address.
+	moved := write("moved.yaml", "providers: {vezgo: {enabled: true, any_client: true}}\n")
+	if text, err := os.ReadFile(moved); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(moved, bytes.Replace(text, []byte("internal_http: '127.0.0.1:0'"), []byte("internal_http: '"+internal+"'"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := mustExecute(t, "config", "diff", "--config", moved); !strings.Contains(out, "restart  listen.internal_http: 127.0.0.1:0 -> "+internal) {
+		t.Errorf("by the address in the configuration:\n%s", out)
+	}
 	out = mustExecute(t, "config", "diff", "--config", next, "--http-addr", internal, "-o", "json")
 	if !strings.HasPrefix(out, `{"key":"webhooks.idle_timeout","from":"2m0s","to":"1m0s","needs":"restart"}`+"\n") || strings.Count(out, "\n") != 2 {
 		t.Errorf("as JSON:\n%s", out)
@@ -56,6 +67,7 @@ shutdown: {delay: 0s}
 	}{
 		"a configuration that is wrong": {[]string{"--config", write("bad.yaml", "nope: 1\n")}, exitUsage, "nope: unknown key"},
 		"no gateway":                    {[]string{"--config", current, "--http-addr", "127.0.0.1:1"}, exitFailure, "127.0.0.1:1: no answer: connection refused: is the gateway running?"},
+		"any port":                      {[]string{"--config", current}, exitUsage, "listen.internal_http names no port: give --http-addr"},
 		"no address":                    {[]string{"--config", current, "--http-addr", "a b"}, exitUsage, `--http-addr "a b:8081" is no address: give host:port`},
 		"something else":                {[]string{"--config", current, "--http-addr", other.Listener.Addr().String()}, exitFailure, "404 Not Found: is that the internal HTTP port"},
 		"no format":                     {[]string{"--config", current, "-o", "yaml"}, exitUsage, `"yaml" is no format`},

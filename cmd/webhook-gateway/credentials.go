@@ -33,21 +33,33 @@ type clientCredentials struct {
 	tokenFile, ca, cert, key string
 }
 
+// credentialFlag is a flag that names a file, and the variable that stands in for it.
+type credentialFlag struct {
+	value          *string
+	name, env, use string
+}
+
 // flags adds the flags, whose defaults are in the environment.
 func (o *clientCredentials) flags(c *cobra.Command, environ []string) {
-	for _, f := range []struct {
-		value          *string
-		name, env, use string
-	}{
-		{&o.tokenFile, "token-file", envTokenFile, "a `file` with the bearer token to call with; read again for each call"},
+	addCredentialFlag(c, environ, credentialFlag{&o.tokenFile, "token-file", envTokenFile, "a `file` with the bearer token to call with; read again for each call"})
+	o.tlsFlags(c, environ)
+}
+
+// tlsFlags adds the flags for a command that needs no token.
+func (o *clientCredentials) tlsFlags(c *cobra.Command, environ []string) {
+	for _, f := range []credentialFlag{
 		{&o.ca, "tls-ca", envTLSCA, "use TLS, and trust the authorities in this PEM `file`; \"system\" for those of this machine"},
 		{&o.cert, "tls-cert", envTLSCert, "use TLS, with the client certificate in this PEM `file`"},
 		{&o.key, "tls-key", envTLSKey, "the PEM `file` with the key of --tls-cert"},
 	} {
-		c.PersistentFlags().StringVar(f.value, f.name, "", f.use+" (default $"+f.env+")")
-		_ = c.PersistentFlags().SetAnnotation(f.name, filesAnnotation, []string{"true"}) // fails only for a flag that does not exist
-		*f.value = lookup(environ, f.env)
+		addCredentialFlag(c, environ, f)
 	}
+}
+
+func addCredentialFlag(c *cobra.Command, environ []string, f credentialFlag) {
+	c.PersistentFlags().StringVar(f.value, f.name, "", f.use+" (default $"+f.env+")")
+	_ = c.PersistentFlags().SetAnnotation(f.name, filesAnnotation, []string{"true"}) // fails only for a flag that does not exist
+	*f.value = lookup(environ, f.env)
 }
 
 // tlsConfig returns how TLS is spoken, or nil for plain text.
@@ -110,6 +122,28 @@ func (o *clientCredentials) check(addr string) (*tls.Config, error) {
 		return nil, usageError{fmt.Errorf("--token-file: without TLS anybody on the way to %s could read the token: give --tls-ca, or ask on the gateway's own machine", addr)}
 	}
 	return config, nil
+}
+
+// forListener returns what a listener is shown of which the configuration tells whether it
+// speaks TLS. What would let others read the token is refused.
+func (o *clientCredentials) forListener(addr string, secured bool) (*tls.Config, string, error) {
+	config, err := o.tlsConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	token, err := o.token()
+	if err != nil {
+		return nil, "", err
+	}
+	if token != "" && !isLoopback(addr) {
+		switch {
+		case !secured:
+			return nil, "", fmt.Errorf("the token is not sent to %s, which speaks plain text: anybody on the way could read it", addr)
+		case config == nil:
+			return nil, "", fmt.Errorf("the token is not sent to %s without --tls-ca: anybody could take its place", addr)
+		}
+	}
+	return config, token, nil
 }
 
 func isLoopback(addr string) bool {

@@ -12,20 +12,28 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
-// TestTokens: what `token create` prints is what a gateway and every command that calls
-// one take.
-func TestTokens(t *testing.T) {
+// createToken has `token create` make a token, and returns its file, and its SHA-256 as it is
+// printed for the configuration.
+func createToken(t *testing.T) (file, sum string) {
+	t.Helper()
 	code, out, errOut := execute(t, "token", "create", "--name", "billing")
-	sum := regexp.MustCompile(`(?m)^    billing:\n      sha256: ([0-9a-f]{64})$`).FindStringSubmatch(errOut)
-	if code != exitOK || !regexp.MustCompile(`^whg_[0-9a-f]{64}\n$`).MatchString(out) || sum == nil {
+	printed := regexp.MustCompile(`(?m)^    billing:\n      sha256: ([0-9a-f]{64})$`).FindStringSubmatch(errOut)
+	if code != exitOK || !regexp.MustCompile(`^whg_[0-9a-f]{64}\n$`).MatchString(out) || printed == nil {
 		t.Fatalf("token create: %d\n%s\n%s", code, out, errOut)
 	}
-	file := filepath.Join(t.TempDir(), "token")
+	file = filepath.Join(t.TempDir(), "billing.token")
 	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return file, printed[1]
+}
+
+// TestTokens: what `token create` prints is what a gateway and every command that calls
+// one take.
+func TestTokens(t *testing.T) {
+	file, sum := createToken(t)
 	g := servertest.Start(t, func(c *server.Config) {
-		c.Access.Tokens = map[string]access.Token{"billing": {SHA256: sum[1], Grants: []string{"all"}}}
+		c.Access.Tokens = map[string]access.Token{"billing": {SHA256: sum, Grants: []string{"all"}}}
 		c.Access.Grants = map[string]access.GrantConfig{"all": {
 			Filters: []access.FilterConfig{{}}, Subscriptions: []access.SubscriptionConfig{{Manage: true}}, Operator: true,
 		}}

@@ -82,7 +82,7 @@ func keptSecret(path string) (secret.Secret, error) {
 
 // explain warns, and says how to use the gateway.
 func (d *development) explain(w io.Writer, command string, addrs server.Addrs) {
-	webhooks, grpc, internal := reachable(addrs.Webhooks), reachable(addrs.GRPC), reachable(addrs.InternalHTTP)
+	webhooks, grpc, internal := server.LocalAddr(addrs.Webhooks.String()), server.LocalAddr(addrs.GRPC.String()), server.LocalAddr(addrs.InternalHTTP.String())
 	_, _ = fmt.Fprintf(w, `
 !!  THIS GATEWAY RUNS FOR DEVELOPMENT, because it was given no configuration.
 !!  This machine is taken for Vezgo, whose own addresses are refused, and Finicity

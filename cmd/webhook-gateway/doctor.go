@@ -19,6 +19,7 @@ import (
 func newDoctor(std streams) *cobra.Command {
 	var path, url string
 	var output outputOptions
+	var credentials clientCredentials
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong with a configuration and the machine, and say what to do",
@@ -28,9 +29,11 @@ func newDoctor(std streams) *cobra.Command {
   folder    who else can read or change the store
   disk      file system, how long fsync takes, room
   ports     free, or served by the gateway that runs
+  running   whether the gateway that runs has this configuration in force
   clock     synchronised, and not behind the newest event
   secrets   length, and who can read their files
   tls       certificates: keys, dates, chain
+  access    who may call: tokens that expire, keys of the issuer, operators
   limits    open files, and the connections they are enough for
   outside   with --url: whether providers reach the gateway, whether a proxy changes
             bodies or hides the source address, its certificate, exposed ports
@@ -39,10 +42,15 @@ Run it as the user of the gateway, with its environment, before it starts or whi
 runs. It changes nothing, but that --url sends one signed ping (Finicity), which is
 stored as an event of the first client.
 
+Where access is configured, or client certificates are required, it needs credentials
+to ask a running gateway for its newest event and for that ping (those of a caller
+that may read events) and for its configuration (those of an operator). What it could not look at without them is SKIP, or said.
+
 Each finding is OK, WARN, FAIL, or SKIP if it could not be looked at, with the reason.
 It ends with 1 if one is FAIL.`,
 		Example: `  webhook-gateway doctor --config gateway.yaml
   webhook-gateway doctor --config gateway.yaml --url https://hooks.example.com
+  webhook-gateway doctor --config gateway.yaml --token-file operator.token
   webhook-gateway doctor -o json | jq 'select(.status != "OK")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,12 +63,17 @@ It ends with 1 if one is FAIL.`,
 					return err
 				}
 			}
+			if _, _, err := credentials.forListener(defaultHTTPAddr, false); err != nil { // wrong use, and no finding
+				return err
+			}
 			failed := 0
 			var printing error
 			options := doctor.Options{
 				Load:       func() (server.Config, error) { return examinedConfig(path, std) },
 				ConfigPath: configPath(path, std.environ),
 				URL:        url,
+
+				Credentials: credentials.forListener,
 			}
 			doctor.Run(cmd.Context(), options, func(f doctor.Finding) {
 				if f.Status == doctor.Fail {
@@ -75,6 +88,7 @@ It ends with 1 if one is FAIL.`,
 		},
 	}
 	configFlag(c, &path)
+	credentials.flags(c, std.environ)
 	c.Flags().StringVar(&url, "url", "", "the public `URL` that providers call, without the path, such as https://hooks.example.com")
 	output.flag(c)
 	return c

@@ -6,6 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
 )
 
 func TestDoctor(t *testing.T) {
@@ -75,5 +80,64 @@ func TestDoctorForDevelopment(t *testing.T) {
 	}
 	if code, out, _ := execute(t, "doctor"); code != exitFailure || !strings.Contains(out, "FAIL  config    keep a Finicity secret") {
 		t.Errorf("ended with %d:\n%s", code, out)
+	}
+}
+
+// Where access is configured the doctor shows the credentials of the command line, and no
+// token where others could read it.
+func TestDoctorShowsCredentials(t *testing.T) {
+	file, sum := createToken(t)
+	g := servertest.Start(t, func(c *server.Config) {
+		c.Access.Tokens = map[string]access.Token{"billing": {SHA256: sum, Grants: []string{"read"}}}
+		c.Access.Grants = map[string]access.GrantConfig{"read": {Filters: []access.FilterConfig{{}}}}
+		c.Log.Level = 12 // refusals are expected
+	})
+	addrs := g.Server().Addrs()
+	config := write(t, `
+listen: {webhooks: "`+addrs.Webhooks.String()+`", grpc: "`+addrs.GRPC.String()+`", internal_http: "`+addrs.InternalHTTP.String()+`"}
+store: {pebble: {path: `+t.TempDir()+`}}
+providers: {finicity: {enabled: true, clients: {`+servertest.Client+`: {secrets: {k: "env:SECRET"}}}}}
+access: {tokens: {billing: {sha256: `+sum+`, grants: [read]}}, grants: {read: {filters: [{}]}}}
+`)
+	environ := []string{"SECRET=" + servertest.FinicitySecret}
+	const source = "the gateway sees the address of this machine"
+	ask := []string{"doctor", "--config", config, "--url", g.WebhookURL()}
+	if code, out, _ := executeIn(t, environ, ask...); code != exitOK || !strings.Contains(out, "it asks who calls: give --token-file") || strings.Contains(out, source) {
+		t.Errorf("without: %d\n%s", code, out)
+	}
+	if code, out, _ := executeIn(t, environ, append(ask, "--token-file", file)...); code != exitOK || !strings.Contains(out, source) {
+		t.Errorf("with a token: %d\n%s", code, out)
+	}
+	if code, out, _ := executeIn(t, append(environ, "WHG_TOKEN_FILE="+file), ask...); code != exitOK || !strings.Contains(out, source) {
+		t.Errorf("by the environment: %d\n%s", code, out)
+	}
+	if code, _, errOut := executeIn(t, environ, append(ask, "--token-file", file+"x")...); code != exitUsage || !strings.Contains(errOut, "--token-file: ") {
+		t.Errorf("without the file: %d %s", code, errOut)
+	}
+}
+
+// A token goes where it can be read by nobody else.
+func TestCredentialsForListeners(t *testing.T) {
+	file, _ := createToken(t)
+	ca := tlstest.NewCA(t)
+	for _, test := range []struct {
+		addr    string
+		secured bool
+		ca      string
+		want    string
+	}{
+		{"127.0.0.1:8081", false, "", ""},
+		{"127.0.0.1:8081", true, "", ""},
+		{"10.0.0.1:8081", true, ca.File, ""},
+		{"10.0.0.1:8081", true, "", "the token is not sent to 10.0.0.1:8081 without --tls-ca"},
+		{"10.0.0.1:8081", false, ca.File, "the token is not sent to 10.0.0.1:8081, which speaks plain text"},
+		{"10.0.0.1:8081", false, "", "the token is not sent to 10.0.0.1:8081, which speaks plain text"},
+		{"127.0.0.1:8081", true, file, "has no certificate in PEM"},
+	} {
+		credentials := clientCredentials{tokenFile: file, ca: test.ca}
+		_, token, err := credentials.forListener(test.addr, test.secured)
+		if (token != "") != (test.want == "") || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%+v: a token of %d bytes, %v", test, len(token), err)
+		}
 	}
 }

@@ -29,6 +29,8 @@ func TestEventsList(t *testing.T) {
 		"all":          {[]string{"--limit", "0"}, 18, "left out"},
 		"oldest first": {[]string{"--oldest-first", "--limit", "1"}, 1, "there may be more"},
 		"filter":       {[]string{"-t", "SyncError", "-p", "vezgo"}, 1, ""},
+		"excluded":     {[]string{"--exclude-client", servertest.Client}, 0, "# no stored event matches\n"},
+		"not excluded": {[]string{"--exclude-client", "other", "--limit", "0"}, 18, "left out"},
 		"failed":       {[]string{"--verdict", "failed"}, 1, ""},
 		"from":         {[]string{"--from", "yesterday", "-c", servertest.Client}, 18, "left out"},
 		"until":        {[]string{"--until", "yesterday"}, 0, "# no stored event matches\n"},

@@ -20,7 +20,10 @@ const isItRunning = "is the gateway running? `webhook-gateway serve` starts one,
 
 // mayBeTLS is what may help when a connection breaks off: a server that refuses a client
 // certificate closes the connection, and its alert is lost to a client that still writes.
-const mayBeTLS = "if it is running, it asks for TLS (--tls-ca), or does not take the client certificate (--tls-cert)"
+const mayBeTLS = "if there is one, it speaks TLS (--tls-ca), or does not take the client certificate (--tls-cert)"
+
+// sayWhoCalls is what helps a command that showed no credentials.
+const sayWhoCalls = "give --token-file, or --tls-cert"
 
 // explain says what an error of a call on the gateway at an address means to the
 // user. Any other error it returns as it is.
@@ -32,13 +35,15 @@ func explain(addr string, err error) error {
 	problem := fmt.Errorf("%s: %s", addr, describe(s))
 	switch {
 	case isNoGateway(s):
-		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise. If it is one, it asks for TLS (--tls-ca), or does not take the client certificate (--tls-cert)", problem, defaultGRPCPort)
+		return fmt.Errorf("%w: this is no gRPC listener: --addr names that of the gateway, port %s unless it is configured otherwise; %s", problem, defaultGRPCPort, mayBeTLS)
+	case isPlainText(s):
+		return fmt.Errorf("%w: leave out --tls-ca and --tls-cert ($%s, $%s), or --addr names another", problem, envTLSCA, envTLSCert)
 	case isUnanswered(s) && isBrokenOffText(s.Message()):
 		return fmt.Errorf("%w: %s; %s", problem, isItRunning, mayBeTLS)
 	case isUnanswered(s):
 		return fmt.Errorf("%w: %s", problem, isItRunning)
 	case rpcerr.Reason(s.Err()) == webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING:
-		return fmt.Errorf("%w: give --token-file, or --tls-cert", problem)
+		return fmt.Errorf("%w: %s", problem, sayWhoCalls)
 	case s.Code() == codes.InvalidArgument:
 		return usageError{problem}
 	case strings.Contains(s.Message(), "EXPIRED_POLICY_EARLIEST"): // in words of the API
@@ -64,6 +69,11 @@ func isUnanswered(s *status.Status) bool {
 // isNoGateway reports whether something answered that is no gRPC server.
 func isNoGateway(s *status.Status) bool {
 	return isUnanswered(s) && strings.Contains(s.Message(), "server preface")
+}
+
+// isPlainText reports whether what answered does not speak TLS, as it was asked to.
+func isPlainText(s *status.Status) bool {
+	return isUnanswered(s) && strings.Contains(s.Message(), "does not look like a TLS handshake")
 }
 
 // isNoHost reports whether the name of the host does not exist.
@@ -94,6 +104,9 @@ func describe(s *status.Status) string {
 	}
 	if isNoGateway(s) {
 		return "what answers does not speak gRPC"
+	}
+	if isPlainText(s) {
+		return "what answers does not speak TLS"
 	}
 	if isNoHost(s) {
 		return "no connection: no such host"

@@ -145,6 +145,22 @@ func TestReplacedLinksAreSeen(t *testing.T) {
 	}
 }
 
+// Keys of an issuer that come later than the file that names them are seen: that file was
+// refused, and nobody would load it again.
+func TestLateKeysOfAnIssuerAreSeen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	f := newConfigFiles("", []string{"WEBHOOK_GATEWAY_ACCESS_OIDC_JWKS_FILE=" + file})
+	if f.changed() {
+		t.Error("a change is seen where there is none")
+	}
+	if err := os.WriteFile(file, []byte(`{"keys": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f.changed() || !f.changed() || f.changed() {
+		t.Error("the keys are not loaded once, when they were the same twice")
+	}
+}
+
 // Of a configuration that is refused for a certificate, its level is not in force either.
 func TestRefusedLevel(t *testing.T) {
 	ca := tlstest.NewCA(t)

@@ -99,7 +99,7 @@ func (f *follower) retryable(err error) bool {
 		return true
 	}
 	s, ok := grpcStatus(err)
-	if !ok || !f.connected && (f.finite || isNoGateway(s) || isNoHost(s)) {
+	if !ok || !f.connected && (f.finite || isNoGateway(s) || isPlainText(s) || isNoHost(s)) {
 		return false
 	}
 	return s.Code() == codes.Unavailable || s.Code() == codes.ResourceExhausted

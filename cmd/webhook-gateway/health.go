@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -22,6 +20,7 @@ import (
 func newHealth(std streams) *cobra.Command {
 	var path, addr string
 	var requireLog bool
+	var credentials clientCredentials
 	timeout := 5 * time.Second
 	c := &cobra.Command{
 		Use:   "health",
@@ -31,19 +30,33 @@ func newHealth(std streams) *cobra.Command {
 that have no shell and no curl, such as HEALTHCHECK of a container.
 
 It finds the gateway by the configuration that the gateway was started with
-(listen and tls), even if something else in it has become wrong since. It shows no
-certificate, so it cannot ask where tls.internal_http requires one.`,
+(listen and tls), even if something else in it has become wrong since, and does not
+check its certificate, which has the names that others use. With --http-addr and
+--tls-ca it checks that as every command does. Where tls.internal_http requires a client
+certificate, --tls-cert shows one.`,
+		Example: `  webhook-gateway health --config gateway.yaml
+  webhook-gateway health --http-addr gateway.internal:8081 --tls-ca ca.pem`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, doubt := likelyConfig(path, std.environ)
-			if addr == "" {
-				addr = internalAddr(config.Listen.InternalHTTP)
-			}
-			if addr == "" {
+			var tlsConfig *tls.Config
+			var err error
+			if addr != "" {
+				if addr, err = parseAddr("--http-addr", addr, "8081"); err != nil {
+					return err
+				}
+				tlsConfig, err = credentials.tlsConfig()
+			} else if addr = server.LocalAddr(config.Listen.InternalHTTP); addr == "" {
 				return usageError{errors.Join(errors.New("listen.internal_http names no port: give --http-addr"), doubt)}
 			}
+			if tlsConfig == nil && err == nil && config.TLS.InternalHTTP.Enabled() {
+				tlsConfig, err = unchecked(credentials)
+			}
+			if err != nil {
+				return err
+			}
 			url := url.URL{Scheme: "http", Host: addr, Path: "/readyz"}
-			if config.TLS.InternalHTTP.Enabled() {
+			if tlsConfig != nil {
 				url.Scheme = "https"
 			}
 			if requireLog {
@@ -51,13 +64,14 @@ certificate, so it cannot ask where tls.internal_http requires one.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			if err := askReady(ctx, url, std.out); err != nil {
+			if err := askReady(ctx, url, tlsConfig, std.out); err != nil {
 				return errors.Join(err, doubt)
 			}
 			return nil
 		},
 	}
 	configFlag(c, &path)
+	credentials.tlsFlags(c, std.environ)
 	c.Flags().StringVar(&addr, "http-addr", "", "the internal HTTP `address` of the gateway (default: that of the configuration)")
 	durationVar(c.Flags(), &timeout, "timeout", "how long to wait for the answer")
 	c.Flags().BoolVar(&requireLog, "require-log", false, "fail also while the event log takes no events; not for what restarts the gateway, which answers pings all the same")
@@ -73,34 +87,29 @@ func likelyConfig(path string, environ []string) (server.Config, error) {
 	return config, doubt
 }
 
-// internalAddr returns where a gateway that listens there is asked on its own machine,
-// or nothing if it picks the port itself.
-func internalAddr(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil || port == "0" {
-		return ""
+// unchecked returns how TLS is spoken with the gateway of the configuration. Its certificate
+// has the names that others know it by. Nothing secret is sent, and whoever could answer in
+// its place could end it, too.
+func unchecked(credentials clientCredentials) (*tls.Config, error) {
+	credentials.ca = ""
+	shown, err := credentials.tlsConfig()
+	if err != nil {
+		return nil, err
 	}
-	// NOTE: not localhost, a name that an image without /etc/hosts does not have.
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip == netip.IPv4Unspecified() {
-		host = "127.0.0.1"
-	} else if ip == netip.IPv6Unspecified() {
-		host = "::1"
+	config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
+	if shown != nil {
+		config.Certificates = shown.Certificates
 	}
-	return net.JoinHostPort(host, port)
+	return config, nil
 }
 
 // askReady asks a gateway whether it is ready, and prints what it says.
-func askReady(ctx context.Context, url url.URL, out io.Writer) error {
+func askReady(ctx context.Context, url url.URL, tlsConfig *tls.Config, out io.Writer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url.String(), http.NoBody)
 	if err != nil {
-		return usageError{fmt.Errorf("--http-addr %q is no address: give host:port, such as localhost:8081", url.Host)}
+		return usageError{fmt.Errorf("--http-addr %s: %w", url.Host, err)}
 	}
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		// The certificate has the names that others know the gateway by. Nothing secret is
-		// sent, and whoever could answer in its place could end it, too.
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
-	}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: tlsConfig}}
 	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask %s whether the gateway is ready: %s", url.Host, plainHTTPError(err))
@@ -115,7 +124,7 @@ func askReady(ctx context.Context, url url.URL, out io.Writer) error {
 		Reasons []string `json:"reasons"`
 	}
 	if err := json.Unmarshal(body, &report); err != nil || report.Status == "" {
-		return fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", url.Host, response.Status)
+		return notInternal(url.Host, response.Status, body)
 	}
 	if _, err := out.Write(body); err != nil {
 		return err

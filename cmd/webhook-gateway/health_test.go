@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -75,24 +76,45 @@ func TestHealth(t *testing.T) {
 
 // TestHealthOverTLS: the names in the certificate are those of others.
 func TestHealthOverTLS(t *testing.T) {
-	pair := tlstest.NewCA(t).Issue(t, time.Now().Add(time.Hour), "spiffe://test/gateway")
-	g := servertest.Start(t, func(config *server.Config) {
-		config.TLS.InternalHTTP.Certificate, config.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
-	})
-	_, port, _ := strings.Cut(strings.TrimPrefix(g.InternalURL(), "http://"), ":")
-	config := write(t, "listen: {internal_http: \"127.0.0.1:"+port+"\"}\ntls: {internal_http: {certificate: "+pair.Certificate+", key: "+pair.Key+"}}\n")
-	if code, out, errOut := health(t, nil, "--config", config); code != exitOK || !strings.Contains(out, `"status":"ok"`) {
-		t.Errorf("%d %s%s", code, out, errOut)
-	}
-}
-
-func TestInternalAddr(t *testing.T) {
-	for listen, want := range map[string]string{
-		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:1": "10.0.0.1:1",
-		"localhost:1": "localhost:1", ":0": "", "nowhere": "",
-	} {
-		if got := internalAddr(listen); got != want {
-			t.Errorf("listening on %q it is asked at %q, not %q", listen, got, want)
+	ca := tlstest.NewCA(t)
+	pair, client := ca.IssueFor(t, time.Now().Add(time.Hour), "localhost"), ca.Issue(t, time.Now().Add(time.Hour), "spiffe://test/health")
+	for _, required := range []bool{false, true} {
+		g := servertest.Start(t, func(config *server.Config) {
+			config.Log.Level = 12 // refusals are expected
+			pair.Secure(&config.TLS.InternalHTTP)
+			if required {
+				config.TLS.InternalHTTP.ClientCA, config.TLS.InternalHTTP.RequireClientCertificate = ca.File, true
+			}
+		})
+		addr := g.Server().Addrs().InternalHTTP.String()
+		_, port, _ := net.SplitHostPort(addr)
+		config := write(t, "listen: {internal_http: \"127.0.0.1:"+port+"\"}\ntls: {internal_http: {certificate: "+pair.Certificate+", key: "+pair.Key+"}}\n")
+		shown := []string{"--tls-cert", client.Certificate, "--tls-key", client.Key}
+		for name, c := range map[string]struct {
+			environ []string
+			args    []string
+			want    string // of what is wrong
+			lacking string // where certificates are required
+		}{
+			"by the configuration":  {nil, []string{"--config", config}, "", "certificate"},
+			"with a certificate":    {nil, append([]string{"--config", config}, shown...), "", ""},
+			"by its name":           {[]string{envTLSCA + "=" + ca.File}, []string{"--http-addr", "localhost:" + port}, "", "certificate"},
+			"whatever it is not":    {[]string{envTLSCA + "=nowhere"}, []string{"--config", config}, "", "certificate"},
+			"without TLS":           {nil, []string{"--http-addr", addr}, "speaks TLS: give --tls-ca", "speaks TLS: give --tls-ca"},
+			"by another name":       {[]string{envTLSCA + "=" + ca.File}, append([]string{"--http-addr", addr}, shown...), "certificate", "certificate"},
+			"without the authority": {nil, []string{"--http-addr", addr, "--tls-ca", "nowhere"}, "--tls-ca: ", "--tls-ca: "},
+		} {
+			want := c.want
+			if required {
+				want = c.lacking
+			}
+			code, out, errOut := health(t, c.environ, c.args...)
+			if (code == exitOK) != (want == "") || strings.Contains(out, `"status":"ok"`) != (want == "") || !strings.Contains(errOut, want) {
+				t.Errorf("%s, required %v: %d %s%s", name, required, code, out, errOut)
+			}
+		}
+		if err := g.Stop(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

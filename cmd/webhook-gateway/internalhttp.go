@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 // defaultHTTPAddr is the internal HTTP address of a gateway on this machine.
@@ -42,10 +47,24 @@ func askInternal(ctx context.Context, method, addrText, path, want string, crede
 	if response.StatusCode == http.StatusOK && response.Header.Get("Content-Type") == want {
 		return response, nil
 	}
-	defer func() { _ = response.Body.Close() }() // it is of no use
-	reason, message := readRefusal(response.Body)
+	defer func() { _ = response.Body.Close() }()                          // it is of no use
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusalBytes)) // as far as it came
+	reason, message := readRefusal(bytes.NewReader(body))
 	if reason == "" || reason == "PATH_UNKNOWN" {
-		return nil, fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway? If it speaks TLS give --tls-ca", addr, response.Status)
+		return nil, notInternal(addr, response.Status, body)
 	}
-	return nil, fmt.Errorf("%s: %s (%s)", addr, message, reason)
+	problem := fmt.Errorf("%s: %s (%s)", addr, message, reason)
+	if reason == rpcerr.Name(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_MISSING) {
+		return nil, fmt.Errorf("%w: %s", problem, sayWhoCalls)
+	}
+	return nil, problem
+}
+
+// notInternal is what to say of an answer that a gateway does not give on its internal HTTP
+// port.
+func notInternal(addr, status string, body []byte) error {
+	if bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server")) { // Go's words
+		return fmt.Errorf("%s speaks TLS: give --tls-ca, or --tls-ca system for the authorities that this machine trusts", addr)
+	}
+	return fmt.Errorf("%s answers %s: is that the internal HTTP port of a gateway?", addr, status)
 }

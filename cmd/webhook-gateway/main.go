@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,17 +14,23 @@ import (
 )
 
 func main() {
-	// What gRPC says by itself is of connections that went away, one line for each. What
-	// matters is returned to those who called.
-	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-	}
+	silence()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the command in order, the second one at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ(), terminal: isTerminal(os.Stdout), program: os.Args[0],
 	}))
+}
+
+// silence keeps libraries from writing to stderr by themselves: gRPC a line for each
+// connection that went away, net/http one for a server that speaks first. What matters is
+// returned to those who called.
+func silence() {
+	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
+		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	}
+	log.SetOutput(io.Discard)
 }
 
 // isTerminal reports whether a file is a terminal, or another device.

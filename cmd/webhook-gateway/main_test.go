@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +16,43 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// envMain has the binary of the tests be the command itself.
+const envMain = "TEST_BE_THE_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envMain) != "" {
+		main()
+		return
+	}
+	silence()
+	goleak.VerifyTestMain(m)
+}
+
+// Of a server that speaks when it was not asked, as a gRPC port does, a library says so by
+// itself. A user sees only what the command says.
+func TestOnlyTheCommandSpeaks(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\nunasked") // a client that is gone is seen below
+		t.Cleanup(func() { _ = conn.Close() })
+	}))
+	defer s.Close()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), self, "trigger", "ping", "--url", s.URL, "--secret", "env:"+envMain, "--count", "2", "--rate", "5")
+	c.Env = append(os.Environ(), envMain+"=1")
+	var errOut bytes.Buffer
+	c.Stderr = &errOut
+	if err := c.Run(); err == nil || errOut.String() != "webhook-gateway: 2 of 2 deliveries were not answered 200\n" {
+		t.Errorf("%v, it says\n%s", err, errOut.String())
+	}
+}
 
 // output collects what a command prints, and lets a test wait for it.
 type output struct {

@@ -34,6 +34,7 @@ func TestExitCodes(t *testing.T) {
 		"no log":           {[]string{"log", "repair", filepath.Dir(bad)}, exitFailure, "the folder has no event log: " + filepath.Dir(bad)},
 		"unknown key":      {[]string{"serve", "--config", bad}, exitUsage, bad + ":3: listen.gprc: unknown key: did you mean listen.grpc?"},
 		"config check":     {[]string{"config", "check", "--config", bad}, exitUsage, ":3: listen.gprc: unknown key"},
+		"no config":        {[]string{"config", "check"}, exitUsage, "there is no configuration: name one by --config or $WEBHOOK_GATEWAY_CONFIG"},
 		"missing config":   {[]string{"serve", "--config", bad + "x"}, exitUsage, "no such file"},
 		"no type":          {[]string{"trigger"}, exitUsage, "what should be sent?"},
 		"two choices":      {[]string{"trigger", "added", "--all"}, exitUsage, "one of them, not several"},

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -29,7 +27,7 @@ subscribers, finishes what is in flight and ends within shutdown.timeout.
 The configuration is one YAML file; every key can also be set by the environment,
 such as WEBHOOK_GATEWAY_STORE_PEBBLE_PATH for store.pebble.path. It is loaded again
 at SIGHUP, and when it or a file that it names has changed: secrets, clients,
-certificates and limits are put in force without dropping anything. One that is
+grants, certificates and limits are put in force without dropping anything. One that is
 wrong is refused, and the old one stays in force.
 
 Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
@@ -85,15 +83,16 @@ func loadConfig(path string, environ []string) (server.Config, *development, err
 
 // loadConfigWith is loadConfig with another way to the secret for development.
 func loadConfigWith(path string, environ []string, secretIn func(path string) (secret.Secret, error)) (server.Config, *development, error) {
-	path = configPath(path, environ)
-	if path == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_") {
+	if isUnconfigured(path, environ) {
 		return developmentConfig(environ, secretIn)
 	}
-	config, err := server.Load(path, environ)
-	if err != nil {
-		return server.Config{}, nil, usageError{err}
-	}
-	return config, nil, nil
+	config, err := load(path, environ)
+	return config, nil, err
+}
+
+// isUnconfigured reports whether nobody has said what is to be received.
+func isUnconfigured(path string, environ []string) bool {
+	return configPath(path, environ) == "" && !hasPrefix(environ, server.EnvPrefix+"PROVIDERS_")
 }
 
 // configPath returns the path of the configuration file, empty for none.
@@ -128,16 +127,4 @@ func newLogger(level slog.Leveler, format string, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
-}
-
-// reachable is an address as a client on this machine dials it.
-func reachable(addr net.Addr) string {
-	host, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return addr.String()
-	}
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
-		host = "localhost"
-	}
-	return fmt.Sprintf("%s:%s", host, port)
 }

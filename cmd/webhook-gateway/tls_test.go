@@ -1,16 +1,15 @@
 package main
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
 )
 
@@ -23,11 +22,7 @@ func TestCommandsOverTLS(t *testing.T) {
 	own, client := ca.Issue(t, year, ""), ca.Issue(t, year, "spiffe://example.com/billing")
 	stranger := another.Issue(t, year, "spiffe://example.com/billing")
 	dir := t.TempDir()
-	code, token, errOut := execute(t, "token", "create", "--name", "billing")
-	sum := regexp.MustCompile(`sha256: ([0-9a-f]{64})`).FindStringSubmatch(errOut)
-	if code != exitOK || sum == nil {
-		t.Fatalf("token create: %d %s", code, errOut)
-	}
+	tokenFile, sum := createToken(t)
 	write := func(name, text string) string {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -36,7 +31,6 @@ func TestCommandsOverTLS(t *testing.T) {
 		}
 		return path
 	}
-	tokenFile := write("billing.token", token)
 	pair := "{certificate: " + own.Certificate + ", key: " + own.Key
 	config := write("gateway.yaml", `
 listen: {webhooks: "127.0.0.1:0", grpc: "127.0.0.1:0", internal_http: "127.0.0.1:0"}
@@ -48,7 +42,7 @@ tls:
   internal_http: `+pair+`, client_ca: `+ca.File+`}
 access:
   tokens:
-    billing: {sha256: `+sum[1]+`, grants: [all]}
+    billing: {sha256: `+sum+`, grants: [all]}
   certificates:
     - {spiffe_id: "spiffe://example.com/billing", grants: [all]}
   grants:
@@ -58,7 +52,7 @@ access:
 	addrs := serving.FindStringSubmatch(served.err.waitFor(t, serving.MatchString))
 	webhooks, grpcAddr, internal := addrs[1], addrs[2], addrs[3]
 
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true}
+	transport := &http.Transport{TLSClientConfig: ca.Client(), DisableKeepAlives: true}
 	delivery, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+webhooks+"/v1/webhooks/vezgo",
 		strings.NewReader(`{"eventType": "Sync", "user": {"id": "u1"}}`))
 	if err != nil {
@@ -91,7 +85,7 @@ access:
 				t.Errorf("%v %s: %d %s %s", args, what, code, out, errOut)
 			}
 		}
-		refused("without credentials", "CREDENTIALS_MISSING", trust...)
+		refused("without credentials", "(CREDENTIALS_MISSING): give --token-file", trust...)
 		if i == 0 || args[0] == "backup" {
 			refused("trusting another", "certificate", "--tls-ca", another.File, "--token-file", tokenFile)
 			refused("without TLS", "--tls-ca", "--token-file", tokenFile)
@@ -145,6 +139,22 @@ func TestBrokenOff(t *testing.T) {
 	} {
 		code, _, errOut := execute(t, append(args, "--tls-ca", ca.File)...)
 		if code != exitFailure || !strings.Contains(errOut, "is the gateway running?") || !strings.Contains(errOut, "does not take the client certificate (--tls-cert)") {
+			t.Errorf("%v: %d %s", args, code, errOut)
+		}
+	}
+}
+
+// TestTLSWherePlainTextIsSpoken: a command that asks for TLS says what is wrong, and does
+// not try for ever.
+func TestTLSWherePlainTextIsSpoken(t *testing.T) {
+	gateway := servertest.Start(t)
+	ca := tlstest.NewCA(t)
+	for _, args := range [][]string{
+		{"log", "info", "--addr", gateway.GRPCAddr()},
+		{"tail", "--addr", gateway.GRPCAddr()},
+	} {
+		code, _, errOut := execute(t, append(args, "--tls-ca", ca.File)...)
+		if code != exitFailure || !strings.Contains(errOut, "does not speak TLS: leave out --tls-ca") {
 			t.Errorf("%v: %d %s", args, code, errOut)
 		}
 	}

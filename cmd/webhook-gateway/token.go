@@ -19,7 +19,7 @@ func newToken(std streams) *cobra.Command {
 configuration of the gateway needs to know it on standard error: a hash, from which
 nobody can make the token. The token is not kept anywhere.
 
-  webhook-gateway token create --name billing > billing.token
+  (umask 077; webhook-gateway token create --name billing > billing.token)
   webhook-gateway tail --token-file billing.token`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -33,7 +33,7 @@ access:
   tokens:
     %s:
       sha256: %s
-      grants: []
+      grants: []    # names of access.grants
 `, fielderr.Key(name), sum) // without them there is nothing to do with the token
 			return nil
 		},

@@ -108,7 +108,7 @@ func (a *streamAudit) received(request any) {
 func (a *streamAudit) sending(ctx context.Context, message any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.opened.IsZero() {
+	if !a.opened.IsZero() || a.call.proof.own != nil {
 		return
 	}
 	a.opened = time.Now()
@@ -125,6 +125,9 @@ func (a *streamAudit) sending(ctx context.Context, message any) {
 func (a *streamAudit) ended(ctx context.Context, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.call.proof.own != nil {
+		return
+	}
 	if a.opened.IsZero() && isRefusal(err) {
 		a.refused(ctx, a.call, a.method, a.call.remote, a.subscription, err)
 		return

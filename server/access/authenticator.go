@@ -34,9 +34,6 @@ func newAuthenticator(config Config, before *authenticator, logger *slog.Logger)
 	a := &authenticator{config: config, grants: make(map[string]*Grant)}
 	if !config.Enabled() {
 		a.anybody = Anybody()
-		if before.anybody != nil {
-			a.anybody = before.anybody
-		}
 		return a, nil
 	}
 	for name, given := range config.Grants {
@@ -100,6 +97,8 @@ type proof struct {
 	jwt         *jwt
 	issuer      *issuer // who verified the JWT
 	certificate *shownCertificate
+	// own is a caller that is a part of the gateway itself.
+	own *Caller
 }
 
 // prove checks credentials, but not what they are worth. A token wins over a
@@ -131,6 +130,8 @@ func (a *authenticator) prove(ctx context.Context, c presented) (proof, error) {
 func (a *authenticator) caller(p proof) (*Caller, error) {
 	var caller *Caller
 	switch {
+	case p.own != nil:
+		caller = p.own
 	case a.anybody != nil:
 		caller = a.anybody
 	case p.token != nil:

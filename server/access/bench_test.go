@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -22,7 +23,7 @@ func BenchmarkIdentify(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c.current.issuer.keys.load = func(context.Context) ([]byte, error) { return s.set(), nil }
+	c.current.issuer.keys.load = func(context.Context) ([]jose.JSONWebKey, error) { return parseKeys(s.set()) }
 	for name, credentials := range map[string]string{"token": token, "jwt": s.sign(b, nil)} {
 		b.Run(name, func(b *testing.B) {
 			given := presented{authorization: []string{"Bearer " + credentials}}

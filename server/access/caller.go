@@ -32,6 +32,8 @@ const (
 	MethodToken       Method = "token"
 	MethodOIDC        Method = "oidc"
 	MethodCertificate Method = "certificate"
+	// MethodOwn is that of a part of the gateway itself.
+	MethodOwn Method = "own"
 )
 
 // Anybody is every caller of a gateway without access control: it may everything.

@@ -63,6 +63,14 @@ func TestConfigRefused(t *testing.T) {
 		"no SPIFFE ID": {
 			Config{Certificates: []Certificate{{SPIFFEID: "https://example.com/a", Grants: all}}, Grants: grants}, `certificates[0].spiffe_id: "https://example.com/a" is no SPIFFE ID`,
 		},
+		"a filter that excludes nobody": {
+			Config{Grants: map[string]GrantConfig{"a": {Filters: []FilterConfig{{ExcludeClientIDs: []string{}}}}}},
+			"grants.a.filters[0].exclude_client_ids: the list is empty",
+		},
+		"a filter that names and excludes clients": {
+			Config{Grants: map[string]GrantConfig{"a": {Filters: []FilterConfig{{ClientIDs: []string{"a"}, ExcludeClientIDs: []string{"b"}}}}}},
+			"grants.a.filters[0].exclude_client_ids: client_ids names the clients already",
+		},
 		"a grant of nothing": {Config{Grants: map[string]GrantConfig{"a": {}}}, "grants.a: it grants nothing"},
 		"words that nobody knows": {
 			Config{Grants: map[string]GrantConfig{"a": {

@@ -33,6 +33,8 @@ type FilterConfig struct {
 	ClientIDs  []string `yaml:"client_ids,omitempty"`
 	Subjects   []string `yaml:"subjects,omitempty"`
 	Verdicts   []string `yaml:"verdicts,omitempty"`
+	// ExcludeClientIDs stands in place of ClientIDs.
+	ExcludeClientIDs []string `yaml:"exclude_client_ids,omitempty"`
 }
 
 // SubscriptionConfig is a SubscriptionGrant in the configuration.
@@ -81,9 +83,12 @@ func (c FilterConfig) filter() (*webhookgatewayv1.EventFilter, error) {
 	providers, errProviders := parseEach("providers", c.Providers, parseProvider)
 	types, errTypes := parseEach("event_types", c.EventTypes, all.ParseType)
 	verdicts, errVerdicts := parseEach("verdicts", c.Verdicts, all.ParseVerdict)
-	return &webhookgatewayv1.EventFilter{
-		Providers: providers, EventTypes: types, Verdicts: verdicts, ClientIds: c.ClientIDs, Subjects: c.Subjects,
-	}, errors.Join(errProviders, errTypes, errVerdicts, notEmpty("client_ids", c.ClientIDs), notEmpty("subjects", c.Subjects))
+	f := &webhookgatewayv1.EventFilter{
+		Providers: providers, EventTypes: types, Verdicts: verdicts, Subjects: c.Subjects,
+		ClientIds: c.ClientIDs, ExcludeClientIds: c.ExcludeClientIDs,
+	}
+	return f, errors.Join(errProviders, errTypes, errVerdicts, notEmpty("client_ids", c.ClientIDs),
+		notEmpty("exclude_client_ids", c.ExcludeClientIDs), notEmpty("subjects", c.Subjects))
 }
 
 // notEmpty refuses a list that is there and has nothing in it. In a filter it would mean

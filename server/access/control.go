@@ -83,6 +83,19 @@ func (c *Control) identify(ctx context.Context, given presented, remote string) 
 	return &call{caller: caller, proof: proof, remote: remote}, nil
 }
 
+// again returns a call that was identified some time ago as it is by now: the body of a
+// request may have taken long. Its errors are statuses.
+func (c *Control) again(before *call) (*call, error) {
+	c.mu.RLock()
+	current := c.current
+	c.mu.RUnlock()
+	caller, err := current.caller(before.proof)
+	if err != nil {
+		return nil, err
+	}
+	return &call{caller: caller, proof: before.proof, remote: before.remote}, nil
+}
+
 // bearer returns the token in a header.
 func bearer(authorization string) (token string, ok bool) {
 	scheme, token, ok := strings.Cut(authorization, " ")

@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,6 +19,16 @@ const challenge = `Bearer realm="webhook-gateway"`
 // Refuse answers a request with a status.
 type Refuse func(w http.ResponseWriter, err error)
 
+// A request is a request whose caller is known.
+type request struct {
+	*session
+
+	// streams: its answer may last, and ends with the access.
+	streams atomic.Bool
+}
+
+type requestKey struct{}
+
 // Handler refuses requests without credentials, and puts the callers of the others into
 // their contexts. What is behind it does not see a token.
 func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
@@ -26,8 +38,16 @@ func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
 			c.refuseHTTP(w, r, nil, err, refuse)
 			return
 		}
-		ctx := context.WithValue(NewContext(r.Context(), made.caller), callKey{}, made)
-		r = r.WithContext(ctx)
+		// Who does not read the answer would go on reading it whenever it likes.
+		request := &request{}
+		session, closeIt := c.open(r.Context(), made, func() {
+			if request.streams.Load() {
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // a connection that ended has none
+			}
+		})
+		defer closeIt()
+		request.session = session
+		r = r.WithContext(context.WithValue(NewContext(r.Context(), made.caller), requestKey{}, request))
 		r.Header = r.Header.Clone()
 		r.Header.Del("Authorization")
 		next.ServeHTTP(w, r)
@@ -35,18 +55,24 @@ func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
 }
 
 // Operator refuses the requests of callers who are no operators. It stands behind
-// Handler. Audited requests are in the audit.
+// Handler. Audited requests are in the audit. The context of a request is done soon after
+// its access has ended.
 func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		made, ok := r.Context().Value(callKey{}).(*call)
-		if !ok || !isOperator(made.caller) {
-			c.refuseHTTP(w, r, made, errNotOperator(), refuse)
+		made, ok := r.Context().Value(requestKey{}).(*request)
+		if !ok {
+			c.refuseHTTP(w, r, nil, errNotOperator(), refuse)
+			return
+		}
+		if !isOperator(made.caller) {
+			c.refuseHTTP(w, r, made.call, errNotOperator(), refuse)
 			return
 		}
 		if audited {
-			c.audit.called(r.Context(), made, requestName(r), "", nil)
+			c.audit.called(r.Context(), made.call, requestName(r), "", nil)
 		}
-		next.ServeHTTP(w, r)
+		made.streams.Store(true)
+		next.ServeHTTP(w, r.WithContext(made.cut))
 	})
 }
 

@@ -32,8 +32,15 @@ func (c *Control) UnaryInterceptor() grpc.UnaryServerInterceptor {
 	}
 }
 
+// CutKey is the key of a context.CancelCauseFunc, in the context of a stream, that ends
+// that context. Only the context that gRPC itself has of a stream ends a send that is
+// blocked: so it has to be made in a tap.ServerInHandle.
+type CutKey struct{}
+
 // StreamInterceptor is UnaryInterceptor for streams. One whose access ends while it is
-// open ends soon after: see Ended.
+// open ends soon after: see Ended. One that is blocked in a send by then, since its client
+// has ceased to read, is cut by what its context has for CutKey: gRPC gives it the status
+// CANCELLED.
 func (c *Control) StreamInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		rule := ruleOf(info.FullMethod)
@@ -45,7 +52,11 @@ func (c *Control) StreamInterceptor() grpc.StreamServerInterceptor {
 		if err != nil {
 			return err
 		}
-		session, closeIt := c.open(ctx, call)
+		session, closeIt := c.open(ctx, call, func() {
+			if cut, ok := ctx.Value(CutKey{}).(context.CancelCauseFunc); ok {
+				cut(nil)
+			}
+		})
 		defer closeIt()
 		s := &callerStream{ServerStream: stream, session: session, audit: streamAudit{audit: c.audit, call: call, method: info.FullMethod}}
 		err = session.failed(handler(srv, s))
@@ -74,10 +85,11 @@ func (c *Control) admit(ctx context.Context, method string, rule rule) (*call, e
 func (c *Control) callOf(ctx context.Context, from *peer.Peer) (*call, error) {
 	headers, _ := metadata.FromIncomingContext(ctx)
 	if from.Addr.Network() == inProcess {
-		if call := c.tickets.take(headers.Get(ticketHeader)); call != nil {
-			return call, nil
+		call := c.tickets.take(headers.Get(ticketHeader))
+		if call == nil {
+			return nil, errMissing()
 		}
-		return nil, errMissing()
+		return c.again(call)
 	}
 	given := presented{authorization: headers.Get("authorization")}
 	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {

@@ -33,8 +33,8 @@ const (
 // keys that the issuer does not have any more, asks the issuer only so often, and tells
 // a token that is wrong from an issuer that does not answer.
 type keySet struct {
-	// load returns a JSON Web Key Set, and nil if it has not changed since loaded.
-	load   func(ctx context.Context) ([]byte, error)
+	// load returns the keys, and none if they have not changed since loaded.
+	load   func(ctx context.Context) ([]jose.JSONWebKey, error)
 	maxAge time.Duration
 	logger *slog.Logger
 
@@ -51,24 +51,38 @@ type keySet struct {
 
 var _ oidc.KeySet = (*keySet)(nil)
 
-func newKeySet(load func(context.Context) ([]byte, error), logger *slog.Logger) *keySet {
+func newKeySet(load func(context.Context) ([]jose.JSONWebKey, error), logger *slog.Logger) *keySet {
 	return &keySet{load: load, maxAge: keysMaxAge, logger: logger}
 }
 
-// newFileKeySet returns the keys in a file, which is looked at again before each token.
+// newFileKeySet returns the keys in a file, which is looked at again before each token:
+// until it could be read, and when it has changed.
 func newFileKeySet(path string, logger *slog.Logger) (*keySet, error) {
+	k := &keySet{logger: logger, load: readKeys(path)}
+	k.refresh(context.Background(), 0)
+	_, failed := k.current()
+	return k, failed
+}
+
+// readKeys returns a function that reads the keys in a file, and returns none if the file
+// is the one that it read last.
+func readKeys(path string) func(context.Context) ([]jose.JSONWebKey, error) {
 	var last os.FileInfo
-	k := &keySet{logger: logger, load: func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]jose.JSONWebKey, error) {
 		info, err := os.Stat(path)
 		if err != nil || last != nil && os.SameFile(info, last) && info.ModTime().Equal(last.ModTime()) && info.Size() == last.Size() {
 			return nil, err
 		}
-		last = info
-		return os.ReadFile(path) //nolint:gosec // the operator names the file
-	}}
-	k.refresh(context.Background(), 0)
-	_, failed := k.current()
-	return k, failed
+		text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+		if err != nil {
+			return nil, err
+		}
+		keys, err := parseKeys(text)
+		if err == nil {
+			last = info
+		}
+		return keys, err
+	}
 }
 
 // unavailableKey is the key of a *bool in a context, which go-oidc would lose in a text.
@@ -148,11 +162,7 @@ func (k *keySet) refreshLocked(ctx context.Context, maxAge time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout) // it is for others too
 	defer cancel()
-	text, err := k.load(ctx)
-	var keys []jose.JSONWebKey
-	if err == nil && text != nil {
-		keys, err = parseKeys(text)
-	}
+	keys, err := k.load(ctx)
 	k.tried = time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -190,7 +200,7 @@ func parseKeys(text []byte) ([]jose.JSONWebKey, error) {
 
 // fetchKeys returns a function that fetches the keys which an issuer publishes, and
 // finds out first where that is.
-func fetchKeys(issuer string) func(context.Context) ([]byte, error) {
+func fetchKeys(issuer string) func(context.Context) ([]jose.JSONWebKey, error) {
 	client := &http.Client{
 		Timeout: fetchTimeout,
 		Transport: bounded{&http.Transport{
@@ -204,7 +214,7 @@ func fetchKeys(issuer string) func(context.Context) ([]byte, error) {
 		},
 	}
 	var keysURL string
-	return func(ctx context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]jose.JSONWebKey, error) {
 		if keysURL == "" {
 			provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), issuer)
 			if err != nil {
@@ -221,10 +231,15 @@ func fetchKeys(issuer string) func(context.Context) ([]byte, error) {
 			}
 			keysURL = found.URL
 		}
-		return fetch(ctx, client, keysURL)
+		text, err := fetch(ctx, client, keysURL)
+		if err != nil {
+			return nil, err
+		}
+		return parseKeys(text)
 	}
 }
 
+// fetch returns what is at a URL.
 func fetch(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -251,4 +266,17 @@ func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 		response.Body = http.MaxBytesReader(nil, response.Body, maxKeysBytes)
 	}
 	return response, err
+}
+
+// CheckKeys returns how many keys a gateway would verify tokens with, or why it would have
+// none: it loads them as the gateway does.
+func (c OIDC) CheckKeys(ctx context.Context) (int, error) {
+	load := fetchKeys(c.Issuer)
+	if c.JWKSFile != "" {
+		load = readKeys(c.JWKSFile)
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	keys, err := load(ctx)
+	return len(keys), err
 }

@@ -6,10 +6,10 @@ import (
 )
 
 // cutGrace is how long a stream whose access has ended may take to say goodbye. What it
-// sends then is refused.
+// sends then is refused, and who does not read is waited for no longer.
 const cutGrace = 2 * time.Second
 
-// A session is a stream that is open.
+// A session is a stream, or an HTTP request, that is open.
 type session struct {
 	*call
 
@@ -34,8 +34,9 @@ func Ended(ctx context.Context) context.Context {
 }
 
 // open opens the session of a stream, with a context of the stream's. It must be
-// closed.
-func (c *Control) open(ctx context.Context, call *call) (s *session, closeIt func()) {
+// closed. If it is still open when it is cut, abandon is called: the stream may be
+// blocked in a send.
+func (c *Control) open(ctx context.Context, call *call, abandon func()) (s *session, closeIt func()) {
 	announced, end := context.WithCancelCause(context.Background())
 	cut, cutIt := context.WithCancelCause(NewContext(context.WithValue(ctx, endedKey{}, announced), call.caller))
 	s = &session{call: call, announced: announced, cut: cut, end: end}
@@ -49,6 +50,11 @@ func (c *Control) open(ctx context.Context, call *call) (s *session, closeIt fun
 		select {
 		case <-timer.C:
 			cutIt(context.Cause(announced))
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if _, open := c.sessions[s]; open {
+				abandon()
+			}
 		case <-cut.Done():
 		}
 	}))

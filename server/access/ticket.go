@@ -24,13 +24,22 @@ type tickets struct {
 	waiting map[string]*call
 }
 
-type callKey struct{}
+type ownKey struct{}
 
-// attach returns a context whose outgoing call is made by the caller of the context's
-// HTTP request, and a function that takes the ticket back if it was not used.
+// callerOf returns as which call a context's outgoing call is made: that of its HTTP
+// request, or that of a part of the gateway itself; nil if there is none.
+func callerOf(ctx context.Context) *call {
+	if made, ok := ctx.Value(requestKey{}).(*request); ok {
+		return made.call
+	}
+	own, _ := ctx.Value(ownKey{}).(*call)
+	return own
+}
+
+// attach returns a context whose outgoing call is made as callerOf says, and a function that takes the ticket back if it was not used.
 func (t *tickets) attach(ctx context.Context) (context.Context, func()) {
-	made, ok := ctx.Value(callKey{}).(*call)
-	if !ok {
+	caller := callerOf(ctx)
+	if caller == nil {
 		return ctx, func() {}
 	}
 	id := rand.Text()
@@ -39,7 +48,7 @@ func (t *tickets) attach(ctx context.Context) (context.Context, func()) {
 	if t.waiting == nil {
 		t.waiting = make(map[string]*call)
 	}
-	t.waiting[id] = made
+	t.waiting[id] = caller
 	return metadata.AppendToOutgoingContext(ctx, ticketHeader, id), func() { t.take([]string{id}) }
 }
 
@@ -55,8 +64,15 @@ func (t *tickets) take(ids []string) *call {
 	return made
 }
 
+// AsOwn returns a context whose calls on a connection within the process, see DialOptions, are
+// made by a caller that is a part of the gateway itself. Whatever the configuration is, it
+// may what its grants say, and its streams are not in the audit.
+func AsOwn(ctx context.Context, caller *Caller) context.Context {
+	return context.WithValue(ctx, ownKey{}, &call{caller: caller, proof: proof{own: caller}, remote: inProcess})
+}
+
 // DialOptions are those of a connection within the process, whose calls are made by the
-// callers that Handler has found.
+// callers that Handler has found, or AsOwn was given.
 func (c *Control) DialOptions() []grpc.DialOption {
 	unary := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		ctx, takeBack := c.tickets.attach(ctx)
@@ -64,6 +80,9 @@ func (c *Control) DialOptions() []grpc.DialOption {
 		return invoke(ctx, method, req, reply, conn, options...)
 	}
 	stream := func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		if made, ok := ctx.Value(requestKey{}).(*request); ok {
+			made.streams.Store(true)
+		}
 		ctx, takeBack := c.tickets.attach(ctx)
 		context.AfterFunc(ctx, takeBack)
 		return open(ctx, desc, conn, method, options...)

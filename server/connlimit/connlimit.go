@@ -11,14 +11,13 @@ import (
 )
 
 // Listener accepts at most a number of connections. One more takes the place of the
-// one that has been idle for longest, or else of the one whose request has been read for
-// longest, and is closed at once if all are at work. So those who hold connections open
+// one that has been idle for longest, or else of the one that has kept the gateway waiting
+// for longest, and is closed at once if all are at work. So those who hold connections open
 // push out each other, and not who has something to say.
 type Listener struct {
 	net.Listener
 
 	limit   int
-	strict  bool
 	refused func()
 
 	mu    sync.Mutex
@@ -26,18 +25,14 @@ type Listener struct {
 	// idle and reading have the connections that may be closed, the one that is so for
 	// longest in front.
 	idle, reading list.List
+	// strange are the streams of all connections of strangers: see LimitStreams.
+	strange int
 }
 
 // New returns a listener that accepts at most limit connections of another. refused is
 // called for each connection that was closed for that.
 func New(inner net.Listener, limit int, refused func()) *Listener {
 	return &Listener{Listener: inner, limit: limit, refused: refused}
-}
-
-// NewStrict is New for a protocol whose connections are at work although they say
-// nothing: one more than the limit is closed, whatever the others do.
-func NewStrict(inner net.Listener, limit int, refused func()) *Listener {
-	return &Listener{Listener: inner, limit: limit, strict: true, refused: refused}
 }
 
 // Accept implements net.Listener.
@@ -47,7 +42,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: inner, listener: l}
+		c := &conn{Conn: inner, listener: l, isKnown: make(chan struct{})}
 		ok, evicted := l.add(c)
 		if evicted != nil {
 			l.refused()
@@ -67,20 +62,25 @@ func (l *Listener) add(c *conn) (ok bool, evicted *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conns >= l.limit {
-		front := l.idle.Front()
-		if front == nil {
-			front = l.reading.Front()
-		}
-		if front == nil {
+		if evicted = l.front(); evicted == nil {
 			return false, nil
 		}
-		evicted = front.Value.(*conn)
 		l.drop(evicted)
 	}
 	l.conns++
 	c.open = true
 	l.put(c)
 	return true, evicted
+}
+
+// front returns the connection that makes room next, or nil if all are at work.
+func (l *Listener) front() *conn {
+	for _, those := range []*list.List{&l.idle, &l.reading} {
+		if front := those.Front(); front != nil {
+			return front.Value.(*conn)
+		}
+	}
+	return nil
 }
 
 // drop forgets a connection.
@@ -90,6 +90,9 @@ func (l *Listener) drop(c *conn) {
 	}
 	c.open = false
 	l.conns--
+	if !c.known {
+		l.strange -= c.streams
+	}
 	l.put(c)
 }
 
@@ -100,7 +103,7 @@ func (l *Listener) put(c *conn) {
 		c.in, c.place = nil, nil
 	}
 	switch {
-	case !c.open || l.strict || c.does == working:
+	case !c.open || c.does == working:
 		return
 	case c.does == reading:
 		c.in = &l.reading
@@ -127,6 +130,12 @@ type conn struct {
 	// Guarded by the listener's mutex.
 	open bool
 	does doing
+	// known says that a caller showed credentials on it: see Know.
+	known bool
+	// isKnown is closed when it is.
+	isKnown chan struct{}
+	// streams are those that are open, of HTTP/2 of gRPC.
+	streams int
 	// place is where the connection stands among those that may be closed, in the list
 	// in; nil if it is not among them.
 	in    *list.List
@@ -144,26 +153,56 @@ func (c *conn) Close() error {
 func (c *conn) do(what doing) {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
+	c.set(what)
+}
+
+// set is do for who holds the mutex.
+func (c *conn) set(what doing) {
+	if what == reading && c.known {
+		what = working
+	}
 	c.does = what
 	c.listener.put(c)
 }
 
+// know says that somebody has shown on the connection who they are.
+func (c *conn) know() {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	if c.known {
+		return
+	}
+	c.known = true
+	close(c.isKnown)
+	if c.open {
+		c.listener.strange -= c.streams
+	}
+	if c.does == reading {
+		c.set(working)
+	}
+}
+
 type contextKey struct{}
 
-// Serve has an http.Server tell a Listener, or one with TLS above it, what its
+// Serve has an http.Server, which has its handler, tell a Listener, or one with TLS above it, what its
 // connections do: one is at work from the end of the head of a request until its answer
-// was sent.
+// was sent. One whose head is refused is not: its sender may be kept for a moment.
 func Serve(server *http.Server) {
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, contextKey{}, below(c))
 	}
 	server.ConnState = func(c net.Conn, state http.ConnState) {
 		if c, ok := below(c).(*conn); ok && state == http.StateActive {
-			c.do(working)
+			c.do(reading)
 		} else if ok && state == http.StateIdle {
 			c.do(idle)
 		}
 	}
+	handler := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Working(r.Context())
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // below returns the connection below TLS.
@@ -172,6 +211,14 @@ func below(c net.Conn) net.Conn {
 		return secured.NetConn()
 	}
 	return c
+}
+
+// Know says that who sent a request has shown who they are, over HTTP: the connection of
+// a context makes room for nobody while it has requests.
+func Know(ctx context.Context) {
+	if c, ok := ctx.Value(contextKey{}).(*conn); ok {
+		c.know()
+	}
 }
 
 // Reading says that the body of a request is being read from its connection, and no work

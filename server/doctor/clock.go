@@ -2,10 +2,9 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"time"
-
-	"github.com/webhook-gateway/webhook-gateway/server"
 )
 
 // toleratedBehind is by how much a clock may be behind the newest event.
@@ -13,9 +12,9 @@ const toleratedBehind = time.Minute
 
 // checkClock looks whether something keeps the clock right, and whether it is behind what
 // it once was.
-func checkClock(ctx context.Context, config server.Config) []Finding {
+func checkClock(ctx context.Context, store string, g gateway) []Finding {
 	synchronised, err := isSynchronised()
-	newest, what := newestTime(ctx, config)
+	newest, what := newestTime(ctx, store, g)
 	return []Finding{judgeSynchronised(synchronised, err), judgeClock(time.Now(), newest, what)}
 }
 
@@ -30,17 +29,18 @@ func judgeSynchronised(synchronised bool, err error) Finding {
 }
 
 // newestTime returns when the log was last in use, and how that is known: by its newest
-// event if the gateway runs, and by its files otherwise. Zero: never, or it is not known.
-func newestTime(ctx context.Context, config server.Config) (newest time.Time, what string) {
-	if head, err := headTime(ctx, config); err == nil {
+// event if the gateway tells, and by its files otherwise. Zero: never, or it is not known.
+func newestTime(ctx context.Context, store string, g gateway) (newest time.Time, what string) {
+	head, err := g.internal.headTime(ctx)
+	if err == nil {
 		return head, "the newest event"
 	}
-	eachFile(config.Store.Pebble.Path, func(info fs.FileInfo) {
+	eachFile(store, func(info fs.FileInfo) {
 		if info.ModTime().After(newest) {
 			newest = info.ModTime()
 		}
 	})
-	return newest, "the last write to the store (no gateway was there to ask)"
+	return newest, fmt.Sprintf("the last write to the store (the newest event is not known: %s)", plain(err))
 }
 
 func judgeClock(now, newest time.Time, what string) Finding {

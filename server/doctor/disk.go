@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -48,8 +49,7 @@ func checkDisk(store server.Store) []Finding {
 	}
 	times, err := measureSync(path)
 	if err != nil {
-		return append(findings, finding(Fail, "run doctor as the user of the gateway; if you do, give that user the folder, or mend the disk",
-			"a file in %s cannot be written: %v", path, err))
+		return append(findings, judgeUnwritable(path, err))
 	}
 	return append(findings, judgeSync(times))
 }
@@ -95,6 +95,20 @@ func judgeSync(times []time.Duration) Finding {
 		return finding(Warn, "use a faster disk, or one of its own", "%s: each delivery waits for that before it is answered", text)
 	}
 	return finding(OK, "", "%s", text)
+}
+
+// judgeUnwritable judges a folder in which no file can be written.
+func judgeUnwritable(path string, err error) Finding {
+	do := "mend the disk"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		do = "run doctor as the user of the gateway; if you do, give that user the folder"
+	case errors.Is(err, syscall.EROFS):
+		do = "mount it for writing"
+	case errors.Is(err, syscall.ENOSPC):
+		do = "make room"
+	}
+	return finding(Fail, do, "a file in %s cannot be written: %v", path, err)
 }
 
 // measureSync returns how long it takes to append to a file and sync it.

@@ -5,9 +5,10 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
@@ -47,6 +48,8 @@ type Options struct {
 	// URL under which providers reach the gateway, without the path, such as
 	// `https://hooks.example.com`. Empty: reachability from outside is not looked at.
 	URL string
+	// Credentials are what the internal listeners of a running gateway are shown. Nil: none.
+	Credentials Credentials
 }
 
 // Run makes all checks, one after the other, and reports each finding at once.
@@ -56,43 +59,63 @@ func Run(ctx context.Context, o Options, report func(Finding)) {
 		f.Check = "config"
 		report(f)
 	}
+	if !ok {
+		f := finding(Skip, "", "the configuration cannot be loaded, so nothing else was looked at")
+		f.Check = "others"
+		report(f)
+		return
+	}
+	running := newGateway(config, o.Credentials)
 	for _, check := range []struct {
 		name string
 		run  func(context.Context) []Finding
 	}{
 		{"folder", func(context.Context) []Finding { return checkFolder(config.Store.Pebble.Path) }},
 		{"disk", func(context.Context) []Finding { return checkDisk(config.Store) }},
-		{"ports", func(ctx context.Context) []Finding { return checkPorts(ctx, config) }},
-		{"clock", func(ctx context.Context) []Finding { return checkClock(ctx, config) }},
+		{"ports", func(ctx context.Context) []Finding { return checkPorts(ctx, config.Listen, running) }},
+		{"running", func(ctx context.Context) []Finding { return checkRunning(ctx, config, running.internal) }},
+		{"clock", func(ctx context.Context) []Finding { return checkClock(ctx, config.Store.Pebble.Path, running) }},
 		{"secrets", func(context.Context) []Finding { return checkSecrets(config.Secrets()) }},
 		{"tls", func(context.Context) []Finding { return checkTLS(config) }},
+		{"access", func(ctx context.Context) []Finding { return checkAccess(ctx, config, time.Now()) }},
 		{"limits", func(context.Context) []Finding { return checkLimits() }},
-		{"outside", func(ctx context.Context) []Finding { return checkOutside(ctx, config, o.URL) }},
+		{"outside", func(ctx context.Context) []Finding { return checkOutside(ctx, config, running, o.URL) }},
 	} {
-		found := one(Skip, "", "the configuration cannot be loaded: see above")
-		if ok {
-			found = check.run(ctx)
-		}
-		for _, f := range found {
+		for _, f := range check.run(ctx) {
 			f.Check = check.name
 			report(f)
 		}
 	}
 }
 
-// finding returns a finding. do is empty if nothing is to be done.
+// maxText bounds the text of a finding, in bytes: others have a say in it.
+const maxText = 500
+
+// finding returns a finding, whose text is one line. do is empty if nothing is to be done.
 func finding(status Status, do, format string, args ...any) Finding {
-	return Finding{Status: status, Text: fmt.Sprintf(format, args...), Do: do}
+	text := strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "; ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "..."
+	}
+	return Finding{Status: status, Text: text, Do: do}
 }
 
 func one(status Status, do, format string, args ...any) []Finding {
 	return []Finding{finding(status, do, format, args...)}
 }
 
+// counted returns a number of things, such as `2 keys`.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // checkConfig loads the configuration. It reports whether there is one.
 func checkConfig(o Options) (server.Config, []Finding, bool) {
 	var findings []Finding
-	if o.ConfigPath != "" {
+	if _, err := os.Stat(o.ConfigPath); o.ConfigPath != "" && err == nil { // loading says what is wrong otherwise
 		if f, bad := checkMode(filemode.CheckWritable, o.ConfigPath); bad {
 			findings = append(findings, f)
 		}
@@ -118,13 +141,4 @@ func checkConfig(o Options) (server.Config, []Finding, bool) {
 		findings = one(OK, "", "it is valid, and every delivery is verified")
 	}
 	return config, findings, true
-}
-
-// problem returns an error as one line.
-func problem(err error) string {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		return strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	return err.Error()
 }

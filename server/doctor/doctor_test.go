@@ -39,6 +39,12 @@ func start(t *testing.T, options ...func(*server.Config)) (*servertest.Gateway, 
 	return g, config
 }
 
+// outside looks from outside at the gateway of a configuration, without credentials.
+func outside(t *testing.T, config server.Config, base string) []Finding {
+	t.Helper()
+	return checkOutside(t.Context(), config, newGateway(config, nil), base)
+}
+
 // Of a gateway that runs nothing is wrong, but what is so in a test.
 func TestRun(t *testing.T) {
 	g, config := start(t)
@@ -46,7 +52,7 @@ func TestRun(t *testing.T) {
 	o := Options{Load: func() (server.Config, error) { return config, nil }, URL: g.WebhookURL()}
 	checks := make(map[string][]Finding)
 	Run(t.Context(), o, func(f Finding) { checks[f.Check] = append(checks[f.Check], f) })
-	for _, name := range []string{"config", "folder", "disk", "ports", "clock", "secrets", "tls", "limits", "outside"} {
+	for _, name := range []string{"config", "folder", "disk", "ports", "running", "clock", "secrets", "tls", "access", "limits", "outside"} {
 		if len(checks[name]) == 0 {
 			t.Errorf("nothing is said of %s", name)
 		}
@@ -60,41 +66,38 @@ func TestRun(t *testing.T) {
 		expect(t, f, OK, "is served by a running gateway")
 	}
 	expect(t, checks["clock"][1], OK, "not behind the newest event")
-	outside := checks["outside"]
-	expect(t, outside[0], Warn, "is not encrypted")
-	expect(t, outside[1], OK, "as it was sent, and is stored")
-	expect(t, outside[2], OK, "sees the address of this machine, 127.0.0.1")
-	expect(t, outside[3], Skip, "not a public address")
+	seen := checks["outside"]
+	expect(t, seen[0], Warn, "is not encrypted")
+	expect(t, seen[1], OK, "as it was sent, and is stored")
+	expect(t, seen[2], OK, "sees the address of this machine, 127.0.0.1")
+	expect(t, seen[3], Skip, "not a public address")
 }
 
 func TestPorts(t *testing.T) {
 	ca := tlstest.NewCA(t)
 	pair := ca.Issue(t, time.Now().AddDate(1, 0, 0), "")
 	_, config := start(t, func(c *server.Config) {
-		c.TLS.Webhooks.Certificate, c.TLS.Webhooks.Key = pair.Certificate, pair.Key
-		c.TLS.GRPC.Certificate, c.TLS.GRPC.Key = pair.Certificate, pair.Key
-		c.TLS.InternalHTTP.Certificate, c.TLS.InternalHTTP.Key = pair.Certificate, pair.Key
+		pair.Secure(&c.TLS.Webhooks, &c.TLS.GRPC, &c.TLS.InternalHTTP)
 		c.TLS.InternalHTTP.ClientCA, c.TLS.InternalHTTP.RequireClientCertificate = ca.File, true
 	})
-	findings := checkPorts(t.Context(), config)
+	findings := checkPorts(t.Context(), config.Listen, newGateway(config, nil))
 	expect(t, findings[0], OK, "is served by a running gateway")
 	expect(t, findings[1], OK, "is served by a running gateway")
-	expect(t, findings[2], Skip, "wants a client certificate")
+	expect(t, findings[2], Skip, "asks for a client certificate")
 
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
 	taken := other.Listener.Addr().String()
 	config = server.DefaultConfig()
 	config.Listen = server.Listen{Webhooks: taken, GRPC: taken, InternalHTTP: taken}
-	for _, f := range checkPorts(t.Context(), config) {
+	findings = checkPorts(t.Context(), config.Listen, newGateway(config, nil))
+	for _, f := range findings {
 		expect(t, f, Fail, "is taken by another process")
 	}
+	expect(t, findings[1], Fail, ": what answers does not speak gRPC")
 	is := func(context.Context) error { return nil }
 	expect(t, checkPort(t.Context(), "listen.grpc", "127.0.0.1:0", is), OK, "listen.grpc 127.0.0.1:0 is free")
 	expect(t, checkPort(t.Context(), "listen.grpc", "203.0.113.1:0", is), Fail, "cannot be listened on")
-	if l := newListener("0.0.0.0:80", config.TLS.GRPC); l.address != "localhost:80" {
-		t.Errorf("it is asked at %s", l.address)
-	}
 }
 
 // A clock is compared with the files of the store when no gateway runs.
@@ -103,7 +106,7 @@ func TestClockOfAStoppedGateway(t *testing.T) {
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, checkClock(t.Context(), config)[1], OK, "the last write to the store")
+	expect(t, checkClock(t.Context(), config.Store.Pebble.Path, newGateway(config, nil))[1], OK, "the last write to the store")
 }
 
 // proxy returns the URL of a proxy in front of a gateway. It speaks to it from 127.0.0.2.
@@ -147,23 +150,23 @@ func TestOutsideThroughProxies(t *testing.T) {
 	}
 	believing := func(r *httputil.ProxyRequest) { r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"] }
 
-	findings := checkOutside(t.Context(), config, proxy(t, g.WebhookURL(), appending))
+	findings := outside(t, config, proxy(t, g.WebhookURL(), appending))
 	expect(t, findings[1], OK, "as it was sent")
 	expect(t, findings[2], OK, "sees the address of this machine, 127.0.0.1, and not one that was made up")
-	findings = checkOutside(t.Context(), config, proxy(t, g.WebhookURL(), believing))
+	findings = outside(t, config, proxy(t, g.WebhookURL(), believing))
 	expect(t, findings[2], Fail, "choose its source address")
-	findings = checkOutside(t.Context(), config, proxy(t, g.WebhookURL(), compact))
+	findings = outside(t, config, proxy(t, g.WebhookURL(), compact))
 	expect(t, findings[1], Fail, "the body is changed on the way")
 
 	unknown, config := start(t)
-	findings = checkOutside(t.Context(), config, proxy(t, unknown.WebhookURL(), appending))
+	findings = outside(t, config, proxy(t, unknown.WebhookURL(), appending))
 	expect(t, findings[2], Warn, "takes the proxy, 127.0.0.2, for the source")
 	// The URL of one gateway, and the configuration of another.
-	findings = checkOutside(t.Context(), config, g.WebhookURL())
+	findings = outside(t, config, g.WebhookURL())
 	expect(t, findings[2], Fail, "another gateway has it")
 	config.Listen.InternalHTTP = "127.0.0.1:1"
-	findings = checkOutside(t.Context(), config, g.WebhookURL())
-	expect(t, findings[2], Skip, "cannot be looked up at 127.0.0.1:1")
+	findings = outside(t, config, g.WebhookURL())
+	expect(t, findings[2], Skip, "cannot be looked up at listen.internal_http 127.0.0.1:1")
 }
 
 func TestOutsideOfSomethingElse(t *testing.T) {
@@ -174,28 +177,28 @@ func TestOutsideOfSomethingElse(t *testing.T) {
 		}
 	})
 	base := "http://" + config.Listen.Webhooks
-	expect(t, checkOutside(t.Context(), config, base)[1], OK, "as it was sent")
+	expect(t, outside(t, config, base)[1], OK, "as it was sent")
 	wrong := config
 	wrong.Providers.Finicity.Clients = map[string]finicity.ClientConfig{"acme": {
 		Secrets: map[string]secret.Secret{"k": secret.New("not the secret it has")}, RequiredHeader: config.Providers.Finicity.Clients["acme"].RequiredHeader,
 	}}
-	expect(t, checkOutside(t.Context(), wrong, base)[1], Fail, "another secret than this configuration")
+	expect(t, outside(t, wrong, base)[1], Fail, "another secret than this configuration")
 
 	redirect := httptest.NewServer(http.RedirectHandler(base, http.StatusPermanentRedirect))
 	defer redirect.Close()
-	expect(t, checkOutside(t.Context(), config, redirect.URL)[1], Fail, "a redirect (308)")
+	expect(t, outside(t, config, redirect.URL)[1], Fail, "a redirect (308)")
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	untrusted.StartTLS()
 	defer untrusted.Close()
-	expect(t, checkOutside(t.Context(), config, untrusted.URL)[0], Fail, "certificate signed by unknown authority")
-	expect(t, checkOutside(t.Context(), config, "http://127.0.0.1:1")[0], Fail, "connection refused")
-	expect(t, checkOutside(t.Context(), config, "")[0], Skip, "no URL was given")
+	expect(t, outside(t, config, untrusted.URL)[0], Fail, "certificate signed by unknown authority")
+	expect(t, outside(t, config, "http://127.0.0.1:1")[0], Fail, "connection refused")
+	expect(t, outside(t, config, "")[0], Skip, "no URL was given")
 
 	config.Providers.Finicity.Clients = nil
-	expect(t, checkOutside(t.Context(), config, base)[0], Skip, "no client of Finicity has a secret")
+	expect(t, outside(t, config, base)[0], Skip, "no client of Finicity has a secret")
 	config.Providers.Finicity.Enabled = false
-	expect(t, checkOutside(t.Context(), config, base)[0], Skip, "only Finicity signs")
+	expect(t, outside(t, config, base)[0], Skip, "only Finicity signs")
 	if text := plain(&url.Error{URL: "https://x?secret=s", Err: errors.Join(context.DeadlineExceeded)}); strings.Contains(text, "secret") {
 		t.Errorf("it says %s", text)
 	}

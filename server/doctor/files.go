@@ -13,19 +13,30 @@ import (
 
 // checkFolder looks at who can read the folder of the store.
 func checkFolder(path string) []Finding {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return one(Fail, "name a folder in store.pebble.path, or move the file away", "%s is a file, and no folder", path)
+	}
 	problems, err := filemode.CheckFolder(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return one(OK, "", "%s does not exist yet: serve makes it, for its own user only", path)
 	case err != nil:
-		return one(Warn, "run doctor as the user of the gateway", "%s cannot be looked at: %v", path, err)
+		do := "run doctor as the user of the gateway"
+		if name, ok := filemode.Owner(path); ok {
+			do += ": the folder belongs to " + name
+		}
+		return one(Warn, do, "%s cannot be looked at: %v", path, err)
 	}
 	var findings []Finding
 	for _, p := range problems {
 		findings = append(findings, ofMode(p))
 	}
 	if len(findings) == 0 {
-		findings = one(OK, "", "%s and all that is in it belong to one user, and nobody else can read them", path)
+		whose := "one user"
+		if name, ok := filemode.Owner(path); ok {
+			whose = "the user " + name // root, who looks at it, is perhaps not the one that runs the gateway
+		}
+		findings = one(OK, "", "%s and all that is in it belong to %s, and nobody else can read them", path, whose)
 	}
 	return findings
 }
@@ -63,7 +74,7 @@ func checkSecrets(secrets []server.Secret) []Finding {
 		}
 	}
 	if len(findings) == 0 {
-		findings = one(OK, "", "all %d are long enough, and only their owner can read their files", len(secrets))
+		findings = one(OK, "", "%s: long enough, and nobody but the owner can read the files", counted(len(secrets), "secret"))
 	}
 	return findings
 }

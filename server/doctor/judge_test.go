@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,6 +69,18 @@ func TestJudgeSync(t *testing.T) {
 	expect(t, judgeSync(times(1, 0, time.Second)), Warn, "1s (p99) of 1")
 }
 
+func TestJudgeUnwritable(t *testing.T) {
+	for errno, do := range map[syscall.Errno]string{
+		syscall.EACCES: "give that user the folder", syscall.EROFS: "mount it for writing", syscall.ENOSPC: "make room", syscall.EIO: "mend the disk",
+	} {
+		f := judgeUnwritable("/data", &os.PathError{Op: "open", Path: "/data/x", Err: errno})
+		expect(t, f, Fail, "a file in /data cannot be written: ")
+		if !strings.Contains(f.Do, do) {
+			t.Errorf("%v: what to do is %q", errno, f.Do)
+		}
+	}
+}
+
 func TestCheckDisk(t *testing.T) {
 	store := server.DefaultConfig().Store
 	store.Pebble.Path = filepath.Join(t.TempDir(), "not", "yet")
@@ -93,6 +107,11 @@ func TestCheckDisk(t *testing.T) {
 }
 
 func TestCheckFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, checkFolder(file), Fail, "is a file, and no folder")
 	path := filepath.Join(t.TempDir(), "store")
 	expect(t, checkFolder(path)[0], OK, "does not exist yet")
 	for mode, want := range map[os.FileMode]Status{0o700: OK, 0o750: Warn, 0o777: Fail} {
@@ -102,6 +121,18 @@ func TestCheckFolder(t *testing.T) {
 		expect(t, checkFolder(path)[0], want, path)
 	}
 	expect(t, checkFolder(string([]byte{0}))[0], Warn, "cannot be looked at")
+	me, err := user.Current()
+	if err := errors.Join(err, os.Chmod(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, checkFolder(path)[0], OK, "belong to the user "+me.Username+", ")
+	if os.Geteuid() != 0 {
+		t.Skip("only root can look into a folder of somebody else")
+	}
+	if err := os.Chown(path, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, checkFolder(path)[0], OK, "belong to the user 12345, ")
 }
 
 func TestCheckSecrets(t *testing.T) {
@@ -115,7 +146,7 @@ func TestCheckSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := []server.Secret{{Path: "a.b", Secret: s}}
-	expect(t, checkSecrets(secrets)[0], OK, "all 1 are long enough")
+	expect(t, checkSecrets(secrets)[0], OK, "1 secret: long enough")
 	for mode, want := range map[os.FileMode]Status{0o644: Warn, 0o666: Fail} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
@@ -178,12 +209,16 @@ func TestCheckConfig(t *testing.T) {
 	_, findings, _ = checkConfig(o)
 	expect(t, findings[0], Fail, "its group can change it")
 
+	o.ConfigPath, o.Load = file+"x", load(valid, errors.New("no such file")).Load
+	_, findings, _ = checkConfig(o)
+	expectOne(t, findings, Fail, "no such file") // said once
+
 	var all []Finding
 	Run(t.Context(), load(valid, errors.New("a: wrong")), func(f Finding) { all = append(all, f) })
-	if len(all) != 9 || all[0].Check != "config" || all[8].Check != "outside" {
+	if len(all) != 2 || all[0].Check != "config" || all[1].Check != "others" {
 		t.Fatalf("%+v", all)
 	}
-	expect(t, all[1], Skip, "the configuration cannot be loaded")
+	expect(t, all[1], Skip, "the configuration cannot be loaded, so nothing else was looked at")
 }
 
 func TestCheckTLS(t *testing.T) {
@@ -275,5 +310,43 @@ func TestJudgeSource(t *testing.T) {
 	} {
 		source, _ := netip.ParseAddr(test.source)
 		expect(t, judgeSource(source, arrival{local: addr(test.local), remote: addr(test.remote)}, test.trusted), test.want, test.text)
+	}
+}
+
+func TestJudgeRoots(t *testing.T) {
+	ca := tlstest.NewCA(t) // of ten years
+	text, err := os.ReadFile(ca.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	twice := append(append([]byte{}, text...), text...)
+	for _, test := range []struct {
+		text []byte
+		now  time.Time
+		want Status
+		says string
+	}{
+		{text, now.AddDate(0, 0, -30), Warn, "k: CN=test root is valid only from"},
+		{text, now, OK, "k: 1 root of client certificates, valid for more than 14 days"},
+		{text, now.AddDate(10, 0, -7), Warn, "k: CN=test root expires at"},
+		{text, now.AddDate(11, 0, 0), Warn, "clients with its certificates are refused"},
+	} {
+		findings := judgeRoots("k", test.text, test.now)
+		if expect(t, findings[0], test.want, test.says); len(findings) != 1 {
+			t.Errorf("%+v", findings)
+		}
+	}
+	expect(t, judgeRoots("k", twice, now)[0], OK, "k: 2 roots")
+	if findings := judgeRoots("k", twice, now.AddDate(11, 0, 0)); len(findings) != 2 {
+		t.Errorf("of two roots: %+v", findings)
+	}
+	if err := os.Chmod(ca.File, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, checkClientCA("k", ca.File)[1], Fail, "k: "+ca.File+" has the mode 0666")
+	expect(t, checkClientCA("k", ca.File+"x")[0], Fail, "k: open ")
+	if findings := checkClientCA("k", ""); findings != nil {
+		t.Errorf("without a file: %+v", findings)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -12,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +28,7 @@ const forged = "203.0.113.77"
 
 // A ping is a delivery that the doctor sends itself.
 type ping struct {
+	client string
 	target string
 	header http.Header
 	body   []byte
@@ -45,7 +46,7 @@ type arrival struct {
 
 // checkOutside looks whether providers reach the gateway under a URL, and what a proxy on
 // the way makes of a delivery. It sends one signed ping, which is stored.
-func checkOutside(ctx context.Context, config server.Config, base string) []Finding {
+func checkOutside(ctx context.Context, config server.Config, g gateway, base string) []Finding {
 	if base == "" {
 		return one(Skip, "", "no URL was given: --url https://... tries what providers call")
 	}
@@ -58,14 +59,13 @@ func checkOutside(ctx context.Context, config server.Config, base string) []Find
 		return one(Fail, "see to DNS, the firewall, the proxy and its certificate", "no answer from %s: %s", base, plain(err))
 	}
 	findings := []Finding{judgeConnection(base, a.tls, time.Now())}
-	webhooks := newListener(config.Listen.Webhooks, config.TLS.Webhooks)
 	arrived := judgeArrival(a, func() (int, error) {
-		code, _, err := webhooks.do(ctx, http.MethodPost, p.target, p.header, p.body)
+		code, _, err := g.webhooks.do(ctx, http.MethodPost, p.target, p.header, p.body)
 		return code, err
 	})
 	findings = append(findings, arrived)
 	if arrived.Status == OK {
-		findings = append(findings, p.checkSource(ctx, config, a))
+		findings = append(findings, p.checkSource(ctx, config.Webhooks.TrustedProxies, g.internal, a))
 	}
 	return append(findings, checkInternalPorts(ctx, config, a.remote)...)
 }
@@ -85,7 +85,7 @@ func newPing(config finicity.Config) (ping, error) {
 			if required := client.RequiredHeader; required != nil {
 				header.Set(required.Name, required.Secret.Reveal())
 			}
-			return ping{target: target, header: header, body: body, id: id}, nil
+			return ping{client: clientID, target: target, header: header, body: body, id: id}, nil
 		}
 	}
 	return ping{}, errors.New("no client of Finicity has a secret to sign with")
@@ -125,18 +125,6 @@ func addrOf(a net.Addr) netip.Addr {
 	return port.Addr().Unmap()
 }
 
-// plain returns why there was no answer, without the URL.
-func plain(err error) string {
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "it took too long"
-	}
-	return err.Error()
-}
-
 func judgeConnection(base string, state *tls.ConnectionState, now time.Time) Finding {
 	if state == nil {
 		return finding(Warn, "have providers call https://", "%s is not encrypted: who is on the way can read deliveries, and secrets in their headers and URLs", base)
@@ -163,7 +151,7 @@ func judgeArrival(a arrival, locally func() (int, error)) Finding {
 	case a.code >= 300 && a.code < 400:
 		return finding(Fail, "have providers call where it leads to", "the answer is a redirect (%d): providers do not follow", a.code)
 	case a.reason == "":
-		return finding(Fail, "have the URL lead to listen.webhooks, with its path as it is", "what answers (%d) is not the webhook listener of a gateway", a.code)
+		return finding(Fail, "have the URL lead to listen.webhooks, with its path as it is, and begin with https:// where TLS is spoken", "what answers (%d) is not the webhook listener of a gateway", a.code)
 	case a.reason != "SIGNATURE_MISMATCH":
 		return finding(Fail, "see the log of the gateway", "the ping is refused: %d %s", a.code, a.reason)
 	}
@@ -180,28 +168,32 @@ func judgeArrival(a arrival, locally func() (int, error)) Finding {
 }
 
 // checkSource looks up where the gateway has seen the ping come from.
-func (p ping) checkSource(ctx context.Context, config server.Config, a arrival) Finding {
+func (p ping) checkSource(ctx context.Context, trusted []string, internal listener, a arrival) Finding {
 	var list struct {
 		Events []struct {
 			ProviderEventID string `json:"providerEventId"`
 			Verification    struct{ SourceAddress string }
 		}
 	}
-	internal := newListener(config.Listen.InternalHTTP, config.TLS.InternalHTTP)
-	query := url.Values{
-		"newestFirst": {"true"}, "pageSize": {"1000"}, "view": {"EVENT_VIEW_METADATA"},
-		"startTime": {time.Now().Add(-5 * time.Minute).UTC().Format(time.RFC3339)},
+	// NOTE: with filters, so that who may not read the ping is told so.
+	question, err := json.Marshal(map[string]any{
+		"filters":     []any{map[string]any{"providers": []string{"PROVIDER_FINICITY"}, "eventTypes": []string{"EVENT_TYPE_FINICITY_PING"}, "clientIds": []string{p.client}}},
+		"newestFirst": true, "pageSize": 1000, "view": "EVENT_VIEW_METADATA",
+		"startTime": time.Now().Add(-5 * time.Minute).UTC().Format(time.RFC3339),
+	})
+	if err != nil {
+		return finding(Skip, "", "the ping cannot be asked for: %v", err)
 	}
-	if err := internal.ask(ctx, "/v1/events?"+query.Encode(), &list); err != nil {
-		return finding(Skip, "", "the source address of the ping cannot be looked up at %s: %s", internal.address, plain(err))
+	if err := internal.ask(ctx, "/v1/events:list", question, &list); err != nil {
+		return finding(Skip, "", "the source address of the ping cannot be looked up at listen.internal_http %s: %s", internal.address, plain(err))
 	}
 	for _, event := range list.Events {
 		if event.ProviderEventID == p.id {
 			source, _ := netip.ParseAddr(event.Verification.SourceAddress) // empty: not known
-			return judgeSource(source, a, config.Webhooks.TrustedProxies)
+			return judgeSource(source, a, trusted)
 		}
 	}
-	return finding(Fail, "have the URL lead to the gateway of this configuration", "the ping is not in the log of the gateway here: another gateway has it")
+	return finding(Fail, "have the URL lead to the gateway of this configuration; with access, look with credentials that may read all events of the client", "the ping is not in the log of the gateway here: another gateway has it")
 }
 
 // judgeSource judges where the gateway saw a ping come from.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"net"
+	"os"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
@@ -12,8 +14,11 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
 )
 
-// soon is how long before a certificate expires somebody is told.
-const soon = 14 * 24 * time.Hour
+// soon is how long before a certificate or a token expires somebody is told.
+const (
+	soonDays = 14
+	soon     = soonDays * 24 * time.Hour
+)
 
 // checkTLS looks at the certificates of the listeners.
 func checkTLS(config server.Config) []Finding {
@@ -37,7 +42,7 @@ func checkTLS(config server.Config) []Finding {
 		}
 		loaded, err := l.config.Load()
 		if err != nil {
-			findings = append(findings, finding(Fail, "mend the files, or the paths", "tls.%s.%s", l.name, problem(err)))
+			findings = append(findings, finding(Fail, "mend the files, or the paths", "tls.%s.%v", l.name, err))
 			continue
 		}
 		roots := systemRoots
@@ -45,6 +50,51 @@ func checkTLS(config server.Config) []Finding {
 			roots = nil
 		}
 		findings = append(findings, judgeCertificate("tls."+l.name, loaded.Certificates[0], time.Now(), roots))
+		findings = append(findings, checkClientCA("tls."+l.name+".client_ca", l.config.ClientCA)...)
+	}
+	return findings
+}
+
+// checkClientCA looks at a file of roots that was loaded, if there is one.
+func checkClientCA(key, file string) []Finding {
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return one(Fail, "mend the file, or the path", "%s: %v", key, err)
+	}
+	findings := judgeRoots(key, text, time.Now())
+	if f, bad := checkMode(filemode.CheckWritable, file); bad {
+		f.Text = key + ": " + f.Text
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// judgeRoots judges the roots of client certificates, in PEM.
+func judgeRoots(key string, text []byte, now time.Time) []Finding {
+	var findings []Finding
+	count := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		root, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			continue // it is passed over by a gateway, too
+		}
+		count++
+		until := root.NotAfter.UTC().Format(time.RFC3339)
+		const do = "renew it, have clients get certificates of the new one, and remove the old"
+		switch {
+		case now.After(root.NotAfter):
+			findings = append(findings, finding(Warn, do, "%s: %s expired at %s: clients with its certificates are refused", key, root.Subject, until))
+		case now.After(root.NotAfter.Add(-soon)):
+			findings = append(findings, finding(Warn, do, "%s: %s expires at %s", key, root.Subject, until))
+		case now.Before(root.NotBefore):
+			findings = append(findings, finding(Warn, "correct the clock, or wait", "%s: %s is valid only from %s on", key, root.Subject, root.NotBefore.UTC().Format(time.RFC3339)))
+		}
+	}
+	if len(findings) == 0 {
+		findings = one(OK, "", "%s: %s of client certificates, valid for more than %d days", key, counted(count, "root"), soonDays)
 	}
 	return findings
 }

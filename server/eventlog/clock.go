@@ -14,3 +14,13 @@ type Clock struct {
 	// behind. 0 while Now goes by it.
 	Ahead time.Duration
 }
+
+// RetentionSpeed is how many times as fast as time Clock.Retention goes while it catches
+// up.
+const RetentionSpeed = 10
+
+// Until returns how long it takes until ages are counted from a time, if the clock does
+// not jump again; 0 if they are already.
+func (c Clock) Until(t time.Time) time.Duration {
+	return max(0, t.Sub(c.Now), t.Sub(c.Retention)/RetentionSpeed)
+}

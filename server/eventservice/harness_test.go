@@ -89,7 +89,7 @@ func serveBy(
 ) *gateway {
 	tb.Helper()
 	registry := prometheus.NewRegistry()
-	streams, err := stream.New(config, registry)
+	streams, err := stream.New(config, time.Now, registry)
 	if err != nil {
 		tb.Fatal(err)
 	}

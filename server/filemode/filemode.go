@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -107,7 +109,7 @@ func CheckFolder(path string) ([]*Problem, error) {
 	}
 	if self := os.Geteuid(); self != 0 && self != int(uid) {
 		add(false, "run it as the owner of the folder, or give the folder to that user",
-			"%s belongs to user %d, and this process runs as %d", path, uid, self)
+			"%s belongs to the user %s, and this process runs as %s", path, userName(int(uid)), userName(self))
 	}
 	var open, foreign found
 	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
@@ -130,9 +132,28 @@ func CheckFolder(path string) ([]*Problem, error) {
 		add(false, "chmod -R go= "+path, "%s: others have rights on it that it does not need", open)
 	}
 	if foreign.count > 0 {
-		add(false, fmt.Sprintf("chown -R %d %s", uid, path), "%s: it does not belong to the owner of the folder, user %d", foreign, uid)
+		add(false, fmt.Sprintf("chown -R %d %s", uid, path), "%s: it does not belong to the owner of the folder, the user %s", foreign, userName(int(uid)))
 	}
 	return problems, err
+}
+
+// Owner returns the name of the user that a file belongs to, or the number if there is no
+// name, and whether that is known.
+func Owner(path string) (name string, ok bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", false
+	}
+	uid, ok := owner(info)
+	return userName(int(uid)), ok
+}
+
+func userName(uid int) string {
+	number := strconv.Itoa(uid)
+	if u, err := user.LookupId(number); err == nil {
+		return u.Username
+	}
+	return number
 }
 
 // gone passes over what is removed while the folder is read.

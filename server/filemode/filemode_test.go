@@ -101,13 +101,19 @@ func TestCheckFolder(t *testing.T) {
 	if _, err := CheckFolder(filepath.Join(folder, "none")); !os.IsNotExist(err) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
+	if _, ok := Owner(filepath.Join(folder, "none")); ok {
+		t.Error("a file that is not there has an owner")
+	}
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files to somebody else")
 	}
 	if err := os.Lchown(filepath.Join(folder, "a"), 12345, -1); err != nil {
 		t.Fatal(err)
 	}
-	if got := check(); !strings.Contains(got, filepath.Join(folder, "a")+": it does not belong to the owner of the folder, user 0: chown -R 0 "+folder) {
+	if got := check(); !strings.Contains(got, filepath.Join(folder, "a")+": it does not belong to the owner of the folder, the user root: chown -R 0 "+folder) {
 		t.Errorf("a file of somebody else: %s", got)
+	}
+	if name, ok := Owner(filepath.Join(folder, "a")); !ok || name != "12345" {
+		t.Errorf("a user without a name is %q, %v", name, ok)
 	}
 }

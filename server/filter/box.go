@@ -36,23 +36,37 @@ func boxOf(f *webhookgatewayv1.EventFilter) box {
 	return box{
 		providerSide: setOf(names(f.GetProviders())),
 		typeSide:     setOf(names(f.GetEventTypes())),
-		clientSide:   setOf(f.GetClientIds()),
+		clientSide:   clientsOf(f),
 		subjectSide:  setOf(f.GetSubjects()),
 		verdictSide:  setOf(names(f.GetVerdicts())),
 		idSide:       setOf(f.GetProviderEventIds()),
 	}
 }
 
-// filter returns the filter of a box without inverted sides.
+// clientsOf returns the condition on clients, which names them, or those that it excludes.
+func clientsOf(f *webhookgatewayv1.EventFilter) set {
+	if len(f.GetClientIds()) == 0 {
+		return set{texts: sortedSet(f.GetExcludeClientIds()), inverted: true}
+	}
+	return setOf(f.GetClientIds())
+}
+
+// filter returns the filter of a box of which no side but that of clients is inverted,
+// unless it has everything.
 func (b box) filter() *webhookgatewayv1.EventFilter {
-	return &webhookgatewayv1.EventFilter{
+	f := &webhookgatewayv1.EventFilter{
 		Providers:        values[webhookgatewayv1.Provider](b[providerSide], webhookgatewayv1.Provider_value),
 		EventTypes:       values[webhookgatewayv1.EventType](b[typeSide], webhookgatewayv1.EventType_value),
-		ClientIds:        b[clientSide].texts,
 		Subjects:         b[subjectSide].texts,
 		Verdicts:         values[webhookgatewayv1.VerificationVerdict](b[verdictSide], webhookgatewayv1.VerificationVerdict_value),
 		ProviderEventIds: b[idSide].texts,
 	}
+	if clients := b[clientSide]; clients.inverted {
+		f.ExcludeClientIds = clients.texts
+	} else {
+		f.ClientIds = clients.texts
+	}
+	return f
 }
 
 // all reports whether every event is in the box.

@@ -8,6 +8,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
 
 // check refuses what can match nothing: nobody should wait for it.
@@ -17,6 +18,7 @@ func check(f *webhookgatewayv1.EventFilter) error {
 		checkTypes(f.GetEventTypes(), f.GetProviders()),
 		checkVerdicts(f.GetVerdicts()),
 		checkTexts("client_ids", "a client id", f.GetClientIds(), eventlog.MaxClientIDLen),
+		checkExcluded(f),
 		checkTexts("subjects", "a subject", f.GetSubjects(), eventlog.MaxSubjectLen),
 		checkTexts("provider_event_ids", "the id of an event", f.GetProviderEventIds(), eventlog.MaxProviderEventIDLen),
 	)
@@ -67,10 +69,32 @@ func checkVerdicts(verdicts []webhookgatewayv1.VerificationVerdict) error {
 	return errors.Join(errs...)
 }
 
+// checkExcluded lets one more id through if the canary's is among them, which every filter
+// has that is shown: what is shown may be asked for.
+func checkExcluded(f *webhookgatewayv1.EventFilter) error {
+	const field = "exclude_client_ids"
+	excluded := f.GetExcludeClientIds()
+	if len(excluded) > 0 && len(f.GetClientIds()) > 0 {
+		return fielderr.New(field, "client_ids names the clients already: leave one of the two out")
+	}
+	others := len(excluded)
+	if slices.Contains(excluded, provider.CanaryClientID) {
+		others--
+	}
+	if others > maxTexts {
+		return fielderr.New(field, "%d are given: give at most %d", others, maxTexts)
+	}
+	return checkEach(field, "a client id", excluded, eventlog.MaxClientIDLen)
+}
+
 func checkTexts(field, what string, texts []string, limit int) error {
 	if len(texts) > maxTexts {
 		return fielderr.New(field, "%d are given: give at most %d, or none for all", len(texts), maxTexts)
 	}
+	return checkEach(field, what, texts, limit)
+}
+
+func checkEach(field, what string, texts []string, limit int) error {
 	var errs []error
 	for i, text := range texts {
 		if text == "" || len(text) > limit {

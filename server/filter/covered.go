@@ -55,12 +55,21 @@ func covered(asked box, limits []*Limits) bool {
 func missing(asked box, limits []*Limits) []string {
 	var fields []string
 	for side := range asked {
-		restricts := func(b box) bool { return !b[side].all() }
-		if asked[side].all() && !slices.ContainsFunc(limits, func(l *Limits) bool { return !all(l.boxes, restricts) }) {
-			fields = append(fields, fieldNames[side])
+		restricts := func(b box) bool { return !asked[side].without(b[side]).empty() }
+		if asked[side].inverted && !slices.ContainsFunc(limits, func(l *Limits) bool { return !all(l.boxes, restricts) }) {
+			fields = append(fields, fieldName(side, limits))
 		}
 	}
 	return fields
+}
+
+// fieldName returns the field in which to give what a filter leaves out of a side.
+func fieldName(side int, limits []*Limits) string {
+	excludes := func(b box) bool { return b[side].inverted }
+	if side == clientSide && all(limits, func(l *Limits) bool { return all(l.boxes, excludes) }) {
+		return "exclude_client_ids"
+	}
+	return fieldNames[side]
 }
 
 func all[T any](list []T, f func(T) bool) bool {

@@ -12,6 +12,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
 
 const (
@@ -48,11 +49,20 @@ type conditions struct {
 	providers []webhookgatewayv1.Provider
 	types     []webhookgatewayv1.EventType
 	verdicts  uint32 // a bit for each
+	clients   textSet
+	excluded  textSet
+	subjects  textSet
+	ids       textSet
 	// anyButFailed: the filter names no verdicts.
 	anyButFailed bool
-	clients      textSet
-	subjects     textSet
-	ids          textSet
+}
+
+// defaults are conditions that a filter has because it leaves them out.
+type defaults struct {
+	// anyButFailed: the filter names no verdicts.
+	anyButFailed bool
+	// anyButCanary: the filter does not say whether it wants the events of the canary.
+	anyButCanary bool
 }
 
 // textSet is a condition on a text. The zero value is none.
@@ -63,7 +73,7 @@ type textSet struct {
 }
 
 // maxFew is how many texts are compared faster than looked up.
-const maxFew = 8
+const maxFew = 16
 
 // Compile validates filters. No filter is one without conditions. Its errors are
 // of fielderr, with paths that begin with `filters`.
@@ -77,7 +87,7 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 	f := &Filter{}
 	size := 0
 	for _, one := range filters {
-		size += proto.Size(one)
+		size += sizeOf(one)
 	}
 	if size > maxBytes {
 		return nil, fielderr.New("filters", "they take %d bytes: give at most %d, or share the conditions among several streams", size, maxBytes)
@@ -86,10 +96,21 @@ func Compile(filters []*webhookgatewayv1.EventFilter) (*Filter, error) {
 		if err := check(one); err != nil {
 			return nil, fielderr.In(fmt.Sprintf("filters[%d]", i), err)
 		}
-		normal, anyButFailed := normalise(one)
-		f.add(normal, anyButFailed, i)
+		normal, filledIn := normalise(one)
+		f.add(normal, filledIn.anyButFailed, i)
 	}
 	return f, nil
+}
+
+// sizeOf returns how many bytes a filter takes, encoded, without what normalise fills in:
+// what is shown may be asked for.
+func sizeOf(f *webhookgatewayv1.EventFilter) int {
+	verdicts := f.GetVerdicts()[:min(len(f.GetVerdicts()), len(webhookgatewayv1.VerificationVerdict_name)-1)] // once each
+	size := proto.Size(f) - proto.Size(&webhookgatewayv1.EventFilter{Verdicts: verdicts})
+	if slices.Contains(f.GetExcludeClientIds(), provider.CanaryClientID) {
+		size -= proto.Size(&webhookgatewayv1.EventFilter{ExcludeClientIds: []string{provider.CanaryClientID}})
+	}
+	return size
 }
 
 // Normal returns the filters as understood: without duplicates, values sorted,
@@ -111,32 +132,36 @@ func (f *Filter) Match(r eventlog.Record) Result {
 	return result
 }
 
-// add compiles one filter, whose values are sorted, and which names verdicts. With
-// anyButFailed that are those of a filter that names none. index is where it stands in
-// the request.
+// add compiles one filter, whose values are sorted, and in which defaults are filled in.
+// index is where it stands in the request.
 func (f *Filter) add(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) {
 	if i := slices.IndexFunc(f.normal, func(o *webhookgatewayv1.EventFilter) bool { return proto.Equal(o, normal) }); i >= 0 {
 		f.conditions[i].anyButFailed = f.conditions[i].anyButFailed || anyButFailed
 		return
 	}
+	f.normal = append(f.normal, normal)
+	f.conditions = append(f.conditions, newConditions(normal, anyButFailed, index))
+}
+
+func newConditions(normal *webhookgatewayv1.EventFilter, anyButFailed bool, index int) conditions {
 	c := conditions{
 		index:        index,
 		providers:    normal.GetProviders(),
 		types:        normal.GetEventTypes(),
-		anyButFailed: anyButFailed,
 		clients:      newTextSet(normal.GetClientIds()),
+		excluded:     newTextSet(normal.GetExcludeClientIds()),
 		subjects:     newTextSet(normal.GetSubjects()),
 		ids:          newTextSet(normal.GetProviderEventIds()),
+		anyButFailed: anyButFailed,
 	}
 	for _, verdict := range normal.GetVerdicts() {
 		c.verdicts |= 1 << verdict
 	}
-	f.normal = append(f.normal, normal)
-	f.conditions = append(f.conditions, c)
+	return c
 }
 
-// normalise returns a filter with sorted values and verdicts, and whether it names none.
-func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.EventFilter, anyButFailed bool) {
+// normalise returns a filter with sorted values and with defaults filled in.
+func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.EventFilter, filledIn defaults) {
 	normal = &webhookgatewayv1.EventFilter{
 		Providers:        sortedSet(one.GetProviders()),
 		EventTypes:       sortedSet(one.GetEventTypes()),
@@ -145,13 +170,17 @@ func normalise(one *webhookgatewayv1.EventFilter) (normal *webhookgatewayv1.Even
 		Verdicts:         sortedSet(one.GetVerdicts()),
 		ProviderEventIds: sortedSet(one.GetProviderEventIds()),
 	}
-	if anyButFailed = len(normal.GetVerdicts()) == 0; anyButFailed {
+	if len(normal.GetClientIds()) == 0 {
+		filledIn.anyButCanary = !slices.Contains(one.GetExcludeClientIds(), provider.CanaryClientID)
+		normal.ExcludeClientIds = sortedSet(append([]string{provider.CanaryClientID}, one.GetExcludeClientIds()...))
+	}
+	if filledIn.anyButFailed = len(normal.GetVerdicts()) == 0; filledIn.anyButFailed {
 		normal.Verdicts = []webhookgatewayv1.VerificationVerdict{
 			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED,
 			webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED,
 		}
 	}
-	return normal, anyButFailed
+	return normal, filledIn
 }
 
 func (c *conditions) match(r eventlog.Record) Result {
@@ -163,6 +192,7 @@ func (c *conditions) match(r eventlog.Record) Result {
 	if len(c.providers) > 0 && !slices.Contains(c.providers, r.Provider()) ||
 		len(c.types) > 0 && !slices.Contains(c.types, r.Type()) ||
 		c.clients.given && !c.clients.has(r.ClientID()) ||
+		c.excluded.given && c.excluded.has(r.ClientID()) ||
 		c.subjects.given && !c.subjects.has(r.Subject()) ||
 		c.ids.given && !c.ids.has(r.ProviderEventID()) {
 		return Other
@@ -185,8 +215,10 @@ func newTextSet(texts []string) textSet {
 }
 
 func (s *textSet) has(text []byte) bool {
+	n := len(text)
 	for _, one := range s.few {
-		if string(text) == one {
+		// NOTE: Ids are often of one length, and begin alike. Most of them end differently.
+		if len(one) == n && (n == 0 || one[n-1] == text[n-1]) && one == string(text) {
 			return true
 		}
 	}

@@ -1,11 +1,13 @@
 package filter_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -23,6 +25,7 @@ const (
 	unknown  = webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED
 	verified = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED
 	failed   = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED
+	canary   = "webhook-gateway-canary"
 	off      = webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED
 )
 
@@ -59,6 +62,10 @@ func TestEveryConditionMustBeMet(t *testing.T) {
 		{"many clients", &event{ClientIds: append(strings.Split("abcdefghi", ""), "client")}, filter.Match},
 		{"many other clients", &event{ClientIds: strings.Split("abcdefghi", "")}, filter.Other},
 		{"another client", &event{ClientIds: []string{"clien"}}, filter.Other},
+		{"excluded client", &event{ExcludeClientIds: []string{"a", "client"}}, filter.Other},
+		{"another excluded client", &event{ExcludeClientIds: []string{"clien"}}, filter.Match},
+		{"many excluded clients", &event{ExcludeClientIds: append(strings.Split("abcdefghi", ""), "client")}, filter.Other},
+		{"many other excluded clients", &event{ExcludeClientIds: strings.Split("abcdefghi", "")}, filter.Match},
 		{"subject", &event{Subjects: []string{"a", "subject"}}, filter.Match},
 		{"another subject", &event{Subjects: []string{"id"}}, filter.Other},
 		{"id", &event{ProviderEventIds: []string{"id"}}, filter.Match},
@@ -84,13 +91,17 @@ func TestNormal(t *testing.T) {
 		{ClientIds: []string{"b", "a", "b"}, Subjects: []string{"2", "1"}},
 		{ClientIds: []string{"a", "b"}, Subjects: []string{"1", "2"}, Verdicts: authentic},
 		{Verdicts: []webhookgatewayv1.VerificationVerdict{failed, failed}},
+		{ExcludeClientIds: []string{"z", "a", "z"}, Verdicts: authentic},
+		{ClientIds: []string{canary}, Verdicts: authentic},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []*event{
 		{ClientIds: []string{"a", "b"}, Subjects: []string{"1", "2"}, Verdicts: authentic},
-		{Verdicts: []webhookgatewayv1.VerificationVerdict{failed}},
+		{Verdicts: []webhookgatewayv1.VerificationVerdict{failed}, ExcludeClientIds: []string{canary}},
+		{ExcludeClientIds: []string{"a", canary, "z"}, Verdicts: authentic},
+		{ClientIds: []string{canary}, Verdicts: authentic},
 	}
 	if diff := cmp.Diff(want, f.Normal(), protocmp.Transform()); diff != "" {
 		t.Errorf("normal (-want +got):\n%s", diff)
@@ -111,6 +122,9 @@ func TestWhatCanMatchNothingIsRefused(t *testing.T) {
 		{&event{Verdicts: []webhookgatewayv1.VerificationVerdict{0}}, "filters[0].verdicts[0]: "},
 		{&event{ClientIds: []string{""}}, "filters[0].client_ids[0]: "},
 		{&event{ClientIds: make([]string, 1001)}, "filters[0].client_ids: "},
+		{&event{ExcludeClientIds: []string{"a", ""}}, "filters[0].exclude_client_ids[1]: "},
+		{&event{ExcludeClientIds: make([]string, 1001)}, "filters[0].exclude_client_ids: 1001 are given: give at most 1000"},
+		{&event{ClientIds: []string{"a"}, ExcludeClientIds: []string{"b"}}, "filters[0].exclude_client_ids: client_ids names the clients already"},
 		{&event{Subjects: []string{"a", strings.Repeat("s", 1025)}}, "filters[0].subjects[1]: "},
 		{&event{ProviderEventIds: []string{""}}, "filters[0].provider_event_ids[0]: "},
 	} {
@@ -138,6 +152,29 @@ func TestWhatCanMatchNothingIsRefused(t *testing.T) {
 	} {
 		if _, err := filter.Compile([]*event{fine}); err != nil {
 			t.Errorf("%v: %v", fine, err)
+		}
+	}
+}
+
+// What a filter is shown as may be asked for, and is the same.
+func TestNormalIsItsOwnNormal(t *testing.T) {
+	t.Parallel()
+	excluded := make([]string, 1000)
+	for i := range excluded {
+		excluded[i] = fmt.Sprint(i)
+	}
+	large := &event{} // as large as it may be
+	for i := range 1000 {
+		large.Subjects = append(large.Subjects, fmt.Sprintf("%01020d", i))
+		if i < 25 {
+			large.ProviderEventIds = append(large.ProviderEventIds, fmt.Sprintf("%01000d", i))
+		}
+	}
+	large.ProviderEventIds = append(large.ProviderEventIds, strings.Repeat("9", 1<<20-proto.Size(large)-3))
+	for _, f := range []*event{{}, {ExcludeClientIds: excluded}, {ExcludeClientIds: []string{canary}}, {ClientIds: []string{canary}}, large} {
+		once := compile(t, f).Normal()
+		if diff := cmp.Diff(once, compile(t, once...).Normal(), protocmp.Transform()); diff != "" {
+			t.Errorf("normal of normal (-once +twice):\n%s", diff)
 		}
 	}
 }

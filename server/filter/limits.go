@@ -5,47 +5,60 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
 
 // Limits are filters that bound what somebody may read: what any of them allows.
 // They never change.
 type Limits struct {
-	filter Filter
-	boxes  []box
+	conditions []conditions
+	boxes      []box
 	// hidesSubjects: nobody may ask for a subject.
 	hidesSubjects bool
 	// unlimited: everything is allowed, and may be asked for.
 	unlimited bool
 }
 
-// CompileLimits validates the filters of limits. No filter allows nothing, and one that
-// names no verdicts allows all of them. With hidesSubjects the limits allow no filter
-// that names subjects: who may ask for the events of a subject can find out their subjects.
-// Its errors are as those of Compile.
+// CompileLimits validates the filters of limits. No filter allows nothing. One that names
+// no verdicts allows all of them, and one that names no clients allows all that it does not
+// exclude, the canary's among them: to those who name it. With hidesSubjects the limits
+// allow no filter that names subjects: who may ask for the events of a subject can find out
+// their subjects. Its errors are as those of Compile.
 func CompileLimits(filters []*webhookgatewayv1.EventFilter, hidesSubjects bool) (*Limits, error) {
 	l := &Limits{hidesSubjects: hidesSubjects}
 	if len(filters) == 0 {
 		return l, nil
 	}
-	compiled, err := Compile(filters)
-	if err != nil {
+	if _, err := Compile(filters); err != nil {
 		return nil, err
 	}
-	l.filter = *compiled
-	for i, normal := range compiled.normal {
-		b := boxOf(normal)
-		if c := &l.filter.conditions[i]; c.anyButFailed {
+	// NOTE: Those that Compile takes for the same differ here, in what they leave out.
+	for i, one := range filters {
+		normal, filledIn := normalise(one)
+		b, c := boxOf(normal), newConditions(normal, false, i)
+		if filledIn.anyButFailed {
 			b[verdictSide] = anything
-			c.anyButFailed, c.verdicts = false, ^uint32(0)
+			c.verdicts = ^uint32(0)
 		}
-		l.boxes = append(l.boxes, b)
+		if filledIn.anyButCanary {
+			b[clientSide] = b[clientSide].or(set{texts: []string{provider.CanaryClientID}})
+			c.excluded = newTextSet(b[clientSide].texts)
+		}
+		l.boxes, l.conditions = append(l.boxes, b), append(l.conditions, c)
 	}
 	l.unlimited = !hidesSubjects && slices.ContainsFunc(l.boxes, box.all)
 	return l, nil
 }
 
 // Allow reports whether an event is within the limits.
-func (l *Limits) Allow(r eventlog.Record) bool { return l.filter.Match(r) == Match }
+func (l *Limits) Allow(r eventlog.Record) bool {
+	for i := range l.conditions {
+		if l.conditions[i].match(r) == Match {
+			return true
+		}
+	}
+	return false
+}
 
 // Unlimited reports whether the limits allow every event and every filter.
 func (l *Limits) Unlimited() bool { return l.unlimited }

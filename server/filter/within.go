@@ -136,7 +136,7 @@ func (f *Filter) outside(i int, limits []*Limits) error {
 // named reports whether a filter names values of a side.
 func (f *Filter) named(i, side int) bool {
 	b := boxOf(f.normal[i])
-	return !b[side].all() && (side != verdictSide || !f.conditions[i].anyButFailed)
+	return !b[side].inverted && (side != verdictSide || !f.conditions[i].anyButFailed)
 }
 
 // list writes the first of some texts.

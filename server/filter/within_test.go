@@ -3,16 +3,13 @@ package filter_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 )
 
@@ -86,6 +83,54 @@ func TestWithin(t *testing.T) {
 			[]*event{{ClientIds: []string{"a"}}},
 			[]*event{{ClientIds: []string{"a"}, Verdicts: verdicts{failed}}},
 			"",
+		},
+		{
+			"what a limit excludes is excluded",
+			[]*event{{ExcludeClientIds: []string{"a"}}},
+			[]*event{{ExcludeClientIds: []string{"b"}}, {EventTypes: types{done}, ExcludeClientIds: []string{"c"}}},
+			[]*event{
+				{ExcludeClientIds: []string{"a", "b", canary}, Verdicts: authentic},
+				{EventTypes: types{done}, ExcludeClientIds: []string{"a", "c", canary}, Verdicts: authentic},
+			},
+			"",
+		},
+		{
+			"what is excluded needs no grant",
+			[]*event{{ExcludeClientIds: []string{"a", "z"}}},
+			[]*event{{ClientIds: []string{"a", "b"}}},
+			[]*event{{ClientIds: []string{"b"}, Verdicts: authentic}},
+			"",
+		},
+		{
+			"the canary is to be asked for",
+			[]*event{{}, {ClientIds: []string{canary}}},
+			[]*event{{Providers: providers{finicity}}},
+			[]*event{
+				{Providers: providers{finicity}, ExcludeClientIds: []string{canary}, Verdicts: authentic},
+				{Providers: providers{finicity}, ClientIds: []string{canary}, Verdicts: authentic},
+			},
+			"",
+		},
+		{
+			"the canary is excluded by a limit",
+			[]*event{{ClientIds: []string{canary}}},
+			[]*event{{ExcludeClientIds: []string{canary}}},
+			nil,
+			`filters[0].client_ids: not granted: "webhook-gateway-canary"`,
+		},
+		{
+			"only the canary is granted",
+			[]*event{{}},
+			[]*event{{ClientIds: []string{canary}}},
+			nil,
+			"filters[0]: these conditions are not granted together",
+		},
+		{
+			"an excluded client",
+			[]*event{{ClientIds: []string{"a", "b"}}},
+			[]*event{{ExcludeClientIds: []string{"b"}}},
+			nil,
+			`filters[0].client_ids: not granted: "b"`,
 		},
 		{
 			"only what failed is granted",
@@ -220,6 +265,13 @@ func TestCoveredByRefusals(t *testing.T) {
 			t.Errorf("%v: error = %v, want %s", tc.asked, err, tc.want)
 		}
 	}
+	excluding := limits(t, &event{ExcludeClientIds: []string{"a", "b"}}, &event{Providers: providers{vezgo}, ExcludeClientIds: []string{"b"}})
+	if err := compile(t, &event{}).CoveredBy(excluding); fmt.Sprint(err) != "filters[0]: it selects more than is granted: name exclude_client_ids" {
+		t.Errorf("where clients are excluded: %v", err)
+	}
+	if err := compile(t, &event{}).CoveredBy(limits(t, &event{ExcludeClientIds: []string{canary}})); err != nil {
+		t.Errorf("where only the canary is excluded: %v", err)
+	}
 	leftOut := compile(t, &event{ClientIds: []string{"a"}, EventTypes: types{done}}).LeftOut()
 	if err := leftOut.CoveredBy(granted); err == nil {
 		t.Error("what failed is covered where only the rest is granted")
@@ -227,140 +279,4 @@ func TestCoveredByRefusals(t *testing.T) {
 	if compile(t, &event{Verdicts: verdicts{verified}}).LeftOut() != nil {
 		t.Error("a filter that names verdicts leaves something out")
 	}
-}
-
-// The world of the properties: few values, so that sets meet, and every kind of event
-// that a log may hold, one of a newer gateway too.
-var (
-	allVerdicts = verdicts{verified, failed, off}
-	clients     = []string{"a", "b"}
-	kinds       = []struct {
-		provider webhookgatewayv1.Provider
-		typ      webhookgatewayv1.EventType
-	}{{finicity, done}, {finicity, unknown}, {finicity, 199}, {vezgo, sync}, {vezgo, unknown}, {vezgo, 299}, {9, 901}, {9, unknown}}
-)
-
-// world returns an event of every kind.
-func world(t rapid.TB) []eventlog.Record {
-	t.Helper()
-	var records []eventlog.Record
-	for _, kind := range kinds {
-		for _, verdict := range allVerdicts {
-			for _, client := range append(clients, "c") {
-				for _, subject := range append(clients, "") {
-					entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
-						Provider: kind.provider, Type: kind.typ, ClientId: client, Subject: subject, ProviderEventId: subject,
-						Verification: &webhookgatewayv1.Verification{Verdict: verdict},
-					})
-					if err != nil {
-						t.Fatal(err)
-					}
-					r, err := eventlog.ParseRecord(1, entry.Complete(time.Now(), eventlog.Totals{}, false, 7), true)
-					if err != nil {
-						t.Fatal(err)
-					}
-					records = append(records, r)
-				}
-			}
-		}
-	}
-	return records
-}
-
-func some[T comparable](from []T) *rapid.Generator[[]T] {
-	return rapid.OneOf(rapid.Just[[]T](nil), rapid.SliceOfNDistinct(rapid.SampledFrom(from), 1, len(from), rapid.ID[T]))
-}
-
-func drawFilters(t *rapid.T, label string) []*event {
-	one := rapid.Custom(func(t *rapid.T) *event {
-		f := &event{
-			Providers: some(providers{finicity, vezgo}).Draw(t, "providers"),
-			ClientIds: some(clients).Draw(t, "clients"),
-			Subjects:  some(clients).Draw(t, "subjects"),
-			Verdicts:  some(allVerdicts).Draw(t, "verdicts"),
-		}
-		possible := types{unknown}
-		if len(f.GetProviders()) == 0 || slices.Contains(f.GetProviders(), finicity) {
-			possible = append(possible, done)
-		}
-		if len(f.GetProviders()) == 0 || slices.Contains(f.GetProviders(), vezgo) {
-			possible = append(possible, sync)
-		}
-		f.EventTypes = some(possible).Draw(t, "types")
-		return f
-	})
-	return rapid.SliceOfN(one, 1, 4).Draw(t, label)
-}
-
-// What is delivered is what the request matches and a limit allows; what is counted as
-// left out may be seen; what is refused has nothing that may be seen.
-func TestWithinIsTheIntersection(t *testing.T) {
-	t.Parallel()
-	records := world(t)
-	rapid.Check(t, func(t *rapid.T) {
-		asked := compile(t, drawFilters(t, "asked")...)
-		granted := []*filter.Limits{limits(t, drawFilters(t, "granted")...), limits(t, drawFilters(t, "granted too")...)}
-		allowed := func(r eventlog.Record) bool { return granted[0].Allow(r) || granted[1].Allow(r) }
-		within, err := asked.Within(granted...)
-		if err != nil {
-			// Some filter, or some value of one, has no event that may be seen.
-			if outside := (*filter.OutsideError)(nil); !errors.As(err, &outside) {
-				t.Fatal(err)
-			}
-			return
-		}
-		for _, r := range records {
-			got := within.Match(r)
-			if want := asked.Match(r) == filter.Match && allowed(r); want != (got == filter.Match) {
-				t.Fatalf("%s %v: %v, asked for %v, allowed %v; in force: %v", describe(r), r.Verdict(), got, asked.Match(r), allowed(r), within.Normal())
-			}
-			if got == filter.LeftOut && (asked.Match(r) == filter.Other || !allowed(r)) {
-				t.Fatalf("%s is counted, and must not be seen", describe(r))
-			}
-		}
-	})
-}
-
-// A filter for which nothing is granted is refused; one that is granted as a whole is
-// not, whatever it names.
-func TestRefusedIsWhatIsNotGranted(t *testing.T) {
-	t.Parallel()
-	records := world(t)
-	rapid.Check(t, func(t *rapid.T) {
-		one := drawFilters(t, "asked")[:1]
-		asked, granted := compile(t, one...), limits(t, drawFilters(t, "granted")...)
-		_, err := asked.Within(granted)
-		matches := func(r eventlog.Record) bool { return asked.Match(r) == filter.Match }
-		both := func(r eventlog.Record) bool { return matches(r) && granted.Allow(r) }
-		if !slices.ContainsFunc(records, both) && slices.ContainsFunc(records, matches) && err == nil {
-			t.Fatal("nothing of it is granted, and it is not refused")
-		}
-		if asked.CoveredBy(granted) == nil && len(one[0].GetProviders()) == 0 && err != nil {
-			t.Fatalf("all of it is granted, and it is refused: %v", err)
-		}
-	})
-}
-
-// A filter is covered if and only if every event that it matches is allowed.
-func TestCoveredAgreesWithMatching(t *testing.T) {
-	t.Parallel()
-	records := world(t)
-	rapid.Check(t, func(t *rapid.T) {
-		asked := compile(t, drawFilters(t, "asked")...)
-		granted := []*filter.Limits{limits(t, drawFilters(t, "granted")...), limits(t, drawFilters(t, "granted too")...)}
-		i := slices.IndexFunc(records, func(r eventlog.Record) bool {
-			return asked.Match(r) == filter.Match && !granted[0].Allow(r) && !granted[1].Allow(r)
-		})
-		err := asked.CoveredBy(granted...)
-		if err == nil && i >= 0 {
-			t.Fatalf("%s is matched and not allowed, and the filter is covered", describe(records[i]))
-		}
-		if err != nil && i < 0 {
-			t.Fatalf("all is allowed: %v", err)
-		}
-	})
-}
-
-func describe(r eventlog.Record) string {
-	return fmt.Sprintf("%v %v of client %q about %q", r.Provider(), r.Type(), r.ClientID(), r.Subject())
 }

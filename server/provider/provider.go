@@ -70,8 +70,11 @@ type Delivery struct {
 
 // Identity is whom a delivery belongs to and how sure that is.
 type Identity struct {
-	// ClientID is never empty.
+	// ClientID is never empty. It is CanaryClientID with Canary only.
 	ClientID string
+	// Canary tells that the gateway's own canary has sent the delivery, and signed it with a
+	// secret that nobody else has.
+	Canary bool
 	// Verification travels with the event. Its source address is set by the caller.
 	Verification *webhookgatewayv1.Verification
 	// Failure is why a delivery that was accepted is not authentic, with what the

@@ -79,6 +79,7 @@ func TestCheckClientID(t *testing.T) {
 		"a\nb":                   false,
 		"a\u202eb":               false,
 		"\xff":                   false,
+		provider.CanaryClientID:  false,
 	} {
 		if err := provider.CheckClientID(id); (err == nil) != ok {
 			t.Errorf("%q gives %v", id, err)

@@ -54,7 +54,7 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	streams, err := stream.New(stream.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute}, registry)
+	streams, err := stream.New(stream.Config{MaxStreams: 2, DefaultHeartbeat: time.Minute}, time.Now, registry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 )
 
 // call makes a call that must be answered with a status, and returns the body.
@@ -173,7 +174,9 @@ func TestUpdateChangesWhatTheBodyNames(t *testing.T) {
 		}},
 		{"a mask in proto names", "?update_mask=filters,settings.max_attempts", `{"settings": {"maxAttempts": 4}}`, func(s *webhookgatewayv1.Subscription) {
 			s.Settings.MaxAttempts = 4
-			s.Filters = []*webhookgatewayv1.EventFilter{{Verdicts: []webhookgatewayv1.VerificationVerdict{1, 3}}}
+			s.Filters = []*webhookgatewayv1.EventFilter{{
+				Verdicts: []webhookgatewayv1.VerificationVerdict{1, 3}, ExcludeClientIds: []string{provider.CanaryClientID},
+			}}
 		}},
 		{"a mask without a body", "?updateMask=settings.ackDeadline", ``, func(s *webhookgatewayv1.Subscription) {
 			s.Settings.AckDeadline = durationpb.New(30e9)

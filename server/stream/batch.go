@@ -46,7 +46,7 @@ type Batch struct {
 
 	buf    *[]byte // framePrefix, then the items; nil without items
 	count  int
-	oldest time.Time // when the first event was received
+	oldest time.Time // when the first event was received that is new to its readers; zero without one
 	trace  []byte    // the id of its trace, if it is live and a part of one
 }
 
@@ -71,10 +71,11 @@ func (b *Batch) Full(r eventlog.Record) bool {
 // read: it may have gone on meanwhile. last tells that no other is at hand.
 func (b *Batch) Add(r eventlog.Record, history *eventlog.History, last bool) {
 	maxLen := r.Size() + maxEventOverhead
-	b.reserve(r, maxLen, last)
+	b.reserve(maxLen, last)
 	buf := protowire.AppendTag(*b.buf, fieldBatchItem, protowire.BytesType)
 	*b.buf = b.appendEvent(buf, maxLen, r, history)
 	b.count++
+	b.isNew(r)
 }
 
 // maxEventOverhead is the most that appendEvent adds to the size of a record, beside the
@@ -100,7 +101,9 @@ const maxDeliveryOverhead = 64
 
 // Delivery is what a worker is told beside the event.
 type Delivery struct {
-	Attempt  int
+	Attempt int
+	// First: nobody was given the event before.
+	First    bool
 	AckToken []byte
 	Deadline time.Time
 }
@@ -110,7 +113,7 @@ type Delivery struct {
 func (b *Batch) AddDelivery(r eventlog.Record, history *eventlog.History, d Delivery, last bool) {
 	eventLen := r.Size() + maxEventOverhead
 	maxLen := eventLen + len(d.AckToken) + maxDeliveryOverhead
-	b.reserve(r, maxLen, last)
+	b.reserve(maxLen, last)
 	buf := protowire.AppendTag(*b.buf, fieldBatchItem, protowire.BytesType)
 	buf = appendSized(buf, maxLen, func(buf []byte) []byte {
 		buf = protowire.AppendTag(buf, fieldDeliveryEvent, protowire.BytesType)
@@ -123,6 +126,20 @@ func (b *Batch) AddDelivery(r eventlog.Record, history *eventlog.History, d Deli
 	})
 	*b.buf = buf
 	b.count++
+	if d.First && r.Live {
+		b.isNew(r)
+	}
+}
+
+// isNew takes note of an event that its readers get for the first time.
+func (b *Batch) isNew(r eventlog.Record) {
+	if !b.oldest.IsZero() {
+		return
+	}
+	b.oldest = r.ReceiveTime()
+	if r.Live {
+		b.trace = r.TraceID()
+	}
 }
 
 // After tells where the stream was before the batch. It comes after all events.
@@ -131,7 +148,7 @@ func (b *Batch) After(cursor string) {
 }
 
 // reserve makes sure that there is a buffer.
-func (b *Batch) reserve(r eventlog.Record, maxLen int, last bool) {
+func (b *Batch) reserve(maxLen int, last bool) {
 	if b.buf != nil {
 		return
 	}
@@ -141,10 +158,6 @@ func (b *Batch) reserve(r eventlog.Record, maxLen int, last bool) {
 	}
 	b.buf = b.buffers.Get(size)
 	*b.buf = (*b.buf)[:framePrefix]
-	b.oldest, b.trace = r.ReceiveTime(), nil
-	if r.Live {
-		b.trace = r.TraceID()
-	}
 }
 
 // maxAfterLen is the most that After appends.
@@ -177,6 +190,6 @@ func (b *Batch) take() (frame *Encoded, size int) {
 	whole := mem.NewBuffer(b.buf, b.buffers)
 	part := whole.Slice(start, len(buf))
 	whole.Free() // part holds it
-	b.buf, b.count = nil, 0
+	b.buf, b.count, b.oldest, b.trace = nil, 0, time.Time{}, nil
 	return &Encoded{data: mem.BufferSlice{part}}, len(buf) - start
 }

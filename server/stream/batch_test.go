@@ -150,7 +150,7 @@ func receive(t *testing.T, streams *stream.Streams, batch *stream.Batch, into pr
 
 func newStreams(tb testing.TB) *stream.Streams {
 	tb.Helper()
-	streams, err := stream.New(stream.DefaultConfig(), prometheus.NewRegistry())
+	streams, err := stream.New(stream.DefaultConfig(), time.Now, prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}

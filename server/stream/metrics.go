@@ -14,7 +14,7 @@ type metrics struct {
 	frames    *prometheus.CounterVec
 	events    prometheus.Counter
 	bytes     prometheus.Counter
-	liveDelay prometheus.Histogram
+	liveDelay *prometheus.HistogramVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -35,14 +35,17 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "webhook_gateway_stream_event_bytes_total",
 			Help: "Bytes of the frames with events that were sent, before compression.",
 		}),
-		liveDelay: prometheus.NewHistogram(prometheus.HistogramOpts{
+		liveDelay: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "webhook_gateway_stream_live_delay_seconds",
-			Help:    "From receiving an event until its frame was handed to a stream that had caught up; the oldest event of each frame.",
+			Help:    "From receiving an event until its frame, of events or of deliveries, was handed to a stream that had caught up; the oldest event of each frame that is not delivered again.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17),
-		}),
+		}, []string{"frame"}),
 	}
 	for _, kind := range []string{"subscribed", "events", "deliveries", "heartbeat", "caught_up", "fell_behind", "gap", "goodbye"} {
 		m.frames.WithLabelValues(kind) // a rise from nothing is one, too
+	}
+	for _, kind := range []string{"events", "deliveries"} {
+		m.liveDelay.WithLabelValues(kind)
 	}
 	err := errors.Join(
 		registerer.Register(m.open),
@@ -57,11 +60,12 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// delayed counts the delay of a frame, with an example of a trace unless there is none.
-func (m *metrics) delayed(delay time.Duration, traceID []byte) {
-	if observer, ok := m.liveDelay.(prometheus.ExemplarObserver); ok && len(traceID) > 0 {
+// delayed counts the delay of a frame of a kind, with an example of a trace unless there is none.
+func (m *metrics) delayed(kind string, delay time.Duration, traceID []byte) {
+	observer := m.liveDelay.WithLabelValues(kind)
+	if observer, ok := observer.(prometheus.ExemplarObserver); ok && len(traceID) > 0 {
 		observer.ObserveWithExemplar(delay.Seconds(), prometheus.Labels{"trace_id": string(traceID)})
 		return
 	}
-	m.liveDelay.Observe(delay.Seconds())
+	observer.Observe(delay.Seconds())
 }

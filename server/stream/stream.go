@@ -27,6 +27,7 @@ const RetryDelay = time.Second
 // Streams are all streams of a gateway.
 type Streams struct {
 	config  atomic.Pointer[Config]
+	now     func() time.Time
 	metrics *metrics
 	buffers *bufferPool
 
@@ -39,15 +40,16 @@ type Streams struct {
 	drained chan struct{} // closed when draining and no stream is open
 }
 
-// New returns the streams of a gateway, none yet. It registers their metrics.
-func New(config Config, registerer prometheus.Registerer) (*Streams, error) {
+// New returns the streams of a gateway, none yet. It registers their metrics. now is the
+// time that events are received by, which need not be that of the machine.
+func New(config Config, now func() time.Time, registerer prometheus.Registerer) (*Streams, error) {
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, err
 	}
 	drain, beginDrain := context.WithCancel(context.Background())
 	s := &Streams{
-		metrics: m, buffers: newBufferPool(),
+		now: now, metrics: m, buffers: newBufferPool(),
 		drain: drain, beginDrain: beginDrain, drained: make(chan struct{}),
 	}
 	s.Replace(config)
@@ -174,10 +176,10 @@ func (s *Sender) SendBatch(kind string, b *Batch, live bool) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	count, delay, trace := b.count, time.Since(b.oldest), b.trace
+	count, oldest, trace := b.count, b.oldest, b.trace
 	frame, size := b.take()
-	if live {
-		s.streams.metrics.delayed(delay, trace)
+	if live && !oldest.IsZero() {
+		s.streams.metrics.delayed(kind, s.streams.now().Sub(oldest), trace)
 	}
 	if err := s.Send(kind, frame); err != nil {
 		return err

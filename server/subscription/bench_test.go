@@ -14,6 +14,29 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 )
 
+// BenchmarkAges looks at the oldest events of 1,000 subscriptions, none of which is known:
+// what is done every two seconds, at most.
+func BenchmarkAges(b *testing.B) {
+	const subscriptions = 1000
+	g := startOnFiles(b)
+	for i := range subscriptions {
+		g.create(b, fmt.Sprintf("s%d", i), nil)
+	}
+	fill(b, g.log, subscriptions)
+	all := g.manager.all()
+	for i, s := range all {
+		p := eventlog.Position(i)
+		s.machine.seek(p)
+		s.machine.offer([]offer{{position: p + 1}}, p+1)
+	}
+	for b.Loop() {
+		for _, s := range all {
+			s.oldest = oldestEvent{}
+			s.lookAtOldest(b.Context())
+		}
+	}
+}
+
 // BenchmarkWorkers has 8 workers take events of one subscription from a log on
 // disk, read them and acknowledge them in batches, durably.
 func BenchmarkWorkers(b *testing.B) {

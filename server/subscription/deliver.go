@@ -115,6 +115,7 @@ func (m *machine) deliver(w *worker, share int, now time.Time) []Delivery {
 		if common {
 			share--
 		}
+		first := !m.at(s).is(handed | apart)
 		m.hold(s, w, due)
 		e := m.at(s)
 		w.given++
@@ -123,6 +124,7 @@ func (m *machine) deliver(w *worker, share int, now time.Time) []Delivery {
 		deliveries = append(deliveries, Delivery{
 			Position: e.position,
 			Attempt:  int(e.attempts) + 1,
+			First:    first,
 			Deadline: deadline,
 			lease:    lease{position: e.position, number: e.lease, slot: s},
 			copied:   e.is(copied),

@@ -76,7 +76,7 @@ func (m *machine) fail(s slot, delay time.Duration, reason string, now time.Time
 		e.attempts++
 	}
 	if m.settings.exhausted(int(e.attempts)) {
-		m.parkEntry(s, webhookgatewayv1.ParkReason_PARK_REASON_MAX_ATTEMPTS, reason, now)
+		m.parkEntry(s, webhookgatewayv1.ParkReason_PARK_REASON_MAX_ATTEMPTS, reason)
 		return
 	}
 	if delay < 0 {

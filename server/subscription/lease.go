@@ -121,7 +121,7 @@ func (m *machine) park(l lease, reason string, now time.Time) webhookgatewayv1.T
 	s, result := m.holder(l, now)
 	if result == resultOK {
 		m.dealtWith(s, now)
-		m.parkEntry(s, webhookgatewayv1.ParkReason_PARK_REASON_REJECTED, reason, now)
+		m.parkEntry(s, webhookgatewayv1.ParkReason_PARK_REASON_REJECTED, reason)
 	}
 	return result
 }

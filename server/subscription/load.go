@@ -116,6 +116,7 @@ func (m *Manager) loaded(name string, s *subscription, err error) bool {
 		return a.failure == nil
 	}
 	m.byName[name] = s
+	m.metrics.know(name)
 	return true
 }
 

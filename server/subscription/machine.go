@@ -121,9 +121,15 @@ func (m *machine) clear() {
 
 func (m *machine) at(s slot) *entry { return m.arena.at(s) }
 
-func (m *machine) clock(now time.Time) int64 { return int64(now.Sub(m.start)) }
+// clock returns how long the machine had been running at a time. It is not moved by
+// somebody who sets the clock of the computer.
+func (m *machine) clock(now time.Time) int64 {
+	running := now.Sub(m.start)
+	m.start = now.Add(-running) // the same moment, as the computer's clock would have it now
+	return int64(running)
+}
 
-// time returns the time of the clock.
+// time returns the time of the clock, as the computer's clock had it last.
 func (m *machine) time(clock int64) time.Time { return m.start.Add(time.Duration(clock)) }
 
 // offer is an event of the log that matches the filters.

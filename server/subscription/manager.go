@@ -75,6 +75,7 @@ func New(ctx context.Context, params Params) (*Manager, error) {
 		m.tasks.Go(m.reload)
 	}
 	m.tasks.Go(m.keepHouse)
+	m.tasks.Go(m.keepAges)
 	return m, nil
 }
 
@@ -152,6 +153,7 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	}
 	m.mu.Lock()
 	m.byName[name] = s
+	m.metrics.know(name)
 	m.mu.Unlock()
 	return s.describe(ctx)
 }
@@ -314,6 +316,10 @@ func (m *Manager) find(name string) (*subscription, error) {
 	}
 	return nil, ErrNotFound
 }
+
+// now returns the time of the log, which ages of events go by: the clock of the machine
+// may be wrong, and the log knows.
+func (m *Manager) now() time.Time { return m.Log.Clock().Now }
 
 // cursor returns the cursor of a position.
 func (m *Manager) cursor(p eventlog.Position) string { return m.Log.History().FormatCursor(p) }

@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,7 +15,7 @@ type metrics struct {
 	// those that were parked without a copy.
 	expired, eventless *prometheus.CounterVec
 
-	lag, inFlight, ready, waiting, parked, age, streams, unusable *prometheus.Desc
+	lag, inFlight, ready, waiting, parked, parkedAge, oldestAge, streams, unusable *prometheus.Desc
 }
 
 func newMetrics(m *Manager) (*metrics, error) {
@@ -36,11 +35,19 @@ func newMetrics(m *Manager) (*metrics, error) {
 		ready:     desc("ready_events", "Events that were found and wait to be delivered for the first time."),
 		waiting:   desc("waiting_events", "Events that wait for another attempt."),
 		parked:    desc("parked_events", "Parked events."),
-		age:       desc("oldest_parked_age_seconds", "Age of the event that is parked for longest, 0 if there is none."),
+		parkedAge: desc("oldest_parked_age_seconds", "For how long the event is parked that was parked first, by the time of the event log; 0 if there is none."),
+		oldestAge: desc("oldest_unacknowledged_age_seconds", "Since when, by the time of the event log, the oldest event was received that is neither settled nor parked; 0 if there is none. It may be some seconds old. Replayed events do not count."),
 		streams:   desc("streams", "Streams attached."),
 		unusable:  desc("unusable", "1 for a subscription that was set aside because it cannot be loaded."),
 	}
 	return c, errors.Join(m.Registerer.Register(c), m.Registerer.Register(c.expired), m.Registerer.Register(c.eventless))
+}
+
+// know serves what is counted of a subscription before anything was: a rise from nothing
+// would be none to Prometheus, and what is lost first would raise no alert.
+func (c *metrics) know(name string) {
+	c.expired.WithLabelValues(name)
+	c.eventless.WithLabelValues(name)
 }
 
 // forget removes what was counted of a subscription.
@@ -51,7 +58,7 @@ func (c *metrics) forget(name string) {
 
 // Describe implements prometheus.Collector.
 func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.lag, c.inFlight, c.ready, c.waiting, c.parked, c.age, c.streams, c.unusable} {
+	for _, d := range []*prometheus.Desc{c.lag, c.inFlight, c.ready, c.waiting, c.parked, c.parkedAge, c.oldestAge, c.streams, c.unusable} {
 		ch <- d
 	}
 }
@@ -65,10 +72,10 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, name := range c.manager.unusable() {
 		gauge(c.unusable, 1, name)
 	}
-	head := c.manager.Log.Bounds().Head
+	head, now := c.manager.Log.Bounds().Head, c.manager.now()
 	for _, s := range c.manager.all() {
 		s.mu.Lock()
-		m, streams, totals := s.machine, len(s.streams), s.totals
+		m, streams, totals, oldest := s.machine, len(s.streams), s.totals, s.oldest.received
 		lag, inFlight, ready, waiting := max(head, m.cursor)-m.cursor, m.held, m.readyEvents(), m.waitingEvents()
 		s.mu.Unlock()
 		gauge(c.lag, float64(lag), s.name)
@@ -77,10 +84,7 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.waiting, float64(waiting), s.name)
 		gauge(c.parked, float64(totals.count), s.name)
 		gauge(c.streams, float64(streams), s.name)
-		age := 0.0
-		if totals.count > 0 {
-			age = max(0, time.Since(totals.oldest).Seconds())
-		}
-		gauge(c.age, age, s.name)
+		gauge(c.parkedAge, age(totals.oldest, now).Seconds(), s.name)
+		gauge(c.oldestAge, age(oldest, now).Seconds(), s.name)
 	}
 }

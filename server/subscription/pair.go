@@ -192,7 +192,8 @@ func (m *machine) decodeApart(c change, value []byte) error {
 	}
 	m.addApart(s)
 	m.joinGroup(s)
-	due := m.clock(time.Unix(0, int64(binary.BigEndian.Uint64(value)))) //nolint:gosec // written from an int64
+	// NOTE Nothing waits for longer than a day: the clock was wrong when it was written, or is.
+	due := int64(min(time.Unix(0, int64(binary.BigEndian.Uint64(value))).Sub(m.start), maxMaxBackoff)) //nolint:gosec // written from an int64
 	if due > 0 {
 		e.stage, e.due = waiting, due
 		m.timers.push(s)

@@ -21,6 +21,9 @@ type parkedStore struct {
 	scope  string
 	// record reads an event of the log.
 	record func(context.Context, eventlog.Position) (eventlog.Record, error)
+	// now is the time of the log, which ends parked_retention too. That of the machine may
+	// be wrong.
+	now func() time.Time
 }
 
 // parkedTotals are kept in memory.
@@ -251,7 +254,7 @@ func (s parkedStore) prepare(ctx context.Context, changes parkedChanges) ([]even
 		switch change.action {
 		case parkIt:
 			count++
-			e := parkedEvent{position: p, reason: change.reason, message: change.message, attempts: change.attempts, time: change.time}
+			e := parkedEvent{position: p, reason: change.reason, message: change.message, attempts: change.attempts, time: s.now()}
 			switch e.copy, err = s.copyFor(ctx, p, was); {
 			case isGone(err):
 				eventless[p] = err

@@ -30,7 +30,7 @@ type parkedChange struct {
 	reason   webhookgatewayv1.ParkReason
 	message  string
 	attempts uint16
-	// time when it is parked, or before which it was.
+	// time before which it was parked, for sweepIt.
 	time time.Time
 }
 
@@ -58,9 +58,9 @@ func (c *parkedChanges) precede(earlier parkedChanges) {
 }
 
 // parkEntry settles an entry and has its event parked.
-func (m *machine) parkEntry(s slot, reason webhookgatewayv1.ParkReason, message string, now time.Time) {
+func (m *machine) parkEntry(s slot, reason webhookgatewayv1.ParkReason, message string) {
 	e := m.at(s)
-	m.parking.each[e.position] = parkedChange{action: parkIt, reason: reason, message: message, attempts: e.attempts, time: now.Round(0)}
+	m.parking.each[e.position] = parkedChange{action: parkIt, reason: reason, message: message, attempts: e.attempts}
 	m.settle(s)
 }
 

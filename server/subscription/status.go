@@ -22,7 +22,8 @@ func (s *subscription) describe(ctx context.Context) (*webhookgatewayv1.Subscrip
 // status reads at most two events of the log.
 func (s *subscription) status(ctx context.Context) (*webhookgatewayv1.SubscriptionStatus, error) {
 	bounds := s.manager.Log.Bounds()
-	now := time.Now()
+	clock := s.manager.Log.Clock()
+	now := clock.Now
 
 	s.mu.Lock()
 	m := s.machine
@@ -42,7 +43,7 @@ func (s *subscription) status(ctx context.Context) (*webhookgatewayv1.Subscripti
 		LeftOutEvents:  s.leftOut,
 	}
 	if s.totals.count > 0 {
-		status.OldestParkedAge = durationpb.New(max(0, now.Sub(s.totals.oldest)))
+		status.OldestParkedAge = durationpb.New(age(s.totals.oldest, now))
 	}
 	// NOTE The status has room for one gap; streams are told of all.
 	if len(m.gaps) > 0 {
@@ -58,14 +59,18 @@ func (s *subscription) status(ctx context.Context) (*webhookgatewayv1.Subscripti
 		if err != nil {
 			return nil, err
 		}
-		status.LagTime = durationpb.New(max(0, now.Sub(received)))
+		status.LagTime = durationpb.New(age(received, now))
 	}
 	if maxAge := s.manager.MaxAge; owes && maxAge > 0 {
-		received, err := s.received(ctx, owed)
-		if err != nil {
-			return nil, err
+		left := time.Duration(0) // of what is trimmed, and held by a worker all the same
+		if owed > bounds.Trimmed {
+			received, err := s.received(ctx, owed)
+			if err != nil {
+				return nil, err
+			}
+			left = clock.Until(received.Add(maxAge))
 		}
-		status.ExpiresIn = durationpb.New(max(0, maxAge-max(0, now.Sub(received))))
+		status.ExpiresIn = durationpb.New(left)
 	}
 	return status, nil
 }
@@ -88,7 +93,7 @@ func (s *subscription) received(ctx context.Context, p eventlog.Position) (time.
 			return record.ReceiveTime(), nil
 		}
 		if p > s.manager.Log.Bounds().Head {
-			return time.Now(), nil
+			return s.manager.now(), nil
 		}
 	}
 }

@@ -31,7 +31,9 @@ type subscription struct {
 	generation int
 	leftOut    int64
 	totals     parkedTotals
-	streams    map[uint32]*Stream
+	// oldest is what keepAges found last.
+	oldest  oldestEvent
+	streams map[uint32]*Stream
 	// behind are the streams that were not told yet that they caught up.
 	behind     map[uint32]*Stream
 	lastStream uint32
@@ -49,7 +51,7 @@ func (m *Manager) newSubscription(key sealKey, term uint64, def definition, afte
 		name:    name,
 		term:    term,
 		seal:    newSeal(key),
-		parked:  parkedStore{states: m.States, record: m.record, scope: name},
+		parked:  parkedStore{states: m.States, record: m.record, now: m.now, scope: name},
 		kick:    make(chan struct{}, 1),
 		def:     def,
 		machine: newMachine(def.settings, after, term, time.Now()),

@@ -24,6 +24,8 @@ type Delivery struct {
 	Position eventlog.Position
 	// Attempt is one more than the number of attempts that failed.
 	Attempt int
+	// First: no stream was given the event before.
+	First bool
 	// Deadline is until when the event is the stream's: to be sent, and once Sending
 	// has returned it, to be settled.
 	Deadline time.Time

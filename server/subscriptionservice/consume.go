@@ -34,13 +34,13 @@ type worker struct {
 	reach  *access.Reach
 	// dismissed: the worker may not consume the subscription any more.
 	dismissed bool
-	// countsLeftOut: it may know how many events are left out.
-	countsLeftOut bool
-	share         *subscription.Stream
-	batch         *stream.Batch
-	maxBatch      int
-	heartbeat     time.Duration
-	token         []byte // of the delivery being added
+	// caughtUp: it was told that everything is delivered, so that what comes is new.
+	caughtUp  bool
+	share     *subscription.Stream
+	batch     *stream.Batch
+	maxBatch  int
+	heartbeat time.Duration
+	token     []byte // of the delivery being added
 }
 
 // Consume implements SubscriptionService.
@@ -93,7 +93,7 @@ func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStr
 	}
 	w := &worker{
 		Service: s, Sender: s.streams.Sender(call.SendMsg),
-		ctx: call.Context(), name: req.GetSubscription(), reach: reach, countsLeftOut: countsLeftOut(reach, inForce), share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
+		ctx: call.Context(), name: req.GetSubscription(), reach: reach, share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
 	}
 	if reach.Masks() {
 		w.batch.MaskBy(reach.Mask)
@@ -195,6 +195,7 @@ func (w *worker) send(batch subscription.Batch) error {
 	if !batch.CaughtUp {
 		return nil
 	}
+	w.caughtUp = true
 	progress := w.progress()
 	return w.Send("caught_up", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{
@@ -214,7 +215,7 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 			return nil, w.fail(w.ctx, "read deliveries", err)
 		}
 		if w.batch.Full(event.Record) {
-			return deliveries[done:], w.SendBatch("deliveries", w.batch, false)
+			return deliveries[done:], w.SendBatch("deliveries", w.batch, w.caughtUp)
 		}
 		for deliveries[done].Position != event.Position {
 			done++ // its event is gone
@@ -229,12 +230,12 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 		for _, d := range w.share.Sending(deliveries[done : done+1]) {
 			w.token = d.AppendAckToken(w.token[:0])
 			w.batch.AddDelivery(event.Record, w.log.History(), stream.Delivery{
-				Attempt: d.Attempt, AckToken: w.token, Deadline: d.Deadline,
+				Attempt: d.Attempt, First: d.First, AckToken: w.token, Deadline: d.Deadline,
 			}, len(deliveries) == 1)
 		}
 		done++
 	}
-	return nil, w.SendBatch("deliveries", w.batch, false)
+	return nil, w.SendBatch("deliveries", w.batch, w.caughtUp)
 }
 
 // withhold deals with a delivery that the worker may not read: the filters of the
@@ -273,10 +274,14 @@ func (w *worker) sendHeartbeat() error {
 	})
 }
 
-// progress returns how far the subscription is, as far as the worker may know.
+// progress returns how far the subscription is, as far as the worker may know by the
+// filters that are in force now.
 func (w *worker) progress() subscription.Progress {
 	progress := w.share.Progress()
-	if !w.countsLeftOut {
+	if progress.LeftOut == 0 {
+		return progress
+	}
+	if inForce, err := w.subscriptions.Filter(w.name); err != nil || !countsLeftOut(w.reach, inForce) {
 		progress.LeftOut = 0
 	}
 	return progress

@@ -33,6 +33,7 @@ type gateway struct {
 
 	log     *pebblelog.Log
 	streams *stream.Streams
+	metrics prometheus.Gatherer
 }
 
 // maxStreams is how many streams a gateway takes.
@@ -51,7 +52,7 @@ func newGateway(t testing.TB) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	streams, err := stream.New(stream.Config{MaxStreams: maxStreams, DefaultHeartbeat: time.Minute}, registry)
+	streams, err := stream.New(stream.Config{MaxStreams: maxStreams, DefaultHeartbeat: time.Minute}, time.Now, registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func newGateway(t testing.TB) *gateway {
 	conn := streamtest.Serve(t, func(server grpc.ServiceRegistrar) {
 		webhookgatewayv1.RegisterSubscriptionServiceServer(server, subscriptionservice.New(log, manager, streams, logger))
 	})
-	return &gateway{SubscriptionServiceClient: webhookgatewayv1.NewSubscriptionServiceClient(conn), log: log, streams: streams}
+	return &gateway{SubscriptionServiceClient: webhookgatewayv1.NewSubscriptionServiceClient(conn), log: log, streams: streams, metrics: registry}
 }
 
 // add stores n events, each about a subject of its own.

@@ -55,6 +55,9 @@ func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListPark
 			break
 		}
 		event, err := s.parkedEvent(p, reach, view)
+		if err == nil && !readsTexts(ctx, p) {
+			event.Message = ""
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -88,21 +91,28 @@ func (s *Service) parkedEvent(p subscription.Parked, reach *access.Reach, view w
 		Attempts: int32(p.Attempts), //nolint:gosec // at most 1,000
 		ParkTime: timestamppb.New(p.Time),
 	}
-	if !reach.Unlimited() && (!p.HasRecord || !reach.Allows(p.Record)) {
-		parked.Message = ""
+	if !p.HasRecord || !reach.Unlimited() && !reach.Allows(p.Record) {
 		return parked, nil
-	}
-	if !p.HasRecord {
-		return parked, nil
-	}
-	if reach.Mask(p.Record) != nil { // it is a text of a worker, which may see more
-		parked.Message = ""
 	}
 	parked.Event = &webhookgatewayv1.Event{}
 	if err := proto.Unmarshal(reach.Encode(p.Record, s.log.History(), view), parked.Event); err != nil {
 		return nil, fmt.Errorf("decode a stored event: %w", err)
 	}
 	return parked, nil
+}
+
+// readsTexts reports whether a caller may read what workers have written about a parked
+// event. They may have read all of it, so it may who is granted all of it, but for what
+// only the raw body has.
+func readsTexts(ctx context.Context, p subscription.Parked) bool {
+	whole, err := access.From(ctx).Reach(webhookgatewayv1.EventView_EVENT_VIEW_FULL)
+	switch {
+	case err != nil:
+		return false
+	case !p.HasRecord:
+		return whole.Unlimited() && !whole.Masks()
+	}
+	return whole.Allows(p.Record) && whole.Mask(p.Record) == nil
 }
 
 // ReplayParkedEvents implements SubscriptionService.

@@ -13,6 +13,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
@@ -183,6 +184,9 @@ func withoutTexts(f *webhookgatewayv1.EventFilter) *webhookgatewayv1.EventFilter
 		if len(*texts) > 0 {
 			*texts = []string{"*"}
 		}
+	}
+	if len(hidden.GetExcludeClientIds()) > 1 { // every filter without client_ids excludes the canary
+		hidden.ExcludeClientIds = []string{"*", provider.CanaryClientID}
 	}
 	return hidden
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,8 +24,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// flushTimeout bounds how long Close waits for the collector.
-const flushTimeout = 2 * time.Second
+const (
+	// flushTimeout bounds how long Close waits for the collector.
+	flushTimeout = 2 * time.Second
+	// maxWaiting is the most spans that wait for the collector. More are lost.
+	maxWaiting = 2048
+	// maxTold is how much is logged of what a collector says.
+	maxTold = 500
+)
 
 // Tracer begins traces. A nil one begins none.
 type Tracer struct {
@@ -60,7 +67,9 @@ func New(ctx context.Context, config Config, logger *slog.Logger, registerer pro
 	exporter := &exporter{SpanExporter: otlp, logger: logger, sent: sent, lost: lost}
 	ratio := sdktrace.TraceIDRatioBased(config.SampleRatio)
 	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
+		sdktrace.WithSpanProcessor(&queue{
+			SpanProcessor: sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(maxWaiting)), exporter: exporter,
+		}),
 		// A sender cannot have more traced than the operator wants.
 		sdktrace.WithSampler(sdktrace.ParentBased(ratio, sdktrace.WithRemoteParentSampled(ratio))),
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", config.ServiceName))),
@@ -80,11 +89,29 @@ func (t *Tracer) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		t.exporter.logger.Warn("the last traces were not sent", "error", err)
+		t.exporter.logger.Warn("the last traces were not sent", "error", fmt.Sprintf("%.*s", maxTold, err.Error()))
 		// The provider has given up on the exporter, which tries on until it is told.
 		_ = t.exporter.Shutdown(ctx) // for the reason that was told
 	}
 	return nil
+}
+
+// queue bounds how many spans wait, and counts those that find no room. The processor
+// behind it would lose them without a word.
+type queue struct {
+	sdktrace.SpanProcessor
+
+	exporter *exporter
+}
+
+// OnEnd implements sdktrace.SpanProcessor.
+func (q *queue) OnEnd(span sdktrace.ReadOnlySpan) {
+	if q.exporter.waiting.Add(1) > maxWaiting {
+		q.exporter.waiting.Add(-1)
+		q.exporter.lost.Inc()
+		return
+	}
+	q.SpanProcessor.OnEnd(span)
 }
 
 // exporter counts what is sent, and tells of what is not: once until the collector is
@@ -94,15 +121,17 @@ type exporter struct {
 
 	logger     *slog.Logger
 	sent, lost prometheus.Counter
-	failing    bool // only ExportSpans uses it, of which there is one at a time
+	waiting    atomic.Int64 // spans, among them those being sent
+	failing    bool         // only ExportSpans uses it, of which there is one at a time
 }
 
 // ExportSpans implements trace.SpanExporter.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	defer e.waiting.Add(-int64(len(spans)))
 	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
 		e.lost.Add(float64(len(spans)))
 		if !e.failing {
-			e.logger.Warn("traces are lost: the collector does not take them", "error", err)
+			e.logger.Warn("traces are lost: the collector does not take them", "error", fmt.Sprintf("%.*s", maxTold, err.Error()))
 		}
 		e.failing = true
 		return nil

@@ -13,6 +13,8 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
@@ -152,7 +154,9 @@ func TestACollectorThatRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer() // without the service of OTLP
+	server := grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+		return status.Error(codes.PermissionDenied, strings.Repeat("no", 1<<15)) // it says a lot
+	}))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	tracer, registry, logged := newTracer(t, listener.Addr().String(), 1)
@@ -168,6 +172,9 @@ func TestACollectorThatRefuses(t *testing.T) {
 	}
 	if counted(t, registry, "lost") != 3 || counted(t, registry, "sent") != 0 || strings.Count(logged.String(), "traces are lost") != 1 {
 		t.Errorf("lost %v, logged %s", counted(t, registry, "lost"), logged)
+	}
+	if logged.Len() > 1000 {
+		t.Errorf("%d bytes are logged of what the collector says", logged.Len())
 	}
 }
 
@@ -194,5 +201,26 @@ func TestOffAllocatesNothing(t *testing.T) {
 	}
 	if err := tracer.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Spans that find no room because the collector does not answer are lost at once, and
+// counted.
+func TestSpansWithoutRoom(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	tracer, registry, _ := newTracer(t, listener.Addr().String(), 1)
+	for range 3000 {
+		tracer.Begin("lost", nil).End()
+	}
+	if lost := counted(t, registry, "lost"); lost != 3000-2048 {
+		t.Errorf("%v spans are lost, want all but 2048", lost)
+	}
+	if err := tracer.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

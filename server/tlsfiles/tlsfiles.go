@@ -103,5 +103,8 @@ func (c Config) Load(protocols ...string) (*tls.Config, error) {
 // Expires returns when the certificate of a loaded configuration expires.
 func Expires(loaded *tls.Config) time.Time { return loaded.Certificates[0].Leaf.NotAfter }
 
+// Begins returns from when on the certificate of a loaded configuration is valid.
+func Begins(loaded *tls.Config) time.Time { return loaded.Certificates[0].Leaf.NotBefore }
+
 // errNotLoaded is what a handshake fails with before the first Replace.
 var errNotLoaded = errors.New("no certificate is loaded")

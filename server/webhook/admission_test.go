@@ -45,7 +45,8 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 			path: "/v1/webhooks/fake/client-1", header: http.Header{"Content-Type": {"text/xml"}},
 			want: answer{415, "CONTENT_TYPE_UNSUPPORTED"}, whose: "provider=fake client_id=client-1",
 		},
-		"GET": {method: http.MethodGet, path: "/v1/webhooks/fake/client-1", want: answer{405, "METHOD_NOT_ALLOWED"}, whose: "provider=fake client_id=client-1"},
+		"GET":                  {method: http.MethodGet, path: "/v1/webhooks/fake/client-1", want: answer{405, "METHOD_NOT_ALLOWED"}, whose: "level=WARN provider=fake client_id=client-1"},
+		"GET of nobody's path": {method: http.MethodGet, path: "/v1/webhooks/", want: answer{405, "METHOD_NOT_ALLOWED"}, whose: "level=DEBUG provider=unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -69,7 +70,8 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 					t.Errorf("the log lacks %q:\n%s", want, f.logged)
 				}
 			}
-			whose, _, _ := strings.Cut(strings.TrimPrefix(test.whose, "provider="), " ")
+			_, whose, _ := strings.Cut(test.whose, "provider=")
+			whose, _, _ = strings.Cut(whose, " ")
 			f.wantMetric(t, fmt.Sprintf(`webhook_gateway_deliveries_total{outcome=%q,provider=%q,verdict="none"}`, strings.ToLower(test.want.Reason), whose), 1)
 		})
 	}

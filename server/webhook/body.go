@@ -43,6 +43,7 @@ type delivery struct {
 	provider *endpoint
 	clientID string
 	verdict  webhookgatewayv1.VerificationVerdict // once it is known
+	canary   bool                                 // it is the canary's, once that is known
 	bodyErr  error
 	cause    error
 	// Outcome of a delivery: OutcomeStored or another, or the reason of the refusal. With

@@ -20,6 +20,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/webhook"
 )
 
 // answer is a response as a provider sees it.
@@ -296,6 +297,34 @@ func TestUnencodablePayloadIsStoredRaw(t *testing.T) {
 		events[0].GetType() != webhookgatewayv1.EventType_EVENT_TYPE_UNRECOGNIZED || events[0].Payload != nil {
 		t.Errorf("stored: %v", events)
 	}
+}
+
+// The canary's client is the canary's alone, whatever a provider makes of a delivery. Its own
+// deliveries know no rate, and are counted as its own.
+func TestCanaryClientIsTheCanarys(t *testing.T) {
+	t.Parallel()
+	ofCanary := func(f *fixture) {
+		f.provider.clientID, f.provider.verdict = provider.CanaryClientID, webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED
+		f.cfg.RateLimit = webhook.RateLimit{RequestsPerSecond: 0.001, Burst: 1}
+	}
+	f := newFixture(t, ofCanary)
+	if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got != (answer{403, "CLIENT_NOT_ALLOWED"}) {
+		t.Errorf("of somebody else: %+v", got)
+	}
+	f = newFixture(t, func(f *fixture) {
+		ofCanary(f)
+		f.provider.canary = true
+	})
+	for range 3 {
+		if got := f.post(t, "/v1/webhooks/fake", "{}", nil).answer; got.Code != 200 {
+			t.Errorf("of the canary: %+v", got)
+		}
+	}
+	if n := len(f.events(t)); n != 3 {
+		t.Errorf("%d are stored", n)
+	}
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="stored",provider="canary",verdict="verified"}`, 3)
+	f.wantMetric(t, `webhook_gateway_deliveries_total{outcome="stored",provider="fake",verdict="verified"}`, 0)
 }
 
 // A client id that can never be stored is refused for good, not retried.

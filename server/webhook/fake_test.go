@@ -38,6 +38,7 @@ type fakeProvider struct {
 	clientID  string
 	failure   *provider.Refusal
 	anyClient bool
+	canary    bool
 	verified  []string
 	secret    []string
 
@@ -68,6 +69,7 @@ func (p *fakeProvider) Authenticate(d *provider.Delivery) (provider.Identity, er
 	}
 	return provider.Identity{
 		ClientID:     p.client(d),
+		Canary:       p.canary,
 		Verification: &webhookgatewayv1.Verification{Verdict: p.verdict},
 		Failure:      p.failure,
 	}, nil

@@ -15,6 +15,10 @@ import (
 // unknownProvider is the label of a delivery that names no provider of ours.
 const unknownProvider = "unknown"
 
+// canaryProvider is the label of what is delivered for the canary, or in its name: it must not
+// hide that a provider has gone silent.
+const canaryProvider = "canary"
+
 // metrics has no label for the client where its id comes from outside and has no bound:
 // only secrets are configured by client.
 type metrics struct {
@@ -32,7 +36,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "webhook_gateway_deliveries_total",
 			Help: "Deliveries by outcome: stored, duplicate, conflict (stored, but another body with the same event id was stored before), " +
 				"probe_not_stored (a ping answered 200 while the log fails), or the reason of the refusal. " +
-				"By verdict: verified, failed (accepted in report mode), not_checked, or none for what was refused before it was known.",
+				"By verdict: verified, failed (accepted in report mode), not_checked, or none for what was refused before it was known. The provider is canary for what the gateway's own canary sent, and what was sent in its name.",
 		}, []string{"provider", "verdict", "outcome"}),
 		drifted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "webhook_gateway_decode_drift_total",

@@ -18,6 +18,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
@@ -152,7 +153,11 @@ func (r *refuser) refuse(
 	if d.provider != nil {
 		providerName = d.provider.Name()
 	}
-	r.metrics.refused(providerName, d.verdict, reason)
+	if d.provider != nil && d.clientID == provider.CanaryClientID {
+		r.metrics.refused(canaryProvider, d.verdict, reason)
+	} else {
+		r.metrics.refused(providerName, d.verdict, reason)
+	}
 	code := httpStatus(reason)
 	d.outcome, d.code = strings.ToLower(rpcerr.Name(reason)), code
 	if suppressed, ok := r.samples[d.verdict][reason].sample(); ok {
@@ -177,6 +182,18 @@ func (r *refuser) refuse(
 	_, _ = w.Write(body) // the sender may be gone
 }
 
+// levelOf returns how grave a refusal is. A GET of nobody's path is no delivery, but
+// somebody who looks whether the gateway is there, such as its doctor.
+func levelOf(d *delivery, code int) slog.Level {
+	switch {
+	case d.cause != nil && code >= http.StatusInternalServerError:
+		return slog.LevelError
+	case d.provider == nil && code == http.StatusMethodNotAllowed:
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
+
 // log writes one line. Never the query, which may hold a secret, nor the body,
 // nor the path, of which only the client id is of use.
 func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int64, attrs ...slog.Attr) {
@@ -184,9 +201,8 @@ func (r *refuser) log(ctx context.Context, d *delivery, code int, suppressed int
 	if d.clientID != "" {
 		attrs = append(attrs, slog.String("client_id", clip(d.clientID)))
 	}
-	level := slog.LevelWarn
-	if d.cause != nil && code >= http.StatusInternalServerError {
-		level = slog.LevelError
+	level := levelOf(d, code)
+	if level == slog.LevelError {
 		attrs = append(attrs, slog.Any("error", d.cause))
 	}
 	if d.fault != "" {

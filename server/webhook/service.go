@@ -47,18 +47,29 @@ func newEndpoint(p provider.Provider, configuredHeaders []string, m *metrics) *e
 	return &endpoint{
 		Provider: p,
 		headers:  newStoredHeaders(p, configuredHeaders),
-		counters: byVerdict(func(verdict webhookgatewayv1.VerificationVerdict) *counters {
-			name, label := p.Name(), verdictLabel(verdict)
-			return &counters{
-				stored:         m.deliveries.WithLabelValues(name, label, OutcomeStored),
-				duplicate:      m.deliveries.WithLabelValues(name, label, OutcomeDuplicate),
-				conflict:       m.deliveries.WithLabelValues(name, label, OutcomeConflict),
-				probeNotStored: m.deliveries.WithLabelValues(name, label, OutcomeProbeNotStored),
-				drifted:        m.drifted.WithLabelValues(name, label),
-				headersDropped: m.headersDropped.WithLabelValues(name, label),
-			}
-		}),
+		counters: byVerdict(func(verdict webhookgatewayv1.VerificationVerdict) *counters { return newCounters(p.Name(), verdict, m) }),
 	}
+}
+
+func newCounters(providerName string, verdict webhookgatewayv1.VerificationVerdict, m *metrics) *counters {
+	label := verdictLabel(verdict)
+	return &counters{
+		stored:         m.deliveries.WithLabelValues(providerName, label, OutcomeStored),
+		duplicate:      m.deliveries.WithLabelValues(providerName, label, OutcomeDuplicate),
+		conflict:       m.deliveries.WithLabelValues(providerName, label, OutcomeConflict),
+		probeNotStored: m.deliveries.WithLabelValues(providerName, label, OutcomeProbeNotStored),
+		drifted:        m.drifted.WithLabelValues(providerName, label),
+		headersDropped: m.headersDropped.WithLabelValues(providerName, label),
+	}
+}
+
+// countersOf returns the counters of a delivery that was verified. The canary's are looked
+// up each time: there is one every second at most.
+func (s *service) countersOf(d *delivery) *counters {
+	if d.canary {
+		return newCounters(canaryProvider, d.verdict, s.metrics)
+	}
+	return d.provider.counters[d.verdict]
 }
 
 // service is the WebhookService. It is called in-process by the mux only, with a
@@ -97,14 +108,14 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 		return nil, err
 	}
 	verdict := d.verdict
-	if !decoded.Probe {
+	if !decoded.Probe && !d.canary {
 		if delay := s.limits[verdict].delay(clientKey{ep.ID(), identity.ClientID}, time.Now()); delay > 0 {
 			return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
 				"the deliveries of this client exceed the configured rate: try again later", rpcerr.WithRetryDelay(delay))
 		}
 	}
 
-	if key := identity.Verification.GetKeyId(); key != "" && verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED {
+	if key := identity.Verification.GetKeyId(); key != "" && !d.canary && verdict == webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_VERIFIED {
 		s.metrics.secretUsed.WithLabelValues(ep.Name(), identity.ClientID, key).SetToCurrentTime()
 	}
 	event := decoded.Event
@@ -115,7 +126,8 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 	event.RawBody = req.GetBody()
 	headers, dropped := ep.headers.of(d.header)
 	event.Headers = headers
-	ep.counters[verdict].headersDropped.Add(float64(dropped))
+	counters := s.countersOf(d)
+	counters.headersDropped.Add(float64(dropped))
 	receipt, err := s.store(ctx, d.span, event, decoded.Probe)
 	if err != nil {
 		if !decoded.Probe {
@@ -123,7 +135,7 @@ func (s *service) ReceiveWebhook(ctx context.Context, req *webhookgatewayv1.Rece
 			return nil, notStoredBecause(err)
 		}
 		d.outcome = OutcomeProbeNotStored
-		ep.counters[verdict].probeNotStored.Inc()
+		counters.probeNotStored.Inc()
 		if suppressed, ok := s.samples[verdict].probeNotStored.sample(); ok {
 			s.logger.LogAttrs(ctx, slog.LevelError, "a probe was answered OK although it could not be stored",
 				d.describe(suppressed, slog.Any("error", err))...)
@@ -183,9 +195,9 @@ func authenticate(ep *endpoint, d *delivery, req *webhookgatewayv1.ReceiveWebhoo
 	if err != nil {
 		return provider.Identity{}, d.refused(err)
 	}
-	d.clientID, d.verdict = identity.ClientID, identity.Verification.GetVerdict()
+	d.clientID, d.verdict, d.canary = identity.ClientID, identity.Verification.GetVerdict(), identity.Canary
 	// NOTE: an id that cannot be stored would be answered 503 and retried for ever.
-	if err := provider.CheckClientID(identity.ClientID); err != nil {
+	if err := provider.CheckClientID(identity.ClientID); err != nil && !identity.Canary {
 		return provider.Identity{}, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CLIENT_NOT_ALLOWED, err.Error())
 	}
 	if d.source.IsValid() {
@@ -245,7 +257,7 @@ func (s *service) record(
 	ctx context.Context, d *delivery, event *webhookgatewayv1.Event, failure *provider.Refusal, receipt eventlog.Receipt,
 ) {
 	ep := d.provider
-	counters, samples := ep.counters[d.verdict], s.samples[d.verdict]
+	counters, samples := s.countersOf(d), s.samples[d.verdict]
 	switch {
 	case receipt.Duplicate:
 		d.outcome = OutcomeDuplicate
@@ -272,7 +284,11 @@ func (s *service) record(
 	if event.GetDecodeError() != "" {
 		counters.drifted.Inc()
 	}
-	if s.logger.Enabled(ctx, s.acceptedLevel) {
+	level := s.acceptedLevel
+	if d.canary {
+		level = slog.LevelDebug
+	}
+	if s.logger.Enabled(ctx, level) {
 		attrs := []slog.Attr{
 			slog.String("provider", ep.Name()), slog.String("type_name", event.GetTypeName()), slog.String("client_id", event.GetClientId()),
 			slog.String("outcome", d.outcome), slog.Uint64("position", uint64(receipt.Position)), slog.Any("source", d.source),
@@ -280,7 +296,7 @@ func (s *service) record(
 		if drift := event.GetDecodeError(); drift != "" {
 			attrs = append(attrs, slog.String("decode_error", drift))
 		}
-		s.logger.LogAttrs(ctx, s.acceptedLevel, "delivery accepted", attrs...)
+		s.logger.LogAttrs(ctx, level, "delivery accepted", attrs...)
 	}
 }
 

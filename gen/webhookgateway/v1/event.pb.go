@@ -1047,8 +1047,8 @@ func (x *Header) GetValue() string {
 }
 
 // EventFilter matches an event that meets all of its conditions. An empty list
-// is no condition, but for `verdicts`. A filter that can match nothing, such as
-// one with a provider and only types of another, is refused.
+// is no condition, but for `verdicts` and `exclude_client_ids`. A filter that can
+// match nothing, such as one with a provider and only types of another, is refused.
 type EventFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event is of one of these providers.
@@ -1068,6 +1068,11 @@ type EventFilter struct {
 	// The event has one of these ids of its provider. Exact; at most 1,000. There is
 	// no index: the log is searched, in ListEvents page by page.
 	ProviderEventIds []string `protobuf:"bytes,6,rep,name=provider_event_ids,json=providerEventIds,proto3" json:"provider_event_ids,omitempty"`
+	// The event belongs to none of these clients. Exact; at most 1,000. Not beside
+	// client_ids. A filter without client_ids always excludes
+	// `webhook-gateway-canary`, the client of the gateway's own canary: who wants its
+	// events names it in client_ids.
+	ExcludeClientIds []string `protobuf:"bytes,7,rep,name=exclude_client_ids,json=excludeClientIds,proto3" json:"exclude_client_ids,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1144,6 +1149,13 @@ func (x *EventFilter) GetProviderEventIds() []string {
 	return nil
 }
 
+func (x *EventFilter) GetExcludeClientIds() []string {
+	if x != nil {
+		return x.ExcludeClientIds
+	}
+	return nil
+}
+
 var File_webhookgateway_v1_event_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_event_proto_rawDesc = "" +
@@ -1184,7 +1196,7 @@ const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"tracestate\">\n" +
 	"\x06Header\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xc0\xe7\x18\x02R\x04name\x12\x1a\n" +
-	"\x05value\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x02R\x05value\"\xb4\x02\n" +
+	"\x05value\x18\x02 \x01(\tB\x04\xc0\xe7\x18\x02R\x05value\"\xe2\x02\n" +
 	"\vEventFilter\x129\n" +
 	"\tproviders\x18\x01 \x03(\x0e2\x1b.webhookgateway.v1.ProviderR\tproviders\x12=\n" +
 	"\vevent_types\x18\x02 \x03(\x0e2\x1c.webhookgateway.v1.EventTypeR\n" +
@@ -1193,7 +1205,8 @@ const file_webhookgateway_v1_event_proto_rawDesc = "" +
 	"client_ids\x18\x03 \x03(\tR\tclientIds\x12\x1a\n" +
 	"\bsubjects\x18\x04 \x03(\tR\bsubjects\x12B\n" +
 	"\bverdicts\x18\x05 \x03(\x0e2&.webhookgateway.v1.VerificationVerdictR\bverdicts\x12,\n" +
-	"\x12provider_event_ids\x18\x06 \x03(\tR\x10providerEventIds*O\n" +
+	"\x12provider_event_ids\x18\x06 \x03(\tR\x10providerEventIds\x12,\n" +
+	"\x12exclude_client_ids\x18\a \x03(\tR\x10excludeClientIds*O\n" +
 	"\bProvider\x12\x18\n" +
 	"\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11PROVIDER_FINICITY\x10\x01\x12\x12\n" +

@@ -23,9 +23,6 @@ const (
 	// A clock that is further ahead is believed after it has stood for one part in
 	// beliefParts of the jump: 14 hours for 60 days, 36 days for ten years.
 	beliefParts = 100
-	// retentionSpeed is how many times as fast as time retention goes while it
-	// catches up with a jump.
-	retentionSpeed = 10
 )
 
 // earliest is before anything that this gateway has stored. A machine that does not
@@ -110,7 +107,7 @@ func (c *clock) now() eventlog.Clock {
 		c.expected = later(c.expected, now)
 	}
 	now = later(now, c.given)
-	c.retention = c.retention.Add(retentionSpeed * elapsed)
+	c.retention = c.retention.Add(eventlog.RetentionSpeed * elapsed)
 	if c.retention.After(now) {
 		c.retention = now
 	}

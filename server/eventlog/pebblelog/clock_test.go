@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
 const (
@@ -165,7 +167,7 @@ func TestOffForLong(t *testing.T) {
 			if trimmed := c.Bounds().Trimmed; trimmed >= old {
 				t.Errorf("trimmed up to %d by a restart", trimmed)
 			}
-			c.live(t, off/retentionSpeed)
+			c.live(t, off/eventlog.RetentionSpeed)
 			if trimmed := c.Bounds().Trimmed; trimmed < old {
 				t.Errorf("trimmed up to %d, want at least %d", trimmed, old)
 			}

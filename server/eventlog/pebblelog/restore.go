@@ -72,9 +72,6 @@ func CheckBackup(ctx context.Context, from io.Reader) (Manifest, error) {
 			return Manifest{}, fmt.Errorf("read the backup: %w", err)
 		}
 	}
-	if _, err := io.Copy(io.Discard, from); err != nil {
-		return Manifest{}, fmt.Errorf("read the backup: %w", err)
-	}
 	return checkManifest(manifest, sums)
 }
 
@@ -188,12 +185,17 @@ func checkManifest(text []byte, files map[string]BackupFile) (Manifest, error) {
 	return m, nil
 }
 
+// tarFiles reads a tar stream to its end, which may come after that of the archive: who
+// sends it is done only then.
 func tarFiles(r io.Reader) iter.Seq2[backupEntry, error] {
 	return func(yield func(backupEntry, error) bool) {
 		archive := tar.NewReader(r)
 		for {
 			header, err := archive.Next()
 			if errors.Is(err, io.EOF) {
+				if _, err := io.Copy(io.Discard, r); err != nil {
+					yield(backupEntry{}, fmt.Errorf("%w: %w", ErrBackupDamaged, err))
+				}
 				return
 			}
 			if err != nil {
@@ -233,22 +235,34 @@ func folderFiles(folder string) iter.Seq2[backupEntry, error] {
 	}
 }
 
-// emptyFolder makes sure that a folder exists and is empty, and reports whether it
-// existed.
-func emptyFolder(path string) (existed bool, err error) {
+// CheckTarget returns an error unless a folder is empty or does not exist, as SaveBackup
+// and Restore need it. It makes nothing.
+func CheckTarget(path string) error {
 	entries, err := os.ReadDir(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(path, 0o700); err != nil {
-			return false, fmt.Errorf("make the folder: %w", err)
-		}
-		return false, nil
+		return nil
 	case err != nil:
-		return false, fmt.Errorf("look into the folder: %w", err)
+		return fmt.Errorf("look into the folder: %w", err)
 	case len(foreign(entries)) > 0:
-		return true, fmt.Errorf("%s: %w", path, errNotEmpty)
+		return fmt.Errorf("%s: %w", path, errNotEmpty)
 	}
-	return true, nil
+	return nil
+}
+
+// emptyFolder makes sure that a folder exists and is empty, and reports whether it
+// existed.
+func emptyFolder(path string) (existed bool, err error) {
+	if err := CheckTarget(path); err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(path); err == nil {
+		return true, nil
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return false, fmt.Errorf("make the folder: %w", err)
+	}
+	return false, nil
 }
 
 // clearFolder removes what was put into a folder that was empty.

@@ -30,6 +30,10 @@ type Config struct {
 	Verification provider.Mode `yaml:"verification"`
 	// Clients by client id, as the webhook URL names it.
 	Clients map[string]ClientConfig `yaml:"clients"`
+	// Canary is what the gateway's own canary signs with, whose deliveries belong to
+	// provider.CanaryClientID. They are verified whatever Verification is. Zero: there is
+	// none. No file has it.
+	Canary secret.Secret `yaml:"-"`
 }
 
 // ClientConfig is one client.
@@ -54,6 +58,9 @@ type RequiredHeader struct {
 	// Secret is its value.
 	Secret secret.Secret `yaml:"secret"`
 }
+
+// canaryKey is the name of the canary's secret in its events.
+const canaryKey = "canary"
 
 // DefaultConfig enforces verification and is not enabled.
 func DefaultConfig() Config { return Config{} }
@@ -152,6 +159,9 @@ func New(config Config) (*Provider, error) {
 	}
 	for id, c := range config.Clients {
 		p.clients[id] = newClient(c, config.Verification)
+	}
+	if !config.Canary.IsZero() {
+		p.clients[provider.CanaryClientID] = newClient(ClientConfig{Secrets: map[string]secret.Secret{canaryKey: config.Canary}}, provider.ModeEnforce)
 	}
 	return p, nil
 }

@@ -90,7 +90,9 @@ func (p *Provider) Authenticate(d *provider.Delivery) (provider.Identity, error)
 	if err := c.checkRequiredHeader(d); err != nil {
 		return provider.Identity{}, err
 	}
-	return provider.Identity{ClientID: d.ClientID, Verification: verification, Failure: failure}, nil
+	return provider.Identity{
+		ClientID: d.ClientID, Canary: d.ClientID == provider.CanaryClientID, Verification: verification, Failure: failure,
+	}, nil
 }
 
 func (p *Provider) client(d *provider.Delivery) (*client, error) {

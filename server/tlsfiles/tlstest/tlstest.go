@@ -2,6 +2,7 @@
 package tlstest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +17,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
 )
 
 // CA signs certificates.
@@ -33,7 +36,7 @@ func NewCA(t testing.TB) *CA {
 	key := newKey(t)
 	template := &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "test root"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -56,10 +59,22 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
+// Client returns the TLS of a client that trusts the CA alone, and shows certificates.
+func (ca *CA) Client(certificates ...tls.Certificate) *tls.Config {
+	return &tls.Config{RootCAs: ca.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12}
+}
+
 // Pair is a certificate and its key, as files and loaded.
 type Pair struct {
 	Certificate, Key string
 	Loaded           tls.Certificate
+}
+
+// Secure has listeners speak TLS with the pair.
+func (p Pair) Secure(listeners ...*tlsfiles.Config) {
+	for _, l := range listeners {
+		l.Certificate, l.Key = p.Certificate, p.Key
+	}
 }
 
 // Issue makes a certificate for 127.0.0.1 and localhost, or of a client, in files that
@@ -73,16 +88,29 @@ func (ca *CA) Issue(t testing.TB, expires time.Time, uri string) Pair {
 	return pair
 }
 
+// IssueFor makes a certificate that has one DNS name, and no address.
+func (ca *CA) IssueFor(t testing.TB, expires time.Time, name string) Pair {
+	t.Helper()
+	dir := t.TempDir()
+	pair := Pair{Certificate: filepath.Join(dir, "certificate.pem"), Key: filepath.Join(dir, "key.pem")}
+	ca.sign(t, &pair, &x509.Certificate{NotAfter: expires, DNSNames: []string{name}})
+	return pair
+}
+
+// IssueFrom makes a certificate for 127.0.0.1 that is valid for an hour from then on.
+func (ca *CA) IssueFrom(t testing.TB, begins time.Time) Pair {
+	t.Helper()
+	dir := t.TempDir()
+	pair := Pair{Certificate: filepath.Join(dir, "certificate.pem"), Key: filepath.Join(dir, "key.pem")}
+	ca.sign(t, &pair, &x509.Certificate{NotBefore: begins, NotAfter: begins.Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	return pair
+}
+
 // Renew writes a new certificate and key into the files of another.
 func (ca *CA) Renew(t testing.TB, pair *Pair, expires time.Time, uri string) {
 	t.Helper()
-	key := newKey(t)
 	template := &x509.Certificate{
-		SerialNumber: serial(t), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: expires,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotAfter: expires, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	if uri != "" {
 		parsed, err := url.Parse(uri)
@@ -91,6 +119,15 @@ func (ca *CA) Renew(t testing.TB, pair *Pair, expires time.Time, uri string) {
 		}
 		template.URIs = []*url.URL{parsed}
 	}
+	ca.sign(t, pair, template)
+}
+
+// sign writes a certificate with the names of a template, and a new key, into files.
+func (ca *CA) sign(t testing.TB, pair *Pair, template *x509.Certificate) {
+	t.Helper()
+	key := newKey(t)
+	template.SerialNumber, template.Subject, template.NotBefore = serial(t), pkix.Name{CommonName: "test"}, cmp.Or(template.NotBefore, time.Now().Add(-time.Hour))
+	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key)
 	if err != nil {
 		t.Fatal(err)

@@ -58,12 +58,12 @@ func (d *Disk) FlipBit(t testing.TB, part float64) {
 	}
 }
 
-// Open opens the log on the disk. The test must close it.
-func (d *Disk) Open(t testing.TB) *pebblelog.Log {
+// Open opens the log on the disk, with options such as a clock. The test must close it.
+func (d *Disk) Open(t testing.TB, options ...pebblelog.Option) *pebblelog.Log {
 	t.Helper()
 	config := pebblelog.DefaultConfig()
 	config.Path = "log"
-	log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler), pebblelog.WithFS(d.fs))
+	log, err := pebblelog.Open(config, slog.New(slog.DiscardHandler), append(options, pebblelog.WithFS(d.fs))...)
 	if err != nil {
 		t.Fatalf("open the log: %v", err)
 	}
