@@ -34,6 +34,8 @@ type group struct {
 	// The events of the group, and the head of the log after it.
 	records []eventlog.Record
 	head    mark
+	// err is why it is not in the commit log, if there is one.
+	err error
 	// settled, if set, makes this group a marker without requests. It is closed when
 	// all groups before it are done.
 	settled chan struct{}
@@ -93,6 +95,10 @@ func (c *committer) run() {
 		select {
 		case <-c.log.queue.wake:
 			c.applyPending()
+		case <-c.log.others():
+			if err := c.catchUp(c.log.life); err != nil {
+				c.store.fence.fail(err)
+			}
 		case <-c.store.fence.raised:
 			if !c.recover() {
 				return
@@ -116,7 +122,15 @@ func (c *committer) applyPending() {
 		return
 	}
 	c.throttle()
-	g.store, g.batch = c.store, c.store.db.NewBatch()
+	g.store = c.store
+	if c.log.shared != nil {
+		if g.err = c.share(c.log.life, g); g.err != nil && c.log.life.Err() == nil {
+			c.store.fence.fail(g.err)
+		}
+		c.log.groups <- g
+		return
+	}
+	g.batch = c.store.db.NewBatch()
 	c.build(g)
 	// NOTE: Pebble keeps a large batch, and leaves it empty.
 	size := g.batch.Len()
@@ -245,7 +259,10 @@ func (l *Log) acknowledge() {
 			close(g.settled)
 			continue
 		}
-		err := g.batch.SyncWait()
+		err := g.err
+		if l.shared == nil {
+			err = g.batch.SyncWait()
+		}
 		if cause := g.store.fence.err(); cause != nil {
 			err = cause
 		}
@@ -261,7 +278,7 @@ func (l *Log) acknowledge() {
 			}
 			r.finish()
 		}
-		if err == nil {
+		if err == nil && g.batch != nil {
 			_ = g.batch.Close() // gives memory back, and cannot fail
 		}
 		l.recycle(g)
@@ -342,7 +359,7 @@ func (c *committer) reopen() error {
 	if err != nil {
 		return err
 	}
-	if head, trimmed := l.published.get(); store.id != l.id || store.head.position < head.position {
+	if head, trimmed := l.published.get(); store.id != l.id || store.head.position < head.position && l.shared == nil {
 		// NOTE: Positions that subscribers have seen must never be given again.
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
 			store.id, store.head.position, l.id, head.position, trimmed.position)
@@ -374,6 +391,9 @@ func (c *committer) reopen() error {
 // head. It is called before events of the opening are published: the history must
 // name them by then.
 func (c *committer) use(store *store, dedup *dedup) error {
+	if c.log.shared != nil {
+		return c.useCopy(store, dedup)
+	}
 	epoch := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: store.head.position + 1}
 	epochs := append(slices.Clip(store.epochs), epoch)
 	if store.provisional() && len(store.epochs) > 0 {

@@ -47,6 +47,12 @@ type Log struct {
 
 	terms terms // of scopes: see state.go
 
+	// shared is set if the log is shared with other gateways: see shared.go. life ends with
+	// Close.
+	shared  *shared
+	life    context.Context //nolint:containedctx // that of the log
+	endLife context.CancelFunc
+
 	space *space
 	// freed is how many bytes of events were removed that a flush has not made room
 	// of yet.
@@ -144,6 +150,12 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	for _, option := range options {
 		option(l)
 	}
+	l.life, l.endLife = context.WithCancel(context.Background())
+	if l.shared != nil {
+		if err := l.shared.begin(l.life); err != nil {
+			return nil, err
+		}
+	}
 	l.space = &space{path: config.Path, disk: l.disk, reserve: config.DiskReserve, queue: l.queue, logger: logger}
 	committer, err := l.open()
 	if err != nil {
@@ -238,6 +250,7 @@ func (l *Log) Close() error {
 	l.close.Do(func() {
 		l.queue.refuse(eventlog.ErrClosed)
 		close(l.closing)
+		l.endLife()
 		go l.end()
 	})
 	select {

@@ -1,0 +1,104 @@
+package pebblelog
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+
+	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
+)
+
+// commitVersion is that of the message.
+const commitVersion = 1
+
+type commitHash [sha256.Size]byte
+
+// operationsOf returns what a batch changes. They are valid as long as the batch.
+func operationsOf(batch *pebble.Batch) ([]*commitlogv1.Operation, error) {
+	reader := batch.Reader()
+	operations := make([]*commitlogv1.Operation, 0, batch.Count())
+	for {
+		kind, key, value, ok, err := reader.Next()
+		if err != nil {
+			return nil, fmt.Errorf("read a batch: %w", err)
+		}
+		if !ok {
+			return operations, nil
+		}
+		switch kind {
+		case pebble.InternalKeyKindSet:
+			operations = append(operations, &commitlogv1.Operation{Key: key, Value: value})
+			if value == nil {
+				operations[len(operations)-1].Value = []byte{}
+			}
+		case pebble.InternalKeyKindDelete:
+			operations = append(operations, &commitlogv1.Operation{Key: key})
+		case pebble.InternalKeyKindRangeDelete:
+			operations = append(operations, &commitlogv1.Operation{Key: key, End: value})
+		default:
+			return nil, fmt.Errorf("a batch has an operation of kind %v, which commits do not know", kind)
+		}
+	}
+}
+
+// addOperations adds what a commit changes to a batch.
+func addOperations(batch *pebble.Batch, operations []*commitlogv1.Operation) error {
+	for _, o := range operations {
+		var err error
+		switch {
+		case o.Value != nil:
+			err = batch.Set(o.GetKey(), o.GetValue(), nil)
+		case len(o.GetEnd()) > 0:
+			err = batch.DeleteRange(o.GetKey(), o.GetEnd(), nil)
+		default:
+			err = batch.Delete(o.GetKey(), nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encode encodes a commit of this gateway that comes next.
+func (s *shared) encode(c *commitlogv1.Commit) ([]byte, error) {
+	s.number++
+	c.Version, c.Keyspace = commitVersion, keyspaceVersion
+	c.LogId, c.Gateway, c.Number = s.logID[:], s.gateway, s.number
+	if s.applied > 0 {
+		c.PreviousHash = s.hash[:]
+	}
+	return proto.Marshal(c)
+}
+
+// errOtherHistory is for a commit that does not come after the last one applied: the copy
+// here, or the commit log, is not what it was.
+var errOtherHistory = errors.New("the commit log does not go on from what this gateway has applied")
+
+// decode decodes the commit that comes next.
+func (s *shared) decode(bytes []byte) (*commitlogv1.Commit, error) {
+	c := new(commitlogv1.Commit)
+	if err := unmarshalCommit(bytes, c); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.GetVersion() != commitVersion || c.GetKeyspace() != keyspaceVersion:
+		return nil, fmt.Errorf("a commit has version %d and keyspace %d, and this gateway knows %d and %d: another gateway is newer: upgrade this one",
+			c.GetVersion(), c.GetKeyspace(), commitVersion, keyspaceVersion)
+	case string(c.GetLogId()) != string(s.logID[:]):
+		return nil, fmt.Errorf("%w: it is of the event log %x, and not %v", errOtherHistory, c.GetLogId(), s.logID)
+	case s.applied > 0 && string(c.GetPreviousHash()) != string(s.hash[:]):
+		return nil, fmt.Errorf("%w: the commit after %d says otherwise what came before", errOtherHistory, s.applied)
+	}
+	return c, nil
+}
+
+func unmarshalCommit(bytes []byte, c *commitlogv1.Commit) error {
+	if err := proto.Unmarshal(bytes, c); err != nil {
+		return fmt.Errorf("decode a commit: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package pebblelog
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/eventlogtest"
+)
+
+// commitsOf opens a commit log that ends with the test.
+func commitsOf(t *testing.T, memory *commitlogtest.Memory) commitlog.Log {
+	t.Helper()
+	commits := memory.Open(nil)
+	t.Cleanup(func() { _ = commits.Close() })
+	return commits
+}
+
+func TestSharedConformance(t *testing.T) {
+	eventlogtest.Run(t, func(t *testing.T) eventlogtest.Harness {
+		disk, memory := vfs.NewCrashableMem(), commitlogtest.NewMemory()
+		return eventlogtest.Harness{
+			Open: func(t *testing.T) eventlog.Log {
+				return mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(commitsOf(t, memory)))
+			},
+			Crash: func(*testing.T) { disk = disk.CrashClone(vfs.CrashCloneCfg{}) },
+			Copy: func(*testing.T) func(*testing.T) {
+				copied := disk.CrashClone(vfs.CrashCloneCfg{})
+				return func(*testing.T) { disk = copied.CrashClone(vfs.CrashCloneCfg{}) }
+			},
+		}
+	})
+}
+
+// TestGatewaysShareALog: gateways that append at the same time give out the same positions,
+// store each event id once, and hold the same events.
+func TestGatewaysShareALog(t *testing.T) {
+	const gateways, each = 3, 200
+	memory := commitlogtest.NewMemory()
+	var logs []*Log
+	for range gateways {
+		logs = append(logs, mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()), WithCommits(commitsOf(t, memory))))
+	}
+	var group sync.WaitGroup
+	for _, log := range logs {
+		for w := range 4 {
+			group.Go(func() {
+				for i := range each / 4 {
+					id := fmt.Sprint("event ", w, " ", i) // the same on every gateway
+					if _, err := log.Append(t.Context(), eventlogtest.Entry(t, "acme", id, id)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	for _, log := range logs {
+		for changed := log.Changed(); log.Bounds().Head < each; changed = log.Changed() {
+			if log.Bounds().Head < each {
+				<-changed
+			}
+		}
+	}
+	want := eventsOf(t, logs[0])
+	if len(want) != each {
+		t.Errorf("%d events, want %d", len(want), each)
+	}
+	for _, log := range logs[1:] {
+		if log.ID() != logs[0].ID() {
+			t.Errorf("logs %v and %v", log.ID(), logs[0].ID())
+		}
+		for i, value := range eventsOf(t, log) {
+			if value != want[i] {
+				t.Fatalf("event %d differs", i+1)
+			}
+		}
+	}
+}
+
+func eventsOf(t *testing.T, log *Log) (values []string) {
+	t.Helper()
+	for record, err := range log.Read(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, string(record.Value()))
+	}
+	return values
+}
