@@ -245,6 +245,7 @@ func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) erro
 		}
 	}
 	c.log.terms = terms{}
+	c.dedup.applied() // what it has open does not see the commit
 	if len(records) > 0 {
 		c.log.clock.gave(c.head.receiveTime)
 		c.log.window.Append(records)
