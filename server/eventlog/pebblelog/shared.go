@@ -168,6 +168,7 @@ func (c *committer) share(ctx context.Context, g *group) error {
 		g.batch, g.records = c.store.db.NewBatch(), g.records[:0]
 		c.build(g)
 		if g.batch.Empty() {
+			c.dedup.applied()
 			return nil // all of it is there already, or refused
 		}
 		at, bytes, err := c.settle(ctx, g.batch)
