@@ -161,7 +161,7 @@ func (s *Server) apply(config Config) error {
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	if err := next.config.Validate(); err != nil {
+	if err := next.config.Validate(); err != nil { // without what waits for a restart
 		return err
 	}
 	replaceAccess, err := s.access.Prepare(next.config.Access)

@@ -307,3 +307,16 @@ func TestSessionsOfRemovedRoots(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadOfHalves: a configuration of which a half waits for a restart is refused if the
+// other half would be wrong without it.
+func TestReloadOfHalves(t *testing.T) {
+	r := newReloader(t, func(c *server.Config) {
+		c.Listen.GRPC, c.Access.Insecure = "0.0.0.0:0", true
+	})
+	err := r.reload(func(c *server.Config) { c.Listen.GRPC, c.Access.Insecure = "127.0.0.1:0", false })
+	if err == nil || !strings.Contains(err.Error(), "can be reached by other machines") {
+		t.Errorf("the port is still open to all, and the reload ended with %v", err)
+	}
+	r.g.Deliver(t, syncAccount)
+}

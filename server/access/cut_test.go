@@ -14,11 +14,11 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
-// TestStreamsThatDoNotEndAreCut: a stream that does not heed the end of its access sends
-// nothing more soon after, and ends with the reason.
-func TestStreamsThatDoNotEndAreCut(t *testing.T) {
+// revokedStream opens a stream, and revokes the credentials that it was opened with.
+func revokedStream(t *testing.T) (*Control, *lockedBuffer, grpc.ServerStreamingClient[webhookgatewayv1.SubscribeResponse]) {
+	t.Helper()
 	config, token := reading()
-	c, _ := newControl(t, config)
+	c, log := newControl(t, config)
 	listener := listenTCP(t)
 	serveGRPC(t, c, listener, insecure.NewCredentials())
 	stream, err := client(t, listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())).
@@ -31,6 +31,14 @@ func TestStreamsThatDoNotEndAreCut(t *testing.T) {
 	}
 	other, _ := reading()
 	replace(t, c, other)
+	return c, log, stream
+}
+
+// TestStreamsThatDoNotEndAreCut: a stream that does not heed the end of its access sends
+// nothing more soon after, and ends with the reason.
+func TestStreamsThatDoNotEndAreCut(t *testing.T) {
+	c, _, stream := revokedStream(t)
+	var err error
 	for err == nil {
 		_, err = stream.Recv()
 	}
@@ -47,20 +55,8 @@ func TestStreamsThatDoNotEndAreCut(t *testing.T) {
 // TestStreamsThatAreNotReadEnd: a stream whose client reads nothing is blocked in a send. It
 // ends with its access all the same, and what it held is free.
 func TestStreamsThatAreNotReadEnd(t *testing.T) {
-	config, token := reading()
-	c, log := newControl(t, config)
-	listener := listenTCP(t)
-	serveGRPC(t, c, listener, insecure.NewCredentials())
-	stream, err := client(t, listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials())).
-		Subscribe(withToken(t.Context(), token), &webhookgatewayv1.SubscribeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	other, _ := reading()
-	replace(t, c, other)
+	c, log, stream := revokedStream(t)
+	var err error
 	open := func() int {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -121,6 +121,19 @@ func TestTooManyResets(t *testing.T) {
 	}
 }
 
+// endsUnharmed has the client close its connection, which it was not sent away from.
+func (r *resets) endsUnharmed(t *testing.T) {
+	t.Helper()
+	r.must(t, r.client.Close())
+	if err := <-r.readErr; err != nil && !errors.Is(err, io.EOF) {
+		t.Errorf("reading ended with %v", err)
+	}
+	if r.exceeded != 0 {
+		t.Error("the client was sent away")
+	}
+	r.must(t, r.server.Close())
+}
+
 // Who cancels calls now and then is never sent away.
 func TestResetsNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -129,14 +142,7 @@ func TestResetsNowAndThen(t *testing.T) {
 			r.must(t, r.reset(2*n+1))
 			<-time.After(time.Second / 50)
 		}
-		r.must(t, r.client.Close())
-		if err := <-r.readErr; err != nil && !errors.Is(err, io.EOF) {
-			t.Errorf("reading ended with %v", err)
-		}
-		if r.exceeded != 0 {
-			t.Error("the client was sent away")
-		}
-		r.must(t, r.server.Close())
+		r.endsUnharmed(t)
 	})
 }
 
@@ -152,14 +158,7 @@ func TestResetsOfOldStreams(t *testing.T) {
 		for n := range uint32(10 * allowed) {
 			r.must(t, r.framer.WriteRSTStream(2*n+1, http2.ErrCodeCancel))
 		}
-		r.must(t, r.client.Close())
-		if err := <-r.readErr; err != nil && !errors.Is(err, io.EOF) {
-			t.Errorf("reading ended with %v", err)
-		}
-		if r.exceeded != 0 {
-			t.Error("the client was sent away")
-		}
-		r.must(t, r.server.Close())
+		r.endsUnharmed(t)
 	})
 }
 

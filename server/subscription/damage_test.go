@@ -28,10 +28,7 @@ func TestDamagedState(t *testing.T) {
 		}
 		g.create(t, name(i), nil, clients...)
 	}
-	tabled := disk.Crash()
-	if err := tabled.Open(t).Close(); err != nil { // it puts into a table what was in the write-ahead log
-		t.Fatal(err)
-	}
+	tabled := inTables(t, disk)
 	for place := range 5 {
 		t.Run(fmt.Sprint(place), func(t *testing.T) {
 			disk := tabled.Crash()
@@ -97,10 +94,7 @@ func TestDamagedParkedEvents(t *testing.T) {
 		})
 		n += len(d)
 	}
-	tabled := disk.Crash()
-	if err := tabled.Open(t).Close(); err != nil { // it puts into a table what was in the write-ahead log
-		t.Fatal(err)
-	}
+	tabled := inTables(t, disk)
 	for place := range 6 {
 		t.Run(fmt.Sprint(place), func(t *testing.T) {
 			disk := tabled.Crash()
@@ -138,4 +132,15 @@ func TestDamagedParkedEvents(t *testing.T) {
 			g.wantAck(t, resultOK, next(t, stream, 1)...)
 		})
 	}
+}
+
+// inTables returns a copy of a disk that has everything in tables, and nothing in the
+// write-ahead log.
+func inTables(t *testing.T, disk *pebblelogtest.Disk) *pebblelogtest.Disk {
+	t.Helper()
+	tabled := disk.Crash()
+	if err := tabled.Open(t).Close(); err != nil {
+		t.Fatal(err)
+	}
+	return tabled
 }
