@@ -1,0 +1,118 @@
+package postgresql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// minVersion is the oldest server that has all that is used here, and is still kept.
+const minVersion = 130000
+
+// server is what is known of the server that commits go to.
+type server struct {
+	mu sync.Mutex
+	// timeline is the newest that was seen: a standby that becomes the primary begins one.
+	timeline uint64
+	// alone says that it was told of a server without a synchronous standby.
+	alone bool
+}
+
+// check is called for each connection. It refuses a server that is not the primary, and one
+// that would lose what it has acknowledged: then the next host is tried.
+func (l *Log) check(ctx context.Context, conn *pgconn.PgConn) error {
+	results, err := conn.Exec(ctx, `SELECT current_setting('server_version_num'), pg_is_in_recovery(), current_setting('transaction_read_only'),
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
+		CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END`).ReadAll()
+	if err != nil {
+		return fmt.Errorf("ask PostgreSQL for its settings: %w", err)
+	}
+	row := results[0].Rows[0]
+	version, _ := strconv.Atoi(string(row[0]))
+	standby, readOnly, fsync, pages, synchronous, standbys := string(row[1]), string(row[2]), string(row[3]), string(row[4]), string(row[5]), string(row[6])
+	switch {
+	case version < minVersion:
+		return fmt.Errorf("PostgreSQL has version %d, and must have %d or later", version/10000, minVersion/10000)
+	case standby != "f":
+		return errors.New("the PostgreSQL server is a standby: name the primary, or all servers")
+	case readOnly != "off":
+		return errors.New("the PostgreSQL server takes no writes: set default_transaction_read_only to off for it and for the user")
+	case fsync != "on":
+		return errors.New("the PostgreSQL server would lose commits when its machine crashes: set fsync to on")
+	case pages != "on":
+		return errors.New("the PostgreSQL server would lose commits when its machine crashes in the midst of writing a page: set full_page_writes to on")
+	case synchronous != "on" && synchronous != "remote_apply":
+		return fmt.Errorf("synchronous_commit is %s although on was asked for: connect without what changes it, such as a pooler", synchronous)
+	case standbys == "" && l.config.SynchronousStandby == StandbyRequired:
+		return errNoStandby
+	}
+	timeline, err := strconv.ParseUint(string(row[7]), 16, 32)
+	if err != nil {
+		return fmt.Errorf("the timeline of the PostgreSQL server is not understood: %w", err)
+	}
+	return l.admit(ctx, timeline, standbys == "")
+}
+
+var errNoStandby = errors.New("the PostgreSQL server has no synchronous standby, and synchronous_standby is required: name the standbys in synchronous_standby_names of the server")
+
+// admit refuses a former primary. When another server has become the primary, the
+// connections to the former one are given up.
+func (l *Log) admit(ctx context.Context, timeline uint64, alone bool) error {
+	s := &l.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case timeline < s.timeline:
+		return fmt.Errorf("the PostgreSQL server is a former primary: it is on timeline %d, and another one on %d: make it a standby of that, or stop it. "+
+			"Was the database moved to a new server on purpose, restart the gateway", timeline, s.timeline)
+	case timeline > s.timeline && s.timeline > 0:
+		l.logger.WarnContext(ctx, "another PostgreSQL server is the primary now", "timeline", timeline)
+		go l.pool.Reset() // it waits for connections, of which this is one
+	}
+	s.timeline = timeline
+	if alone && !s.alone {
+		l.logger.WarnContext(ctx, "the PostgreSQL server has no synchronous standby: what it has acknowledged is lost with its disk. "+
+			"Set synchronous_standby_names on the server, and synchronous_standby of the gateway to required")
+	}
+	s.alone = alone
+	return nil
+}
+
+// probe connects to each host that is named, so that a former primary is known as such
+// though it is named first.
+func (l *Log) probe(ctx context.Context, settings *pgxpool.Config) {
+	type host struct {
+		name string
+		port uint16
+	}
+	hosts := make(map[host]*pgconn.Config)
+	all := settings.ConnConfig
+	first := pgconn.FallbackConfig{Host: all.Host, Port: all.Port, TLSConfig: all.TLSConfig}
+	for _, h := range append([]*pgconn.FallbackConfig{&first}, all.Fallbacks...) {
+		one, ok := hosts[host{h.Host, h.Port}]
+		if ok { // another way to connect to it
+			one.Fallbacks = append(one.Fallbacks, h)
+			continue
+		}
+		one = all.Config.Copy()
+		one.Host, one.Port, one.TLSConfig, one.Fallbacks = h.Host, h.Port, h.TLSConfig, nil
+		hosts[host{h.Host, h.Port}] = one
+	}
+	if len(hosts) < 2 {
+		return
+	}
+	var group sync.WaitGroup
+	for _, one := range hosts {
+		group.Go(func() {
+			if conn, err := pgconn.ConnectConfig(ctx, one); err == nil {
+				_ = conn.Close(ctx)
+			}
+		})
+	}
+	group.Wait()
+}
