@@ -206,6 +206,13 @@ func (l *Log) appended(err error) {
 	l.appendErr = err
 }
 
+// failing reports whether the last append has failed.
+func (l *Log) failing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appendErr != nil
+}
+
 func (l *Log) polled(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCommitLog(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	var logs atomic.Int32
 	commitlogtest.Run(t, func(*testing.T) commitlogtest.Harness {
@@ -23,6 +24,7 @@ func TestCommitLog(t *testing.T) {
 
 // TestSeveralLogs: those with other tables or schemas have nothing to do with each other.
 func TestSeveralLogs(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	server.exec("CREATE SCHEMA webhooks")
 	first := configOf(server)
@@ -39,6 +41,7 @@ func TestSeveralLogs(t *testing.T) {
 
 // TestHugeCommits: of 40 MiB, by all limits of time; a reader takes them one at a time.
 func TestHugeCommits(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	log, reader := openLog(t, configOf(server)), openLog(t, configOf(server))
 	huge := strings.Repeat("0123456789abcdef", 40<<20/16)
@@ -55,6 +58,7 @@ func TestHugeCommits(t *testing.T) {
 
 // TestNotificationsLost: without them it is asked now and then.
 func TestNotificationsLost(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	log := openLog(t, configOf(server))
 	after := settle(t, log, 0, "first")

@@ -138,19 +138,28 @@ func (l *Log) poll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask for the newest commit: %w", err)
 	}
-	if newest <= known {
-		return l.see(newest, known)
+	if err := l.see(newest, known); err != nil {
+		return err
 	}
-	_ = l.see(newest, known) // it has no more than was known
+	if newest <= known && !l.failing() {
+		return nil
+	}
 	err = l.certain(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `SELECT pg_logical_emit_message(true, 'webhook-gateway', '') WHERE current_setting('synchronous_standby_names') <> ''`)
+		tag, err := conn.Exec(ctx, `SELECT pg_logical_emit_message(true, 'webhook-gateway', '') WHERE current_setting('synchronous_standby_names') <> ''`)
+		if err == nil && tag.RowsAffected() == 0 && l.config.SynchronousStandby == StandbyRequired {
+			err = errNoStandby
+		}
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil && newest <= known:
+		return fmt.Errorf("commits are not taken: %w", err)
+	case err != nil:
 		l.know(newest - 1)
 		return fmt.Errorf("the newest commit, %d, is not certain to be on the standby: %w", newest, err)
 	}
 	l.know(newest)
+	l.appended(nil)
 	return nil
 }
 

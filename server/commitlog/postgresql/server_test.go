@@ -55,14 +55,49 @@ type testServer struct {
 func newServer(t testing.TB, settings ...string) *testServer {
 	t.Helper()
 	s := makeServer(t, settings...)
-	s.run("initdb", "-D", s.data(), "-A", "trust", "-U", "gateway", "--no-sync", "--wal-segsize=1", "--no-instructions")
+	template.Do(func() { s.initialise() })
+	if template.dir == "" {
+		t.Fatal("there is no server to copy: see the first test that failed")
+	}
+	s.run("cp", "-R", template.dir, s.data())
 	return s
+}
+
+// template is a server that was made once, and is copied for each test.
+var template struct {
+	sync.Once
+	dir string
+}
+
+func (s *testServer) initialise() {
+	s.t.Helper()
+	dir, err := os.MkdirTemp("", "postgresql-")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	removeAtEnd = append(removeAtEnd, dir)
+	if err := os.Chown(dir, int(s.as().Uid), int(s.as().Gid)); err != nil {
+		s.t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	s.run(program(s.t, "initdb"), "-D", data, "-A", "trust", "-U", "gateway", "--no-sync", "--wal-segsize=1", "--no-instructions")
+	template.dir = data
+}
+
+var removeAtEnd []string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, dir := range removeAtEnd {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code) //nolint:forbidigo // the end of the tests
 }
 
 func makeServer(t testing.TB, settings ...string) *testServer {
 	t.Helper()
 	program(t, "initdb")
-	dir, err := os.MkdirTemp("", "postgresql-") // a short path: it has a socket
+	dir, err := os.MkdirTemp("", "postgresql-") //nolint:usetesting // a folder that the user postgres may enter
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,10 +134,10 @@ func (s *testServer) as() *syscall.Credential {
 
 func (s *testServer) data() string { return filepath.Join(s.dir, "data") }
 
-// run runs a program of PostgreSQL to its end.
+// run runs a program to its end.
 func (s *testServer) run(name string, args ...string) {
 	s.t.Helper()
-	cmd := exec.Command(program(s.t, name), args...)
+	cmd := exec.Command(name, args...)
 	s.prepare(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", name, err, out)
@@ -166,7 +201,7 @@ const standbySettings = "synchronous_standby_names=standby"
 func (s *testServer) startStandby() *testServer {
 	s.t.Helper()
 	standby := makeServer(s.t, fmt.Sprintf("primary_conninfo=host=127.0.0.1 port=%d user=gateway application_name=standby", s.port))
-	standby.run("pg_basebackup", "-D", standby.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "gateway", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+	standby.run(program(s.t, "pg_basebackup"), "-D", standby.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "gateway", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
 	return standby.start()
 }
 
@@ -213,7 +248,6 @@ func configOf(servers ...*testServer) Config {
 // exec executes statements, without the limits of a gateway.
 func (s *testServer) exec(statements string) {
 	s.t.Helper()
-	s.t.Context()
 	conn := s.connect()
 	defer func() { _ = conn.Close(context.Background()) }()
 	if _, err := conn.Exec(s.t.Context(), statements); err != nil {
@@ -231,20 +265,20 @@ func (s *testServer) connect() *pgx.Conn {
 }
 
 // ask asks for one value.
-func ask[T any](s *testServer, query string, args ...any) (value T) {
+func ask[T any](s *testServer, query string) (value T) {
 	s.t.Helper()
 	conn := s.connect()
 	defer func() { _ = conn.Close(context.Background()) }()
-	if err := conn.QueryRow(s.t.Context(), query, args...).Scan(&value); err != nil {
+	if err := conn.QueryRow(s.t.Context(), query).Scan(&value); err != nil {
 		s.t.Fatalf("%s: %v", query, err)
 	}
 	return value
 }
 
 // until waits until a query says true.
-func (s *testServer) until(query string, args ...any) {
+func (s *testServer) until(query string) {
 	s.t.Helper()
-	for began := time.Now(); !ask[bool](s, query, args...); {
+	for began := time.Now(); !ask[bool](s, query); {
 		if time.Since(began) > patience {
 			s.t.Fatalf("never true: %s", query)
 		}
