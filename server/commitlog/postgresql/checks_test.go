@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
@@ -15,7 +16,11 @@ import (
 // refused opens a log that must be refused, with words.
 func refused(t *testing.T, config Config, words ...string) {
 	t.Helper()
+	began := time.Now()
 	log, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
+	if took := time.Since(began); took > patience {
+		t.Errorf("Open took %v", took)
+	}
 	if err == nil {
 		_ = log.Close()
 		t.Errorf("it is opened, and should say %q", words)
@@ -102,7 +107,9 @@ func TestServers(t *testing.T) {
 	}
 
 	standby := server.startStandby()
-	refused(t, configOf(standby), "the PostgreSQL server is a standby: name the primary, or all servers")
+	if _, err := openFor(t, time.Second, configOf(standby)); err == nil || !strings.Contains(err.Error(), "the PostgreSQL server is a standby: name the primary, or all servers") {
+		t.Errorf("Open() = %v of a standby", err)
+	}
 	both := openLog(t, configOf(standby, server))
 	if got := readAll(t, both, 0); len(got) != 1 {
 		t.Errorf("it reads %q", got)
@@ -247,9 +254,37 @@ func TestPassword(t *testing.T) {
 	settle(t, openLog(t, config), 1, "second")
 }
 
-// TestNoServer: it is said which hosts were tried.
+// openFor opens a log, and waits for so long.
+func openFor(t *testing.T, d time.Duration, config Config) (*Log, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return Open(ctx, config, slog.New(slog.DiscardHandler))
+}
+
+// TestNoServer: it is waited for, and said which hosts were tried.
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	refused(t, configOf(server), "connect to PostgreSQL", fmt.Sprint("127.0.0.1:", server.port), "connection refused")
+	_, err := openFor(t, time.Second, configOf(server))
+	for _, word := range []string{"connect to PostgreSQL", fmt.Sprint("127.0.0.1:", server.port), "connection refused"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("Open() = %v, which does not say %q", err, word)
+		}
+	}
+	var told logged
+	opened := make(chan error)
+	go func() {
+		log, err := Open(bounded(t), configOf(server), told.logger())
+		if err == nil {
+			_, err = log.Append(bounded(t), 0, []byte("first"))
+			_ = log.Close()
+		}
+		opened <- err
+	}()
+	eventually(t, "it says that it waits", func() bool { return strings.Contains(told.String(), "PostgreSQL cannot be used yet") })
+	server.start()
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
 }

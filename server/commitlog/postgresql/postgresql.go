@@ -25,8 +25,10 @@ type Log struct {
 	partitions   sync.Map
 
 	mu sync.Mutex
-	// head is the newest commit that is believed, seen the newest that the server has shown.
+	// head is the newest commit that is believed, seen the newest that the server has shown, if
+	// it was asked yet.
 	head, seen commitlog.Sequence
+	asked      bool
 	// last is the commit that was read or appended last, lost the one that was found to be
 	// another than it was.
 	last               identity
@@ -50,7 +52,9 @@ type identity struct {
 	id int64
 }
 
-// Open connects to the server, and creates the tables, or checks those that are there.
+// Open connects to the server, and creates the tables, or checks those that are there. It
+// waits until ctx ends for a server that does not answer, or is not the primary yet. What
+// time does not mend is an error at once.
 func Open(ctx context.Context, config Config, logger *slog.Logger) (*Log, error) {
 	return open(ctx, config, logger, partitionCommits)
 }
@@ -72,8 +76,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 	if l.pool, err = pgxpool.NewWithConfig(ctx, settings); err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
-	l.probe(ctx, settings)
-	if err := l.prepare(ctx); err != nil {
+	if err := l.await(ctx, settings); err != nil {
 		l.pool.Close()
 		return nil, err
 	}
@@ -89,6 +92,23 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 	l.tasks.Go(l.keepTelling)
 	l.tasks.Go(l.keepPolling)
 	return l, nil
+}
+
+// await prepares the tables as soon as there is a server.
+func (l *Log) await(ctx context.Context, settings *pgxpool.Config) error {
+	for {
+		l.probe(ctx, settings)
+		err := l.prepare(ctx)
+		if err == nil || !mayPass(err) {
+			return err
+		}
+		l.logger.WarnContext(ctx, "PostgreSQL cannot be used yet: it is tried again", "error", err)
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // Changed implements commitlog.Log.
@@ -137,7 +157,7 @@ func (l *Log) known() commitlog.Sequence {
 func (l *Log) knownAfter(after commitlog.Sequence) (commitlog.Sequence, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if after > l.seen || after == l.lost && after > 0 {
+	if l.asked && after > l.seen || after == l.lost && after > 0 {
 		return 0, &commitlog.LostError{After: after, Newest: l.seen}
 	}
 	return l.head, nil
@@ -164,6 +184,7 @@ func (l *Log) changed() {
 func (l *Log) see(newest, known commitlog.Sequence) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked = true
 	if newest >= known || l.head != known {
 		l.seen = max(l.seen, newest)
 		return nil

@@ -69,11 +69,11 @@ func (l *Log) next(ctx context.Context, after commitlog.Sequence) ([]row, error)
 	expected := int64(after) //nolint:gosec // never so many
 	for _, row := range rows {
 		if expected++; row.Seq != expected {
-			return nil, l.missing(ctx, after, expected)
+			return nil, l.missing(ctx, after, expected, known)
 		}
 	}
 	if len(rows) == 0 {
-		return nil, l.missing(ctx, after, expected+1)
+		return nil, l.missing(ctx, after, expected+1, known)
 	}
 	return rows, nil
 }
@@ -90,8 +90,9 @@ func (l *Log) query(ctx context.Context, after, upTo commitlog.Sequence) ([]row,
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[row])
 }
 
-// missing says why a commit is not there.
-func (l *Log) missing(ctx context.Context, after commitlog.Sequence, at int64) error {
+// missing says why a commit is not there that was known: nil if the log has lost its end, and
+// has nothing more after what was asked for.
+func (l *Log) missing(ctx context.Context, after commitlog.Sequence, at int64, known commitlog.Sequence) error {
 	var trimmed int64
 	if err := l.pool.QueryRow(ctx, l.config.sql("SELECT trimmed FROM {facts}")).Scan(&trimmed); err != nil {
 		return fmt.Errorf("read up to where commits are trimmed: %w", err)
@@ -99,7 +100,20 @@ func (l *Log) missing(ctx context.Context, after commitlog.Sequence, at int64) e
 	if trimmed >= at {
 		return &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(trimmed)} //nolint:gosec // not negative
 	}
-	return fmt.Errorf("commit %d is missing in the table %s: somebody has removed it, or the server was set back", at, l.config.commits())
+	newest, err := l.newest(ctx, known)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask for the newest commit: %w", err)
+	case newest >= commitlog.Sequence(at): //nolint:gosec // not negative
+		return fmt.Errorf("commit %d is missing in the table %s, which has later ones: somebody has removed it: put back a backup of the database", at, l.config.commits())
+	}
+	if err := l.see(newest, known); err != nil {
+		l.logger.ErrorContext(ctx, "the PostgreSQL server has lost commits that it had acknowledged", "error", err)
+	}
+	if after > newest {
+		return &commitlog.LostError{After: after, Newest: newest}
+	}
+	return nil
 }
 
 // keepPolling asks for news that no notification told of, and makes partitions ahead.
@@ -139,6 +153,7 @@ func (l *Log) poll(ctx context.Context) error {
 		return fmt.Errorf("ask for the newest commit: %w", err)
 	}
 	if err := l.see(newest, known); err != nil {
+		l.logger.ErrorContext(ctx, "the PostgreSQL server has lost commits that it had acknowledged", "error", err)
 		return err
 	}
 	if newest <= known && !l.failing() {

@@ -2,8 +2,10 @@ package postgresql
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -37,17 +39,17 @@ func (l *Log) check(ctx context.Context, conn *pgconn.PgConn) error {
 	standby, readOnly, fsync, pages, synchronous, standbys := string(row[1]), string(row[2]), string(row[3]), string(row[4]), string(row[5]), string(row[6])
 	switch {
 	case version < minVersion:
-		return fmt.Errorf("PostgreSQL has version %d, and must have %d or later", version/10000, minVersion/10000)
+		return refuse("PostgreSQL has version %d, and must have %d or later", version/10000, minVersion/10000)
 	case standby != "f":
 		return errors.New("the PostgreSQL server is a standby: name the primary, or all servers")
 	case readOnly != "off":
-		return errors.New("the PostgreSQL server takes no writes: set default_transaction_read_only to off for it and for the user")
+		return refuse("the PostgreSQL server takes no writes: set default_transaction_read_only to off for it and for the user")
 	case fsync != "on":
-		return errors.New("the PostgreSQL server would lose commits when its machine crashes: set fsync to on")
+		return refuse("the PostgreSQL server would lose commits when its machine crashes: set fsync to on")
 	case pages != "on":
-		return errors.New("the PostgreSQL server would lose commits when its machine crashes in the midst of writing a page: set full_page_writes to on")
+		return refuse("the PostgreSQL server would lose commits when its machine crashes in the midst of writing a page: set full_page_writes to on")
 	case synchronous != "on" && synchronous != "remote_apply":
-		return fmt.Errorf("synchronous_commit is %s although on was asked for: connect without what changes it, such as a pooler", synchronous)
+		return refuse("synchronous_commit is %s although on was asked for: connect without what changes it, such as a pooler", synchronous)
 	case standbys == "" && l.config.SynchronousStandby == StandbyRequired:
 		return errNoStandby
 	}
@@ -58,7 +60,29 @@ func (l *Log) check(ctx context.Context, conn *pgconn.PgConn) error {
 	return l.admit(ctx, timeline, standbys == "")
 }
 
-var errNoStandby = errors.New("the PostgreSQL server has no synchronous standby, and synchronous_standby is required: name the standbys in synchronous_standby_names of the server")
+// refusal is why a server is refused until somebody changes it.
+type refusal struct{ error }
+
+func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
+
+// mayPass reports whether what is wrong with the connections may pass by itself.
+func mayPass(err error) bool {
+	var connect *pgconn.ConnectError
+	if !errors.As(err, &connect) {
+		return false
+	}
+	if _, ok := errors.AsType[refusal](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return false
+	}
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	// Classes of errors: who one is, the database, and what one may.
+	return !ok || !slices.Contains([]string{"28", "3D", "42"}, answer.Code[:2])
+}
+
+var errNoStandby = refuse("the PostgreSQL server has no synchronous standby, and synchronous_standby is required: name the standbys in synchronous_standby_names of the server")
 
 // admit refuses a former primary. When another server has become the primary, the
 // connections to the former one are given up.
