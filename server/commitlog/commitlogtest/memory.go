@@ -114,6 +114,9 @@ func (l *memoryLog) Read(ctx context.Context, after commitlog.Sequence) iter.Seq
 	}
 }
 
+// Newest implements commitlog.Log.
+func (l *memoryLog) Newest() commitlog.Sequence { return l.memory.Len() }
+
 func (l *memoryLog) read(ctx context.Context, s commitlog.Sequence) (commitlog.Commit, error) {
 	if err := l.err(ctx); err != nil {
 		return commitlog.Commit{}, err
