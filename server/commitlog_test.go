@@ -69,7 +69,7 @@ func TestPasswordsOfCommitLogs(t *testing.T) {
 	if got, want := c.JetStream.connection().URLs[1], "tls://the%20gateway:"+escaped+"@b"; got != want {
 		t.Errorf("a user makes %q, want %q", got, want)
 	}
-	if got := c.JetStream.Config.URLs[0]; got != "nats://a:4222" {
+	if got := c.JetStream.URLs[0]; got != "nats://a:4222" {
 		t.Errorf("the configuration has %q by now", got)
 	}
 	text, err := yaml.Dump(config)
