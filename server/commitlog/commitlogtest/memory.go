@@ -48,6 +48,13 @@ func (m *Memory) Len() commitlog.Sequence {
 	return m.head()
 }
 
+// Trimmed returns the sequence of the last commit that was trimmed.
+func (m *Memory) Trimmed() commitlog.Sequence {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.trimmed
+}
+
 func (m *Memory) head() commitlog.Sequence {
 	return m.trimmed + commitlog.Sequence(len(m.commits))
 }

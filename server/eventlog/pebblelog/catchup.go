@@ -77,11 +77,7 @@ func (l *Log) becomeCurrent() {
 	from := s.applied.Load()
 	l.tasks.Go(func() { l.logProgress(ctx) })
 	for {
-		err := l.Sync(ctx)
-		if err == nil {
-			err = l.tellEnded(ctx)
-		}
-		if err == nil {
+		if err := l.Sync(ctx); err == nil {
 			break
 		}
 		select {
@@ -112,29 +108,4 @@ func (l *Log) logProgress(ctx context.Context) {
 			last = uint64(progress.Applied)
 		}
 	}
-}
-
-// tellEnded makes it known to all gateways that the commit log has lost what this one had:
-// the positions are not given out again, and what comes is of a new epoch.
-func (l *Log) tellEnded(ctx context.Context) error {
-	return l.write(ctx, kindUpkeep, func(c *committer, batch *pebble.Batch) error {
-		s := c.log.shared
-		if s.ended == nil {
-			return nil
-		}
-		had := *s.ended
-		s.newEpoch = true
-		if had.position <= c.head.position {
-			l.logger.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside",
-				"had", uint64(had.position), "head", uint64(c.head.position))
-			s.ended = nil
-			return nil
-		}
-		lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
-		l.logger.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside",
-			"after", uint64(lost.after), "up_to", uint64(lost.upTo.position))
-		key, value := lost.pair()
-		c.head = lost.upTo
-		return batch.Set(key, value, nil)
-	})
 }

@@ -38,6 +38,8 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	l.removeOldBackups()
 	store, dedup, err := l.openCopy(l.shared.opening, nil)
 	if unusable := (*copyError)(nil); errors.As(err, &unusable) {
+		l.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error)
+		l.shared.rebuilt.Add(1)
 		store, dedup, err = l.openCopy(l.shared.opening, unusable)
 	}
 	if err != nil {
@@ -80,7 +82,7 @@ func (l *Log) openCopy(ctx context.Context, unusable *copyError) (*store, *dedup
 
 func isCopyDamage(err error) bool {
 	return err != nil && !errors.As(err, new(*copyError)) &&
-		(isDamage(err) || errors.Is(err, errManifest) || errors.Is(err, errFolder) || errors.Is(err, errCopy))
+		(isDamage(err) || errors.Is(err, errManifest) || errors.Is(err, errFolder) || errors.Is(err, errCopy) || errors.Is(err, fs.ErrNotExist))
 }
 
 // openKnownCopy opens the copy, or begins one.

@@ -1,11 +1,12 @@
 package pebblelog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 
-	"encoding/binary"
+	"github.com/cockroachdb/pebble/v2"
 
 	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -111,6 +112,7 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 			return err
 		}
 		c.current, c.epoch = start.Epoch, nil
+		c.log.shared.newEpoch = false
 		return c.learnEpoch(start)
 	case key[0] == prefixLost:
 		lost, err := parseLoss(key, value)
@@ -155,4 +157,33 @@ func (c *committer) beginEpoch() {
 	}
 	start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: c.head.position + 1}
 	c.epoch, c.current = &start, start.Epoch
+}
+
+// tellEnded makes it known to all gateways, with the next commit, that the commit log has lost
+// what this one had: the positions are not given out again, and what comes is of a new
+// epoch.
+func (c *committer) tellEnded(batch *pebble.Batch) error {
+	s := c.log.shared
+	if s.ended == nil {
+		return nil
+	}
+	had := *s.ended
+	s.newEpoch = true
+	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
+	if had.position <= c.head.position {
+		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
+		s.ended = nil
+		return nil
+	}
+	log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
+	if len(c.log.history.Load().Starts()) == 0 {
+		key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+		if err := batch.Set(key, value, nil); err != nil {
+			return err
+		}
+	}
+	lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
+	key, value := lost.pair()
+	c.head = lost.upTo
+	return batch.Set(key, value, nil)
 }

@@ -42,12 +42,17 @@ type pace struct {
 	chunkBytes int
 	// interval is between two checks, stepInterval between two steps of a pass.
 	interval, stepInterval time.Duration
-	absencePatience        time.Duration
+
+	// How long it is tried to append a commit until it is looked whether the commit log
+	// still has the one before, and how long a commit log may seem to lack what it had. What
+	// only reads it may be stale: it is not certain before.
+	settlePatience, absencePatience time.Duration
 }
 
 var defaultPace = pace{
 	listEach: 64, minBytes: 64 << 20, growth: 4, chunkBytes: 256 << 10,
-	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond, absencePatience: absencePatience,
+	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
+	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
 }
 
 // restatedRanges are the keys that passes go through.

@@ -15,16 +15,8 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-const (
-	// settlePatience is how long it is tried to append a commit until it is looked
-	// whether the commit log still has the one before.
-	settlePatience = 5 * time.Second
-	// absencePatience is how long a commit log may seem to lack what it had. What only
-	// reads it may be stale: it is not certain before.
-	absencePatience = 30 * time.Second
-	// readPause is between two attempts to read a commit log that failed.
-	readPause = 100 * time.Millisecond
-)
+// readPause is between two attempts to read a commit log that failed.
+const readPause = 100 * time.Millisecond
 
 // decided is what deciding changes in memory.
 type decided struct {
@@ -82,8 +74,11 @@ func (c *committer) share(ctx context.Context, g *group) error {
 			return err
 		}
 		was := c.remember()
-		c.beginEpoch()
 		batch := c.store.db.NewBatch()
+		if err := c.tellEnded(batch); err != nil {
+			return err
+		}
+		c.beginEpoch()
 		g.batch, g.records, c.syncing = batch, g.records[:0], false
 		c.build(g)
 		if batch.Empty() && !c.syncing {
@@ -93,6 +88,7 @@ func (c *committer) share(ctx context.Context, g *group) error {
 		done, err := c.commit(ctx, batch)
 		if err == nil && done {
 			s.committed.Add(1)
+			s.ended = nil
 			c.dedup.applied()
 			return batch.Close()
 		}
@@ -162,7 +158,7 @@ func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit) error {
 func (c *committer) settle(ctx context.Context, bytes []byte) (commitlog.Sequence, error) {
 	s := c.log.shared
 	for {
-		attempt, cancel := context.WithTimeout(ctx, settlePatience)
+		attempt, cancel := context.WithTimeout(ctx, s.pace.settlePatience)
 		at, err := commitlog.Settle(attempt, s.commits, s.place.applied, bytes)
 		cancel()
 		if err == nil {
@@ -187,7 +183,7 @@ func (c *committer) check(ctx context.Context) error {
 		s.checked = true
 		return nil
 	}
-	attempt, cancel := context.WithTimeout(ctx, settlePatience)
+	attempt, cancel := context.WithTimeout(ctx, s.pace.settlePatience)
 	defer cancel()
 	commit, found, err := s.first(attempt, s.place.before)
 	trimmed := (*commitlog.TrimmedError)(nil)
