@@ -239,3 +239,6 @@ func (l *Log) polled(err error) {
 	defer l.mu.Unlock()
 	l.pollErr = err
 }
+
+// Newest implements commitlog.Log.
+func (l *Log) Newest() commitlog.Sequence { return l.known() }
