@@ -36,9 +36,8 @@ type Log interface {
 	// Read yields the commits after a sequence in order, up to the newest that this
 	// process knows of, which may be behind what the log has. It never skips one. If
 	// commits after the sequence have been trimmed it yields a *TrimmedError. The sequence
-	// is 0, or that of a commit; if that commit is gone, because the log has lost its end,
-	// it yields a *LostError as soon as the engine knows. It is cheap to go on where the last
-	// Read ended, and may be dear to read anywhere else.
+	// is 0, or that of a commit. It is cheap to go on where the last Read ended, and may be
+	// dear to read anywhere else.
 	Read(ctx context.Context, after Sequence) iter.Seq2[Commit, error]
 
 	// Newest returns the sequence of the newest commit that this process knows of, at least.
@@ -75,15 +74,4 @@ type TrimmedError struct {
 
 func (e *TrimmedError) Error() string {
 	return fmt.Sprintf("commits after sequence %d are no longer retained: the commit log begins after %d", e.After, e.Trimmed)
-}
-
-// LostError is returned when the log does not have the commit after which was asked: it has
-// lost its end, for instance by a failover to a copy that was behind.
-type LostError struct {
-	// After is the sequence that was asked for, Newest that of the newest commit there is.
-	After, Newest Sequence
-}
-
-func (e *LostError) Error() string {
-	return fmt.Sprintf("the commit log has lost its end: it does not have commit %d as it was, and its newest is %d", e.After, e.Newest)
 }

@@ -94,7 +94,7 @@ func (l *Log) whyNot(ctx context.Context, at commitlog.Sequence, before *int64) 
 	case standbys == "" && l.config.SynchronousStandby == StandbyRequired:
 		return errNoStandby
 	case has != nil && before != nil && *has != *before:
-		return l.lose(at - 1)
+		return fmt.Errorf("%w: commit %d is another than it was", commitlog.ErrTaken, at-1)
 	}
 	return commitlog.ErrTaken
 }

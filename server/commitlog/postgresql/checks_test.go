@@ -72,15 +72,15 @@ func TestValidate(t *testing.T) {
 // TestServersRefused: those that would lose what they have acknowledged, or take nothing.
 func TestServersRefused(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		setting string
-		words   string
-	}{
-		{"fsync=off", "would lose commits when its machine crashes: set fsync to on"},
-		{"full_page_writes=off", "in the midst of writing a page: set full_page_writes to on"},
-		{"default_transaction_read_only=on", "takes no writes: set default_transaction_read_only to off"},
+	server := startServer(t)
+	for _, test := range []struct{ name, value, words string }{
+		{"fsync", "off", "would lose commits when its machine crashes: set fsync to on"},
+		{"full_page_writes", "off", "in the midst of writing a page: set full_page_writes to on"},
+		{"default_transaction_read_only", "on", "takes no writes: set default_transaction_read_only to off"},
 	} {
-		refused(t, configOf(startServer(t, test.setting)), test.words)
+		server.set(test.name, test.value)
+		refused(t, configOf(server), test.words)
+		server.exec("ALTER SYSTEM RESET " + test.name)
 	}
 }
 
@@ -154,16 +154,13 @@ func TestStandbyNamesAreTakenAway(t *testing.T) {
 	server := newServer(t)
 	server.start()
 	server.startStandby()
-	server.exec("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-	server.exec("SELECT pg_reload_conf()")
+	server.set("synchronous_standby_names", "standby")
 	server.until("SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')")
 	config := configOf(server)
 	config.SynchronousStandby = StandbyRequired
 	log := openLog(t, config)
 	after := settle(t, log, 0, "first")
-	server.exec("ALTER SYSTEM RESET synchronous_standby_names")
-	server.exec("SELECT pg_reload_conf()")
-	server.until("SELECT current_setting('synchronous_standby_names') = ''")
+	server.set("synchronous_standby_names", "")
 	// A connection takes a setting over a moment after the server has it.
 	var err error
 	for err == nil {

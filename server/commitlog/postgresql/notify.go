@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
@@ -21,9 +20,7 @@ const (
 	reconnectWait = 500 * time.Millisecond
 )
 
-// tell has the others told which commit is the newest that is believed.
-//
-// That is not part of the append: transactions that notify wait for one another, those of
+// tell has the others told which commit is the newest that is believed. That is not part of the append: transactions that notify wait for one another, those of
 // other users of the server too, so none of them should wait for a standby as well. It
 // writes nothing, so that it is as cheap as a question.
 func (l *Log) tell() {
@@ -50,7 +47,7 @@ func (l *Log) keepTelling() {
 }
 
 // listen waits for notifications on a connection of its own.
-func (l *Log) listen(settings *pgxpool.Config) {
+func (l *Log) listen() {
 	for {
 		err := l.listenOnce(l.ctx)
 		if l.ctx.Err() != nil {
@@ -62,7 +59,6 @@ func (l *Log) listen(settings *pgxpool.Config) {
 		case <-l.ctx.Done():
 			return
 		}
-		l.probe(l.ctx, settings)
 	}
 }
 

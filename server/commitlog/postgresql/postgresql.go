@@ -29,10 +29,8 @@ type Log struct {
 	// it was asked yet.
 	head, seen commitlog.Sequence
 	asked      bool
-	// last is the commit that was read or appended last, lost the one that was found to be
-	// another than it was.
+	// last is the commit that was read or appended last.
 	last               identity
-	lost               commitlog.Sequence
 	change             chan struct{}
 	pollErr, appendErr error
 
@@ -88,9 +86,10 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 		logger.WarnContext(ctx, "the commit log is not up to date yet", "error", err)
 		l.polled(err)
 	}
-	l.tasks.Go(func() { l.listen(settings) })
+	l.tasks.Go(l.listen)
 	l.tasks.Go(l.keepTelling)
 	l.tasks.Go(l.keepPolling)
+	l.tasks.Go(func() { l.keepProbing(settings) })
 	return l, nil
 }
 
@@ -152,13 +151,13 @@ func (l *Log) known() commitlog.Sequence {
 	return l.head
 }
 
-// knownAfter returns the newest commit that is believed, or an error if the one before what
-// is asked for is gone.
+// knownAfter returns the newest commit that is believed. It returns an error if the server
+// lacks the one that is asked after, and another may be the primary.
 func (l *Log) knownAfter(after commitlog.Sequence) (commitlog.Sequence, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.asked && after > l.seen || after == l.lost && after > 0 {
-		return 0, &commitlog.LostError{After: after, Newest: l.seen}
+	if l.asked && after > l.seen {
+		return l.head, l.server.mayBeAnother(after)
 	}
 	return l.head, nil
 }
@@ -191,22 +190,13 @@ func (l *Log) see(newest, known commitlog.Sequence) error {
 	}
 	l.seen, l.head = newest, max(newest, 1)-1 // the newest one is in doubt
 	l.changed()
-	return &commitlog.LostError{After: known, Newest: newest}
-}
-
-// lose says that a commit is another than it was.
-func (l *Log) lose(at commitlog.Sequence) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost = at
-	l.changed()
-	return &commitlog.LostError{After: at, Newest: l.seen}
+	return fmt.Errorf("the commit log has lost its end: it had commit %d, and ends at %d", known, newest)
 }
 
 func (l *Log) remember(at commitlog.Sequence, id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last, l.lost = identity{at, id}, 0
+	l.last = identity{at, id}
 }
 
 // idOf returns the id of a commit, nil if it is not known.

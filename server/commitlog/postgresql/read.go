@@ -90,8 +90,7 @@ func (l *Log) query(ctx context.Context, after, upTo commitlog.Sequence) ([]row,
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[row])
 }
 
-// missing says why a commit is not there that was known: nil if the log has lost its end, and
-// has nothing more after what was asked for.
+// missing says why a commit is not there that was known.
 func (l *Log) missing(ctx context.Context, after commitlog.Sequence, at int64, known commitlog.Sequence) error {
 	var trimmed int64
 	if err := l.pool.QueryRow(ctx, l.config.sql("SELECT trimmed FROM {facts}")).Scan(&trimmed); err != nil {
@@ -107,13 +106,7 @@ func (l *Log) missing(ctx context.Context, after commitlog.Sequence, at int64, k
 	case newest >= commitlog.Sequence(at): //nolint:gosec // not negative
 		return fmt.Errorf("commit %d is missing in the table %s, which has later ones: somebody has removed it: put back a backup of the database", at, l.config.commits())
 	}
-	if err := l.see(newest, known); err != nil {
-		l.logger.ErrorContext(ctx, "the PostgreSQL server has lost commits that it had acknowledged", "error", err)
-	}
-	if after > newest {
-		return &commitlog.LostError{After: after, Newest: newest}
-	}
-	return nil
+	return l.see(newest, known)
 }
 
 // keepPolling asks for news that no notification told of, and makes partitions ahead.

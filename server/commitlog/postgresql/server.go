@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // minVersion is the oldest server that has all that is used here, and is still kept.
@@ -23,6 +22,8 @@ type server struct {
 	timeline uint64
 	// alone says that it was told of a server without a synchronous standby.
 	alone bool
+	// silent are the hosts that did not answer when all were asked.
+	silent []string
 }
 
 // check is called for each connection. It refuses a server that is not the primary, and one
@@ -105,38 +106,4 @@ func (l *Log) admit(ctx context.Context, timeline uint64, alone bool) error {
 	}
 	s.alone = alone
 	return nil
-}
-
-// probe connects to each host that is named, so that a former primary is known as such
-// though it is named first.
-func (l *Log) probe(ctx context.Context, settings *pgxpool.Config) {
-	type host struct {
-		name string
-		port uint16
-	}
-	hosts := make(map[host]*pgconn.Config)
-	all := settings.ConnConfig
-	first := pgconn.FallbackConfig{Host: all.Host, Port: all.Port, TLSConfig: all.TLSConfig}
-	for _, h := range append([]*pgconn.FallbackConfig{&first}, all.Fallbacks...) {
-		one, ok := hosts[host{h.Host, h.Port}]
-		if ok { // another way to connect to it
-			one.Fallbacks = append(one.Fallbacks, h)
-			continue
-		}
-		one = all.Config.Copy()
-		one.Host, one.Port, one.TLSConfig, one.Fallbacks = h.Host, h.Port, h.TLSConfig, nil
-		hosts[host{h.Host, h.Port}] = one
-	}
-	if len(hosts) < 2 {
-		return
-	}
-	var group sync.WaitGroup
-	for _, one := range hosts {
-		group.Go(func() {
-			if conn, err := pgconn.ConnectConfig(ctx, one); err == nil {
-				_ = conn.Close(ctx)
-			}
-		})
-	}
-	group.Wait()
 }

@@ -255,6 +255,14 @@ func (s *testServer) exec(statements string) {
 	}
 }
 
+// set sets a setting of the running server.
+func (s *testServer) set(name, value string) {
+	s.t.Helper()
+	s.exec(fmt.Sprintf("ALTER SYSTEM SET %s = '%s'", name, value))
+	s.exec("SELECT pg_reload_conf()")
+	s.until(fmt.Sprintf("SELECT current_setting('%s') = '%s'", name, value))
+}
+
 func (s *testServer) connect() *pgx.Conn {
 	s.t.Helper()
 	conn, err := pgx.Connect(s.t.Context(), s.url())
