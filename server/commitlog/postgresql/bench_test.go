@@ -2,6 +2,8 @@ package postgresql
 
 import (
 	"crypto/rand"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -36,6 +38,44 @@ func benchmarkAppend(b *testing.B, log *Log) {
 		}
 		after = at
 	}
+	b.ReportMetric(float64(b.N)*100/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkThreeWriters: three gateways append at the same time.
+func BenchmarkThreeWriters(b *testing.B) {
+	config := configOf(startServer(b))
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var group sync.WaitGroup
+	logs := []*Log{openLog(b, config), openLog(b, config), openLog(b, config)}
+	b.SetBytes(commitBytes)
+	b.ResetTimer()
+	for _, log := range logs {
+		group.Go(func() {
+			var after commitlog.Sequence
+			for left.Load() > 0 {
+				for commit, err := range log.Read(b.Context(), after) {
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					after = commit.Sequence
+				}
+				commit := make([]byte, commitBytes)
+				_, _ = rand.Read(commit) // it never fails
+				at, err := commitlog.Settle(b.Context(), log, after, commit)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if at > 0 {
+					after = at
+					left.Add(-1)
+				}
+			}
+		})
+	}
+	group.Wait()
 	b.ReportMetric(float64(b.N)*100/b.Elapsed().Seconds(), "events/s")
 }
 

@@ -107,7 +107,7 @@ func TestServers(t *testing.T) {
 	}
 
 	standby := server.startStandby()
-	if _, err := openFor(t, time.Second, configOf(standby)); err == nil || !strings.Contains(err.Error(), "the PostgreSQL server is a standby: name the primary, or all servers") {
+	if err := giveUp(t, configOf(standby)); err == nil || !strings.Contains(err.Error(), "the PostgreSQL server is a standby: name the primary, or all servers") {
 		t.Errorf("Open() = %v of a standby", err)
 	}
 	both := openLog(t, configOf(standby, server))
@@ -251,19 +251,23 @@ func TestPassword(t *testing.T) {
 	settle(t, openLog(t, config), 1, "second")
 }
 
-// openFor opens a log, and waits for so long.
-func openFor(t *testing.T, d time.Duration, config Config) (*Log, error) {
+// giveUp opens a log that does not become usable, and waits a second.
+func giveUp(t *testing.T, config Config) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	return Open(ctx, config, slog.New(slog.DiscardHandler))
+	log, err := Open(ctx, config, slog.New(slog.DiscardHandler))
+	if err == nil {
+		_ = log.Close()
+	}
+	return err
 }
 
 // TestNoServer: it is waited for, and said which hosts were tried.
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	_, err := openFor(t, time.Second, configOf(server))
+	err := giveUp(t, configOf(server))
 	for _, word := range []string{"connect to PostgreSQL", fmt.Sprint("127.0.0.1:", server.port), "connection refused"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("Open() = %v, which does not say %q", err, word)

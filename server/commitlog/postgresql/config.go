@@ -84,8 +84,10 @@ const (
 	// maxConns is far more than are used at a time: one that has failed keeps its place until
 	// it is closed, which a host that does not answer delays.
 	maxConns = 12
-	// statementTimeout ends what the server does for a gateway that is gone.
+	// statementTimeout ends what the server does for a gateway that is gone, and
+	// idleTimeout the transaction, and its locks, of one that stands still.
 	statementTimeout = "60s"
+	idleTimeout      = "3s"
 )
 
 // connect returns how to connect.
@@ -106,6 +108,7 @@ func (c Config) connect() (*pgxpool.Config, error) {
 	case "", "on", "remote_apply":
 		set(params, "synchronous_commit", "on")
 		set(params, "statement_timeout", statementTimeout)
+		set(params, "idle_in_transaction_session_timeout", idleTimeout)
 		set(params, "application_name", "webhook-gateway")
 		params["client_min_messages"] = "warning" // see certain
 	default:

@@ -75,3 +75,24 @@ func TestServerIsPaused(t *testing.T) {
 		t.Errorf("it took %v until Err() was nil", took)
 	}
 }
+
+// TestGatewayStandsStill: one that holds a lock, as it does while it drops a partition, does
+// not stop the others.
+func TestGatewayStandsStill(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	still, log := openLog(t, configOf(server)), openLog(t, configOf(server))
+	after := settle(t, log, 0, "first")
+	tx, err := still.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE webhook_gateway_commits"); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, log, after, "second")
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("the transaction that stood still has ended well")
+	}
+	awaitRead(t, still, after, 1)
+}
