@@ -199,6 +199,9 @@ func TestTables(t *testing.T) {
 	refused(t, guest, `the table "public"."webhook_gateway_commits" belongs to "gateway", and only its owner can make partitions: GRANT "gateway" TO "guest"`)
 	server.exec(`GRANT "gateway" TO "guest"`)
 	settle(t, openLog(t, guest), 0, "first")
+	if owner := ask[string](server, "SELECT relowner::regrole::text FROM pg_class WHERE relname = 'webhook_gateway_commits_0'"); owner != "gateway" {
+		t.Errorf("the partition belongs to %s", owner)
+	}
 
 	elsewhere := configOf(server)
 	elsewhere.Schema = "elsewhere"

@@ -81,6 +81,8 @@ const (
 	// connectTimeout is how long a host is waited for, if the URL does not say it, before the
 	// next one is tried.
 	connectTimeout = 1500 * time.Millisecond
+	// pingTimeout is how long a connection that was idle may take to show that it lives.
+	pingTimeout = time.Second
 	// maxConns is far more than are used at a time: one that has failed keeps its place until
 	// it is closed, which a host that does not answer delays.
 	maxConns = 12
@@ -97,6 +99,7 @@ func (c Config) connect() (*pgxpool.Config, error) {
 		return nil, fielderr.New("url", "%v", err) // it has no password: see Validate
 	}
 	settings.MaxConns, settings.MinConns, settings.MinIdleConns = max(settings.MaxConns, maxConns), 0, 0
+	settings.PingTimeout = pingTimeout
 	conn := settings.ConnConfig
 	if !c.Password.IsZero() {
 		conn.Password = c.Password.Reveal()

@@ -46,7 +46,7 @@ func TestConnectionsAreCut(t *testing.T) {
 func TestServerIsPaused(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	log, other := openLog(t, configOf(server)), openLog(t, configOf(server))
+	log, other, third := openLog(t, configOf(server)), openLog(t, configOf(server)), openLog(t, configOf(server))
 	after := settle(t, log, 0, "first")
 	server.pause()
 	for range 2 {
@@ -60,6 +60,10 @@ func TestServerIsPaused(t *testing.T) {
 	}
 	for _, l := range []*Log{log, other} {
 		eventually(t, "Err() says so", func() bool { return l.Err() != nil })
+	}
+	began := time.Now()
+	if err := third.Close(); err != nil || time.Since(began) > closeTimeout+pollTimeout {
+		t.Errorf("Close() = %v after %v", err, time.Since(began))
 	}
 	server.resume()
 	back := time.Now()

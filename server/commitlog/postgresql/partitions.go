@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +19,8 @@ const (
 	// lockTimeout is how long a partition waits for others who use the table, such as a
 	// backup; all others wait behind it meanwhile.
 	lockTimeout = "SET LOCAL lock_timeout = '1s'"
+	// trimTimeout is how long a trim may take. What it has not done the next one does.
+	trimTimeout = 30 * time.Second
 )
 
 // numberOf returns the number of the partition of a commit.
@@ -38,9 +41,9 @@ func (l *Log) makePartition(ctx context.Context, n uint64) error {
 			return err
 		}
 		// To attach one that was made apart does not wait for those who read.
-		_, err := tx.Exec(ctx, l.config.sql(fmt.Sprintf(`%s;
+		_, err := tx.Exec(ctx, l.config.sql(fmt.Sprintf(`%s; SET LOCAL ROLE %s;
 			CREATE TABLE %s (LIKE {commits} INCLUDING ALL);
-			ALTER TABLE {commits} ATTACH PARTITION %[2]s FOR VALUES FROM (%d) TO (%d)`, lockTimeout, name, n*l.perPartition, (n+1)*l.perPartition)))
+			ALTER TABLE {commits} ATTACH PARTITION %[3]s FOR VALUES FROM (%d) TO (%d)`, lockTimeout, pgx.Identifier{l.owner}.Sanitize(), name, n*l.perPartition, (n+1)*l.perPartition)))
 		return err
 	})
 	if err != nil {
@@ -55,6 +58,8 @@ func (l *Log) Trim(ctx context.Context, upTo commitlog.Sequence) error {
 	if l.ctx.Err() != nil {
 		return commitlog.ErrClosed
 	}
+	ctx, cancel := l.within(ctx, trimTimeout)
+	defer cancel()
 	if known := l.known(); upTo > known {
 		return fmt.Errorf("trim the commits up to %d: the newest is %d", upTo, known)
 	}
@@ -86,7 +91,7 @@ func (l *Log) Trim(ctx context.Context, upTo commitlog.Sequence) error {
 
 func (l *Log) drop(ctx context.Context, n uint64) error {
 	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, lockTimeout+"; DROP TABLE IF EXISTS "+l.config.partition(n))
+		_, err := tx.Exec(ctx, lockTimeout+"; SET LOCAL ROLE "+pgx.Identifier{l.owner}.Sanitize()+"; DROP TABLE IF EXISTS "+l.config.partition(n))
 		return err
 	})
 }

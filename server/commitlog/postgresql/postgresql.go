@@ -19,6 +19,8 @@ type Log struct {
 	logger *slog.Logger
 	pool   *pgxpool.Pool
 	server server
+	// owner has the tables, and so the partitions.
+	owner string
 	// perPartition is how many commits a partition has; partitions are the numbers of those
 	// that are known to exist.
 	perPartition uint64
@@ -95,12 +97,19 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 
 // await prepares the tables as soon as there is a server.
 func (l *Log) await(ctx context.Context, settings *pgxpool.Config) error {
+	var last error
 	for {
 		l.probe(ctx, settings)
 		err := l.prepare(ctx)
-		if err == nil || !mayPass(err) {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil && last != nil:
+			return last // it says more
+		case !mayPass(err):
 			return err
 		}
+		last = err
 		l.logger.WarnContext(ctx, "PostgreSQL cannot be used yet: it is tried again", "error", err)
 		select {
 		case <-time.After(reconnectWait):
@@ -134,9 +143,20 @@ func (l *Log) Err() error {
 func (l *Log) Close() error {
 	l.end()
 	l.tasks.Wait()
-	l.pool.Close()
+	closed := make(chan struct{})
+	go func() {
+		l.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout): // a server that does not answer: the rest ends by itself
+	}
 	return nil
 }
+
+// closeTimeout is how long the server is waited for at the end.
+const closeTimeout = 3 * time.Second
 
 // within bounds what is asked of the server by a time, and by the life of the log.
 func (l *Log) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

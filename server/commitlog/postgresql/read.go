@@ -16,6 +16,8 @@ const (
 	pollInterval = 250 * time.Millisecond
 	// pollTimeout is how long an answer is waited for.
 	pollTimeout = 3 * time.Second
+	// readTimeout is how long a query for commits may take: see bytesPerSecond.
+	readTimeout = 10 * time.Second
 	// readCommits and readBytes are how much one query reads: at least one commit.
 	readCommits = 1024
 	readBytes   = 4 << 20
@@ -59,6 +61,8 @@ func (l *Log) next(ctx context.Context, after commitlog.Sequence) ([]row, error)
 	if err != nil || after >= known {
 		return nil, err
 	}
+	ctx, cancel := l.within(ctx, readTimeout)
+	defer cancel()
 	rows, err := l.query(ctx, after, min(known, after+readCommits))
 	if err != nil {
 		if l.ctx.Err() != nil {

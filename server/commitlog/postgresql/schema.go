@@ -95,6 +95,7 @@ func (l *Log) prepareTable(ctx context.Context, tx pgx.Tx, user, name, create st
 		return fmt.Errorf("look for the table %s: %w", table, err)
 	}
 	if !exists {
+		l.owner = user
 		if _, err := tx.Exec(ctx, l.config.sql(create)); err != nil {
 			return fmt.Errorf("create the table %s: %w", table, err)
 		}
@@ -104,6 +105,7 @@ func (l *Log) prepareTable(ctx context.Context, tx pgx.Tx, user, name, create st
 		return fmt.Errorf("the table %s belongs to %s, and only its owner can make partitions: GRANT %[2]s TO %s",
 			table, pgx.Identifier{*ownerName}.Sanitize(), pgx.Identifier{user}.Sanitize())
 	}
+	l.owner = *ownerName
 	rows, err := tx.Query(ctx, `SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute
 		WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, table)
 	if err != nil {

@@ -252,6 +252,26 @@ func TestFailover(t *testing.T) {
 	settle(t, openLog(t, config), ask[commitlog.Sequence](standby, "SELECT max(seq) FROM webhook_gateway_commits"), "one more")
 }
 
+// TestPrimaryHangs: it does not answer, nor refuse, as one whose machine is gone. The standby
+// is promoted. When the former primary goes on nobody notices.
+func TestPrimaryHangs(t *testing.T) {
+	t.Parallel()
+	primary, standby := startPair(t)
+	config := configOf(primary, standby)
+	w := startWriters(t, config, 3)
+	w.more(50)
+	primary.pause()
+	standby.promote()
+	promoted := time.Now()
+	w.more(50)
+	t.Logf("commits %v after the promotion", time.Since(promoted).Round(time.Millisecond))
+	primary.resume()
+	w.more(50)
+	standby.exec(cutAll)
+	w.more(50)
+	w.end(config)
+}
+
 // cutAll cuts the connections of all gateways.
 const cutAll = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'webhook-gateway'"
 
