@@ -12,7 +12,7 @@ const heal = 5 * time.Second
 func TestServerIsKilled(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	w := startWriters(t, configOf(server), 3)
+	w := startWriters(t, configOf(server))
 	for range 3 {
 		w.more(50)
 		server.kill()
@@ -32,7 +32,7 @@ func TestServerIsKilled(t *testing.T) {
 func TestConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	w := startWriters(t, configOf(server), 3)
+	w := startWriters(t, configOf(server))
 	for range 20 {
 		w.more(5)
 		server.exec(cutAll)

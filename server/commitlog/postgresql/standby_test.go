@@ -129,7 +129,7 @@ func appendAndVanish(t *testing.T, s *testServer, at commitlog.Sequence, commit 
 	return gone
 }
 
-// writers append commits, each with the hash of the one before, until they are stopped.
+// writers are three who append commits, each with the hash of the one before, until they are stopped.
 type writers struct {
 	t     *testing.T
 	stop  context.CancelFunc
@@ -140,11 +140,11 @@ type writers struct {
 	count int
 }
 
-func startWriters(t *testing.T, config Config, n int) *writers {
+func startWriters(t *testing.T, config Config) *writers {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	w := &writers{t: t, stop: stop, acked: make(map[string]int)}
-	for i := range n {
+	for i := range 3 {
 		log, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +233,7 @@ func TestFailover(t *testing.T) {
 	t.Parallel()
 	primary, standby := startPair(t)
 	config := configOf(primary, standby)
-	w := startWriters(t, config, 3)
+	w := startWriters(t, config)
 	w.more(100)
 	primary.kill()
 	standby.promote()
@@ -258,7 +258,7 @@ func TestPrimaryHangs(t *testing.T) {
 	t.Parallel()
 	primary, standby := startPair(t)
 	config := configOf(primary, standby)
-	w := startWriters(t, config, 3)
+	w := startWriters(t, config)
 	w.more(50)
 	primary.pause()
 	standby.promote()
