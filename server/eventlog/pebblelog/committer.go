@@ -291,6 +291,10 @@ func (c *committer) recover() bool {
 	l.failures.Add(1)
 	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
 	l.queue.refuse(cannotWrite(cause))
+	if l.shared != nil {
+		head, _ := l.published.get()
+		l.shared.spoil(cause, head)
+	}
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
 	l.groups <- &group{settled: settled}

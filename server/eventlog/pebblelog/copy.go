@@ -37,10 +37,9 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	}
 	l.removeOldBackups()
 	store, dedup, err := l.openCopy(l.shared.opening, nil)
-	if unusable := (*copyError)(nil); errors.As(err, &unusable) {
-		l.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error)
-		l.shared.rebuilt.Add(1)
-		store, dedup, err = l.openCopy(l.shared.opening, unusable)
+	if l.shared.spoil(err, mark{}); l.shared.spoiled != nil {
+		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
+		l.shared.spoiled = nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the copy of the event log in %s: %w", l.config.Path, err)
@@ -185,40 +184,43 @@ func (c *committer) serves() bool {
 	return c.log.store == c.store
 }
 
+// spoil takes note of why the copy cannot be used, if it is that. head is what readers have
+// seen of it.
+func (s *shared) spoil(err error, head mark) {
+	s.current.Store(false)
+	var unusable *copyError
+	if !errors.As(err, &unusable) {
+		return
+	}
+	s.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
+	s.rebuilt.Add(1)
+	s.spoiled = unusable
+	if unusable.keep && s.ended == nil {
+		s.ended = &head
+	}
+}
+
 // reopenCopy replaces the copy by a new opening of it. One that cannot be used is made
 // anew. Reads go on with the old one until the new one has all that they have seen.
 func (c *committer) reopenCopy() error {
 	l, s := c.log, c.log.shared
-	s.current.Store(false)
 	head, _ := l.published.get()
-	var unusable *copyError
-	if errors.As(c.store.fence.err(), &unusable) && !s.cleared {
-		l.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
-		if unusable.keep && s.ended == nil {
-			s.ended = &head
-		}
-		s.rebuilt.Add(1)
-	} else {
-		unusable = nil
-	}
-	store, dedup, err := l.openCopy(s.life, unusable)
-	if again := (*copyError)(nil); errors.As(err, &again) {
-		store, dedup, err = l.openCopy(s.life, again)
-	}
+	store, dedup, err := l.openCopy(s.life, s.spoiled)
 	if err != nil {
+		s.spoil(err, head)
 		return err
 	}
-	s.cleared = s.cleared || unusable != nil
+	s.spoiled = nil
 	was, wasDedup := c.store, c.dedup
 	if err = c.useCopy(store, dedup); err == nil {
 		err = c.catchUpTo(head)
 	}
 	if err != nil {
+		s.spoil(err, head)
 		failed := c.store // refresh may have replaced it
 		c.store, c.dedup = was, wasDedup
 		return errors.Join(err, failed.abandon())
 	}
-	s.cleared = false
 	if s.ended != nil {
 		l.window.Trim(lastPosition)
 	}
