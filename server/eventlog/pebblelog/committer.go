@@ -71,6 +71,8 @@ type committer struct {
 	epoch *eventlog.EpochStart
 	// current is the epoch of this opening.
 	current eventlog.Epoch
+	// epochDue is the position after which an epoch has to begin, in a shared log.
+	epochDue eventlog.Position
 	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
 	// position up to which this opening has removed events.
 	trimmed mark

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
@@ -171,6 +172,19 @@ func (c *committer) useCopy(store *store, dedup *dedup) error {
 	c.freed, c.deleted, c.epoch = store.trimmed.totals.Bytes, 0, nil
 	if n := len(store.epochs); n > 0 {
 		c.current = store.epochs[n-1].Epoch
+	}
+	c.epochDue, c.log.shared.moving = 0, false
+	for _, name := range []string{metaEpochDue, metaMoving} {
+		value, err := store.meta(name)
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = c.observeFacts(&commitlogv1.Operation{Key: metaKey(name), Value: value})
+		}
+		if err != nil {
+			return err
+		}
 	}
 	c.log.history.Store(history)
 	c.log.terms = terms{}

@@ -64,6 +64,8 @@ type shared struct {
 	// newEpoch is set if positions may have been given out before: the next event begins an
 	// epoch.
 	newEpoch bool
+	// moving is set while a log is being moved into the commit log: see move.go.
+	moving bool
 	// spoiled is why the copy has to be made anew, until that is begun.
 	spoiled *copyError
 	// unlisted counts commits since the last one that is listed: see restate.go.
