@@ -199,7 +199,7 @@ func (s *Server) shareLog(ctx context.Context) ([]pebblelog.Option, error) {
 		return nil, fmt.Errorf("open what the event log is shared by: store.commit_log.%s: %w", c.Engine, err)
 	}
 	s.closeLater("close what the event log is shared by", commits.Close)
-	return []pebblelog.Option{pebblelog.WithCommits(commits)}, nil
+	return []pebblelog.Option{pebblelog.WithCommits(ctx, commits)}, nil
 }
 
 func (c CommitLog) open(ctx context.Context, logger *slog.Logger) (commitlog.Log, error) {
