@@ -43,12 +43,11 @@ func (l *lab) gatewayFaults() []fault {
 	return []fault{
 		{name: "kill -9 of a gateway", run: func(ctx context.Context) error { return l.down(ctx, nil, anyone()) }},
 		{name: "kill -9 of all gateways", run: func(ctx context.Context) error { return l.down(ctx, nil, l.gateways...) }},
-		{name: "a gateway restarted", run: func(ctx context.Context) error {
+		{name: "a gateway restarted", run: func(context.Context) error {
 			g := anyone()
 			calm := l.verdicts.disturbs(g.name, "restart")
-			defer calm()
 			g.stop(syscall.SIGTERM)
-			return g.restart(ctx)
+			return l.begin(g, calm)
 		}},
 		{name: "a gateway without its copy", run: func(ctx context.Context) error {
 			g := anyone()
@@ -72,22 +71,31 @@ func (l *lab) gatewayFaults() []fault {
 
 // down kills gateways and starts them again.
 func (l *lab) down(ctx context.Context, meanwhile func() error, which ...*gateway) error {
-	for _, g := range which {
-		calm := l.verdicts.disturbs(g.name, "killed")
-		defer calm()
+	calm := make([]func(), len(which))
+	for i, g := range which {
+		calm[i] = l.verdicts.disturbs(g.name, "killed")
 		g.kill()
 	}
 	err := l.hold(ctx, 4*time.Second)
 	if meanwhile != nil {
 		err = errors.Join(err, meanwhile())
 	}
-	errs := make([]error, len(which))
-	var all sync.WaitGroup
 	for i, g := range which {
-		all.Go(func() { errs[i] = g.restart(ctx) })
+		err = errors.Join(err, l.begin(g, calm[i]))
 	}
-	all.Wait()
-	return errors.Join(err, errors.Join(errs...))
+	return err
+}
+
+// begin starts a gateway. Calm is called when it is ready.
+func (l *lab) begin(g *gateway, calm func()) error {
+	if err := g.start(); err != nil {
+		return err
+	}
+	l.tasks.Go(func() {
+		_ = g.ready(l.ctx) // how soon is judged by its answers
+		calm()
+	})
+	return nil
 }
 
 // fullDisk puts the folder of a gateway on a small disk of its own, and returns the fault that fills

@@ -102,9 +102,14 @@ func (g *gateway) isReady(ctx context.Context) bool {
 
 // restart starts the gateway, and returns when it is ready.
 func (g *gateway) restart(ctx context.Context) error {
-	if err := g.process.start(); err != nil {
+	if err := g.start(); err != nil {
 		return err
 	}
+	return g.wait(ctx)
+}
+
+// wait returns when the gateway is ready.
+func (g *gateway) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return g.ready(ctx)
@@ -134,10 +139,9 @@ func (g *gateway) watch(ctx context.Context) {
 		g.lab.note("%s has ended by itself, and is started again: %s", g.name, strings.TrimSpace(g.tail(1)))
 		calm := g.lab.verdicts.disturbs(g.name, "it ended by itself")
 		_ = pause(ctx, time.Second)
-		if err := g.restart(ctx); err != nil && ctx.Err() == nil {
+		if err := g.lab.begin(g, calm); err != nil {
 			g.lab.note("%v", err)
 		}
-		calm()
 	}
 }
 

@@ -44,6 +44,7 @@ type lab struct {
 	again chan string
 	// writing ends before the rest, which reads what was written.
 	writing, tasks       sync.WaitGroup
+	ctx                  context.Context //nolint:containedctx // the life of the tasks
 	endWriting, endTasks context.CancelFunc
 	readers              []string
 	unmount              func()
@@ -83,23 +84,27 @@ func (l *lab) start(ctx context.Context) error {
 	if err := l.engine.start(ctx); err != nil {
 		return fmt.Errorf("start %s: %w", l.engine.name(), err)
 	}
+	l.disturbed.Add(1) // all begin at once
+	defer l.disturbed.Add(-1)
+	l.ctx, l.endTasks = context.WithCancel(context.WithoutCancel(ctx)) // after Ctrl-C all is judged
 	var all sync.WaitGroup
 	errs := make([]error, gateways)
 	for i, g := range l.gateways {
-		all.Go(func() { errs[i] = g.restart(ctx) })
+		if err := g.start(); err != nil {
+			return err
+		}
+		l.tasks.Go(func() { g.watch(l.ctx) })
+		all.Go(func() { errs[i] = g.wait(ctx) })
 	}
 	all.Wait()
 	return errors.Join(errs...)
 }
 
 // work starts the traffic.
-func (l *lab) work(ctx context.Context, perSecond int) {
-	ctx, l.endTasks = context.WithCancel(ctx)
-	for _, g := range l.gateways {
-		l.tasks.Go(func() { g.watch(ctx) })
-	}
-	l.startReaders(ctx)
-	ctx, l.endWriting = context.WithCancel(ctx)
+func (l *lab) work(perSecond int) {
+	l.startReaders(l.ctx)
+	ctx, end := context.WithCancel(l.ctx)
+	l.endWriting = end
 	l.startWriters(ctx, perSecond)
 }
 

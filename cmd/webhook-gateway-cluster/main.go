@@ -96,7 +96,7 @@ func (l *lab) judge(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	l.note("all gateways are ready")
-	l.work(context.WithoutCancel(ctx), s.rate) // after Ctrl-C all is judged
+	l.work(s.rate)
 	took, err := l.torment(ctx, s.duration, full)
 	l.rest(context.WithoutCancel(ctx), recovery)
 	l.stop(context.WithoutCancel(ctx))

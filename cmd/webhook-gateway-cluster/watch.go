@@ -21,7 +21,7 @@ func (l *lab) show(ctx context.Context, s settings) error {
 	if err := l.start(ctx); err != nil {
 		return err
 	}
-	l.work(context.WithoutCancel(ctx), s.rate)
+	l.work(s.rate)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	acts := l.engine.acts(l)
