@@ -62,8 +62,12 @@ type shared struct {
 	// before this one had, whose head was this.
 	ended *mark
 	// newEpoch is set if positions may have been given out before: the next event begins an
-	// epoch. cleared is set once a copy that cannot be used is gone.
-	newEpoch, cleared bool
+	// epoch.
+	newEpoch bool
+	// moving is set while a log is being moved into the commit log: see move.go.
+	moving bool
+	// spoiled is why the copy has to be made anew, until that is begun.
+	spoiled *copyError
 	// unlisted counts commits since the last one that is listed: see restate.go.
 	unlisted int
 
