@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -207,4 +208,40 @@ func (c CommitLog) open(ctx context.Context, logger *slog.Logger) (commitlog.Log
 		return jetstream.Open(ctx, c.JetStream.connection(), logger)
 	}
 	return postgresql.Open(ctx, c.PostgreSQL, logger)
+}
+
+// current returns a channel that is closed when the gateway serves what all gateways have
+// stored.
+func (s *Server) current() <-chan struct{} {
+	if current := s.store.Current(); current != nil {
+		return current
+	}
+	alone := make(chan struct{})
+	close(alone)
+	return alone
+}
+
+// catchingUp says how far the copy of the event log is; nothing if it has caught up.
+func (s *Server) catchingUp() []string {
+	progress, current := s.store.CatchUp()
+	switch {
+	case current:
+		return nil
+	case progress.Newest > progress.Applied:
+		return []string{fmt.Sprintf("catching up: %s of %s commits", thousands(progress.Applied), thousands(progress.Newest))}
+	}
+	text := fmt.Sprintf("catching up: %s commits, and it is not known yet whether there are more", thousands(progress.Applied))
+	if err := s.log.Err(); err != nil && !errors.Is(err, pebblelog.ErrCatchingUp) {
+		text += ": " + err.Error()
+	}
+	return []string{text}
+}
+
+// thousands returns a number such as 40,000.
+func thousands(n commitlog.Sequence) string {
+	text := strconv.FormatUint(uint64(n), 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }

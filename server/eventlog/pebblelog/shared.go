@@ -62,14 +62,19 @@ type shared struct {
 	// before this one had, whose head was this.
 	ended *mark
 	// newEpoch is set if positions may have been given out before: the next event begins an
-	// epoch. cleared is set once a copy that cannot be used is gone.
-	newEpoch, cleared bool
+	// epoch.
+	newEpoch bool
+	// moving is set while a log is being moved into the commit log: see move.go.
+	moving bool
+	// spoiled is why the copy has to be made anew, until that is begun.
+	spoiled *copyError
 	// unlisted counts commits since the last one that is listed: see restate.go.
 	unlisted int
 
-	// applied is the sequence of the place. current is set while nothing is known to be
+	// applied and whole are of the place. current is set while nothing is known to be
 	// missing that was there when the copy was opened.
 	applied    atomic.Uint64
+	whole      atomic.Bool
 	current    atomic.Bool
 	once       sync.Once
 	wasCurrent chan struct{} // closed when it was for the first time
@@ -216,6 +221,7 @@ func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, head eventl
 func (s *shared) at(p place) {
 	s.place = p
 	s.applied.Store(uint64(p.applied))
+	s.whole.Store(p.whole)
 }
 
 // endAfter ends what waits for the commit log after a while.
