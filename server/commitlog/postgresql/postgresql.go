@@ -95,18 +95,24 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 	return l, nil
 }
 
+// prepareTimeout is how long the tables may take, which are made with the standby.
+const prepareTimeout = 5 * time.Second
+
 // await prepares the tables as soon as there is a server.
 func (l *Log) await(ctx context.Context, settings *pgxpool.Config) error {
 	var last error
 	for {
 		l.probe(ctx, settings)
-		err := l.prepare(ctx)
+		attempt, cancel := context.WithTimeout(ctx, prepareTimeout)
+		err := l.prepare(attempt)
+		late := attempt.Err() != nil
+		cancel()
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil && last != nil:
 			return last // it says more
-		case !mayPass(err):
+		case !late && !mayPass(err):
 			return err
 		}
 		last = err

@@ -68,3 +68,21 @@ func TestNotificationsLost(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 }
+
+// TestNotifications: what they tell is believed at once.
+func TestNotifications(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	log := openLog(t, configOf(server))
+	settle(t, log, 0, "first")
+	eventually(t, "a notification is believed, until a poll shows that there is no such commit", func() bool {
+		server.exec("NOTIFY \"public.webhook_gateway\", '5'")
+		return log.known() == 5
+	})
+	eventually(t, "the poll shows it", func() bool { return log.known() == 1 && log.Err() == nil })
+	server.exec(cutAll)
+	eventually(t, "it listens again", func() bool {
+		server.exec("NOTIFY \"public.webhook_gateway\", '5'")
+		return log.known() == 5
+	})
+}

@@ -377,3 +377,16 @@ func TestStandbyIsAway(t *testing.T) {
 	}
 	eventually(t, "Err() is nil", func() bool { return log.Err() == nil })
 }
+
+// TestOpenWhileStandbyIsAway: the tables can be made, and commits are taken when it is back.
+func TestOpenWhileStandbyIsAway(t *testing.T) {
+	t.Parallel()
+	primary, standby := startPair(t)
+	standby.pause()
+	log := openLog(t, configOf(primary))
+	if _, err := log.Append(bounded(t), 0, []byte("first")); err == nil {
+		t.Error("a commit is taken without the standby")
+	}
+	standby.resume()
+	settle(t, log, 0, "first")
+}
