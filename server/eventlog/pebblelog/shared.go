@@ -2,12 +2,12 @@ package pebblelog
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,12 +32,19 @@ import (
 // context bounds how long Open waits for it. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
-		life, end := context.WithCancel(context.WithoutCancel(ctx))
+		life, end := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Close calls it
 		l.shared = &shared{
-			commits: commits, opening: ctx, life: life, end: end, gateway: rand.Uint64(), pace: defaultPace, logger: l.logger,
+			commits: commits, opening: ctx, life: life, end: end, gateway: newGatewayID(), pace: defaultPace, logger: l.logger,
 			wasCurrent: make(chan struct{}),
 		}
 	}
+}
+
+// newGatewayID returns a number that tells the commits of a gateway from those of others.
+func newGatewayID() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // shared is how far a copy is. All but the atomic fields are the committer's.
