@@ -160,29 +160,38 @@ func (s *store) place() (place, error) {
 func (s *shared) begin(ctx context.Context) (eventlog.ID, place, error) {
 	begun := place{whole: true}
 	for {
-		first, ok, err := s.first(ctx, begun.from)
+		first, found, err := s.first(ctx, begun.from)
 		trimmed := (*commitlog.TrimmedError)(nil)
 		switch {
 		case errors.As(err, &trimmed) && trimmed.Trimmed > begun.from:
 			begun.applied, begun.from, begun.whole = trimmed.Trimmed, trimmed.Trimmed, false
 			continue
-		case err != nil:
-			return eventlog.ID{}, place{}, fmt.Errorf("read the beginning of the commit log: %w", err)
-		case ok:
-			var c commitlogv1.Commit
-			if err := unmarshalCommit(first.Bytes, &c); err != nil {
-				return eventlog.ID{}, place{}, err
-			}
-			if len(c.GetLogId()) != len(eventlog.ID{}) {
-				return eventlog.ID{}, place{}, errors.New("the commits do not say which event log they are of")
-			}
-			copy(begun.hash[:], c.GetPreviousHash())
-			return eventlog.ID(c.GetLogId()), begun, nil
+		case found:
+			s.fails(nil)
+			return begun.of(first)
+		case err == nil:
+			err = s.makeFirst(ctx, begun.from)
 		}
-		if err := s.makeFirst(ctx, begun.from); err != nil {
-			return eventlog.ID{}, place{}, err
+		if err == nil {
+			continue
+		}
+		if s.cannotRead(ctx, err) != nil {
+			return eventlog.ID{}, place{}, fmt.Errorf("begin a copy of the event log: %w: %w", context.Cause(ctx), err)
 		}
 	}
+}
+
+// of completes where a copy begins by the first commit after that.
+func (p place) of(first commitlog.Commit) (eventlog.ID, place, error) {
+	var c commitlogv1.Commit
+	if err := unmarshalCommit(first.Bytes, &c); err != nil {
+		return eventlog.ID{}, place{}, err
+	}
+	if len(c.GetLogId()) != len(eventlog.ID{}) {
+		return eventlog.ID{}, place{}, errors.New("the commits do not say which event log they are of")
+	}
+	copy(p.hash[:], c.GetPreviousHash())
+	return eventlog.ID(c.GetLogId()), p, nil
 }
 
 // first returns the first commit after a sequence, if there is one.
