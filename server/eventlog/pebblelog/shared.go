@@ -71,9 +71,10 @@ type shared struct {
 	// unlisted counts commits since the last one that is listed: see restate.go.
 	unlisted int
 
-	// applied is the sequence of the place. current is set while nothing is known to be
+	// applied and whole are of the place. current is set while nothing is known to be
 	// missing that was there when the copy was opened.
 	applied    atomic.Uint64
+	whole      atomic.Bool
 	current    atomic.Bool
 	once       sync.Once
 	wasCurrent chan struct{} // closed when it was for the first time
@@ -220,6 +221,7 @@ func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, head eventl
 func (s *shared) at(p place) {
 	s.place = p
 	s.applied.Store(uint64(p.applied))
+	s.whole.Store(p.whole)
 }
 
 // endAfter ends what waits for the commit log after a while.
