@@ -123,7 +123,7 @@ func (l *lab) fullDisk(ctx context.Context) (fault, error) {
 }
 
 func fill(path string) error {
-	file, err := os.Create(path)
+	file, err := os.Create(path) //nolint:gosec // in a folder of our own
 	if err != nil {
 		return err
 	}
@@ -194,9 +194,7 @@ func (l *lab) torment(ctx context.Context, duration time.Duration, full *fault) 
 		if err := l.suffer(ctx, f, took); err != nil {
 			return took, err
 		}
-		if pause(ctx, time.Second+time.Duration(l.random(int(2*time.Second)))) != nil {
-			break
-		}
+		_ = pause(ctx, time.Second+time.Duration(l.random(int(2*time.Second)))) // the loop sees that it ended
 	}
 	return took, nil
 }
@@ -236,8 +234,9 @@ func (l *lab) recover(ctx context.Context, since time.Time) (engine, all time.Du
 	ctx, cancel := context.WithTimeout(ctx, 3*recovery)
 	defer cancel()
 	var own sync.WaitGroup
+	var ownErr error
 	own.Go(func() {
-		_ = l.engine.usable(ctx) // the gateways are judged
+		ownErr = l.engine.usable(ctx)
 		engine = time.Since(since)
 	})
 	for i := range l.gateways {
@@ -250,7 +249,7 @@ func (l *lab) recover(ctx context.Context, since time.Time) (engine, all time.Du
 	}
 	all = time.Since(since)
 	own.Wait()
-	return engine, all, err
+	return engine, all, errors.Join(err, ownErr)
 }
 
 // tell prints how long it took.

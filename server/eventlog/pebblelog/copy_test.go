@@ -415,12 +415,13 @@ func TestSeedFromBackup(t *testing.T) {
 	at := memory.Len()
 	appendMany(t, one, "after", 5)
 	path, _ := mustRestore(t, backup)
-	reads := &countsReads{Log: commitsOf(t, memory), from: memory.Len()}
+	reads := &countsReads{Log: commitsOf(t, memory)}
+	reads.from.Store(uint64(memory.Len()))
 	two := mustOpen(t, testConfig(path), WithCommits(t.Context(), reads))
 	<-two.Current()
 	sameLogs(t, one, two)
-	if reads.from < at-1 {
-		t.Errorf("it read from commit %d on, want %d", reads.from, at)
+	if from := commitlog.Sequence(reads.from.Load()); from < at-1 {
+		t.Errorf("it read from commit %d on, want %d", from, at)
 	}
 }
 
@@ -430,13 +431,13 @@ func mustVerifyBackup(t *testing.T, backup []byte) *Report {
 	return mustVerify(t, path)
 }
 
-// countsReads knows the earliest sequence that was read after. The committer alone reads.
+// countsReads knows the earliest sequence that was read after. One reads at a time.
 type countsReads struct {
 	commitlog.Log
-	from commitlog.Sequence
+	from atomic.Uint64
 }
 
 func (c *countsReads) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
-	c.from = min(c.from, after)
+	c.from.Store(min(c.from.Load(), uint64(after)))
 	return c.Log.Read(ctx, after)
 }

@@ -113,10 +113,10 @@ func TestGatewaysUnderFaults(t *testing.T) {
 	var group sync.WaitGroup
 	for g := range gateways {
 		group.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(g), 1)) //nolint:gosec // a test
+			r := rand.New(rand.NewPCG(uint64(g), 1))
 			disk := vfs.NewCrashableMem()
 			open := func() *Log {
-				return openShared(t, disk, memory.Open(commitlogtest.NewBadAnswers(uint64(g))), withPace(), clock.option()) //nolint:gosec // small
+				return openShared(t, disk, memory.Open(commitlogtest.NewBadAnswers(uint64(g))), withPace(), clock.option())
 			}
 			log := open()
 			for i := range each {
