@@ -147,7 +147,8 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING:
 		return codes.Unavailable
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD,

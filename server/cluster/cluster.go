@@ -1,0 +1,155 @@
+// Package cluster knows which gateways are alive, of those that share an event log, and
+// which of them owns what.
+//
+// Each gateway has a scope of its own in the state store, and writes a beat into it each
+// second. A beat is a commit of the shared log: when it returns, everything that was
+// committed before is applied to the copy of this gateway. So what is seen right after a
+// beat of one's own is current, and beats are compared with beats, never with a clock.
+//
+// Who is a member is decided in the log: a gateway is one while its scope has something.
+// One that leaves drops its scope. One that does not beat while another beats Patience
+// times is dead, and whoever finds that out drops its scope. Should it be alive after all,
+// its next beat fails, and it joins again.
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+const (
+	// Patience is how many beats of its own a gateway waits for the next beat of another,
+	// before it takes that for dead.
+	Patience = 5
+
+	beatInterval = time.Second
+	// lookInterval is how often the copy is looked at for who came and left.
+	lookInterval = 100 * time.Millisecond
+)
+
+// Params are what a Cluster needs.
+type Params struct {
+	// States is the store that all gateways have a copy of.
+	States eventlog.StateStore
+	// Address is where the other gateways reach this one, as host:port.
+	Address string
+	// Dial says how other gateways are called.
+	Dial   Dial
+	Logger *slog.Logger
+	// Registerer gets the metrics.
+	Registerer prometheus.Registerer
+	// Beats, for tests, has a value when a beat is due, in place of each second.
+	Beats <-chan time.Time
+}
+
+// Cluster is the place of this gateway among the others. All methods are safe for
+// concurrent use.
+type Cluster struct {
+	Params
+	id      string
+	started time.Time
+	peers   *peers
+
+	ctx    context.Context //nolint:containedctx // the life of the goroutine
+	cancel context.CancelFunc
+	done   chan struct{}
+	// looking is held by who looks, so that views are published in order.
+	looking sync.Mutex
+	seen    map[string]*sighting // guarded by looking
+
+	mu   sync.Mutex
+	view *View
+	// since is when the last beat that succeeded began, and missed how many beats were due
+	// since then.
+	since         time.Time
+	missed        int
+	term          uint64 // 0: of no scope
+	beat          uint64
+	running, next *flight
+	left          bool
+}
+
+// New makes this gateway a member, as soon as the store can take it. Nothing is waited for.
+func New(params Params) (*Cluster, error) {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails: see crypto/rand
+	c := &Cluster{
+		Params: params, id: hex.EncodeToString(id), started: time.Now(), done: make(chan struct{}),
+		seen: make(map[string]*sighting), missed: Patience,
+	}
+	c.view = &View{changed: make(chan struct{})}
+	c.peers = newPeers(params.Dial)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := params.Registerer.Register(collector{c}); err != nil {
+		c.cancel()
+		return nil, fmt.Errorf("register the metrics of the cluster: %w", err)
+	}
+	go c.run()
+	return c, nil
+}
+
+// ID returns what the cluster calls this gateway.
+func (c *Cluster) ID() string { return c.id }
+
+// run beats and looks until the gateway leaves.
+func (c *Cluster) run() {
+	defer close(c.done)
+	beats := c.Beats
+	if beats == nil {
+		ticker := time.NewTicker(beatInterval)
+		defer ticker.Stop()
+		beats = ticker.C
+	}
+	looks := time.NewTicker(lookInterval)
+	defer looks.Stop()
+	c.due()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-beats:
+			c.due()
+		case <-looks.C:
+			c.look(c.ctx, glance)
+		}
+	}
+}
+
+// Leave has the others take over what this gateway owns. The gateway owns nothing
+// any more, and closes its connections to the others.
+func (c *Cluster) Leave(ctx context.Context) error {
+	c.cancel()
+	<-c.done
+	c.mu.Lock()
+	c.left = true
+	running := c.running
+	c.mu.Unlock()
+	if running != nil {
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+			return fmt.Errorf("leave the cluster: %w", context.Cause(ctx))
+		}
+	}
+	c.mu.Lock()
+	term := c.term
+	c.mu.Unlock()
+	c.publish(nil)
+	defer c.peers.close()
+	if term == 0 {
+		return nil
+	}
+	if err := c.States.DropScope(ctx, scopePrefix+c.id, term); err != nil {
+		return fmt.Errorf("leave the cluster: %w", err)
+	}
+	return nil
+}
