@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -179,9 +180,11 @@ func (s *subscription) end(reason error) {
 	s.stopFeeding()
 }
 
-// revive takes back an end.
+// revive takes back an end by Delete.
 func (s *subscription) revive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = nil
+	if errors.Is(s.ended, ErrNotFound) {
+		s.ended = nil
+	}
 }
