@@ -52,7 +52,7 @@ func (m *Manager) WaitFor(ctx context.Context, p eventlog.Position) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: wait for event %d: %w", ErrBehind, p, context.Cause(ctx))
+			return fmt.Errorf("%w: wait for event %d: %v", ErrBehind, p, context.Cause(ctx)) //nolint:errorlint // nobody is to take it for the deadline of something else
 		}
 	}
 }
