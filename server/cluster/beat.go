@@ -29,15 +29,23 @@ type flight struct {
 
 var errLeft = errors.New("the gateway has left the cluster")
 
+func (f *flight) tell(answer chan<- error) {
+	<-f.done
+	answer <- f.err
+}
+
 // due begins a regular beat, unless the one before has not ended.
-func (c *Cluster) due() {
+func (c *Cluster) due() *flight {
 	c.mu.Lock()
 	c.missed++
-	if c.running == nil || !c.running.due {
-		c.nextFlight().due = true
+	mine := c.running
+	if mine == nil || !mine.due {
+		mine = c.nextFlight()
+		mine.due = true
 	}
 	c.mu.Unlock()
 	c.judgeMyself()
+	return mine
 }
 
 // Sync returns when everything that was committed before the call is applied to the

@@ -47,8 +47,9 @@ type Params struct {
 	Logger *slog.Logger
 	// Registerer gets the metrics.
 	Registerer prometheus.Registerer
-	// Beats, for tests, has a value when a beat is due, in place of each second.
-	Beats <-chan time.Time
+	// Beats, for tests, has a value when a beat is due, in place of each second. What
+	// became of the beat is sent to it: it has room.
+	Beats <-chan chan<- error
 }
 
 // Cluster is the place of this gateway among the others. All methods are safe for
@@ -103,11 +104,11 @@ func (c *Cluster) ID() string { return c.id }
 // run beats and looks until the gateway leaves.
 func (c *Cluster) run() {
 	defer close(c.done)
-	beats := c.Beats
-	if beats == nil {
+	var ticks <-chan time.Time
+	if c.Beats == nil {
 		ticker := time.NewTicker(beatInterval)
 		defer ticker.Stop()
-		beats = ticker.C
+		ticks = ticker.C
 	}
 	looks := time.NewTicker(lookInterval)
 	defer looks.Stop()
@@ -116,8 +117,10 @@ func (c *Cluster) run() {
 		select {
 		case <-c.ctx.Done():
 			return
-		case <-beats:
+		case <-ticks:
 			c.due()
+		case answer := <-c.Beats:
+			go c.due().tell(answer)
 		case <-looks.C:
 			c.look(c.ctx, glance)
 		}

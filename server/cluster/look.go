@@ -105,4 +105,3 @@ func (c *Cluster) bury(ctx context.Context, record *clusterv1.Member) bool {
 	c.Logger.Warn("a gateway is dead: the others take over its subscriptions", "gateway", record.GetAddress(), "id", record.GetId())
 	return true
 }
-
