@@ -132,3 +132,6 @@ func (l *Log) within(ctx context.Context, d time.Duration) (context.Context, con
 	stop := context.AfterFunc(l.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
 }
+
+// Newest implements commitlog.Log.
+func (l *Log) Newest() commitlog.Sequence { return l.tail.known() }

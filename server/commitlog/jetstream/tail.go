@@ -210,6 +210,7 @@ func (l *Log) consume(after commitlog.Sequence, place int) error {
 		return fmt.Errorf("read the stream: %w", err)
 	}
 	info := consumer.CachedInfo()
+	l.tail.expect(after + commitlog.Sequence(info.NumPending))
 	if info.NumPending == 0 {
 		stream, err := l.js.Stream(first, l.config.Stream)
 		if err != nil {
