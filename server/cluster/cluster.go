@@ -43,8 +43,12 @@ type Params struct {
 	// Address is where the other gateways reach this one, as host:port.
 	Address string
 	// Dial says how other gateways are called.
-	Dial   Dial
-	Logger *slog.Logger
+	Dial Dial
+	// Current reports whether the copy of this gateway is known to have all that was in the
+	// log when it was opened. Until it does, and while it is made anew, it tells nothing of
+	// the other gateways. Nil: it always does.
+	Current func() bool
+	Logger  *slog.Logger
 	// Registerer gets the metrics.
 	Registerer prometheus.Registerer
 	// Beats, for tests, has a value when a beat is due, in place of each second. What
@@ -122,7 +126,9 @@ func (c *Cluster) run() {
 		case answer := <-c.Beats:
 			go c.due().tell(answer)
 		case <-looks.C:
-			c.look(c.ctx, glance)
+			if c.Current == nil || c.Current() {
+				c.look(c.ctx, glance)
+			}
 		}
 	}
 }

@@ -51,7 +51,7 @@ func join(t *testing.T, memory *commitlogtest.Memory, address string) *gateway {
 	config := pebblelog.DefaultConfig()
 	config.Path = t.TempDir()
 	logger := slog.New(slog.DiscardHandler)
-	log, err := pebblelog.Open(config, logger, pebblelog.WithCommits(commits))
+	log, err := pebblelog.Open(config, logger, pebblelog.WithCommits(t.Context(), commits))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -331,14 +331,13 @@ func (m *Manager) Seek(ctx context.Context, name string, after eventlog.Position
 
 // names returns the names of the subscriptions that this gateway has.
 func (m *Manager) names(ctx context.Context) ([]string, error) {
-	if m.Sharing != nil {
-		return m.owned(ctx)
-	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	switch {
 	case m.closed:
 		return nil, ErrClosed
+	case m.Sharing != nil:
+		return m.owned(ctx)
 	case m.unlisted != nil:
 		return nil, m.unlisted
 	}

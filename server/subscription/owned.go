@@ -21,6 +21,9 @@ type Sharing struct {
 	// Sync returns when everything that was committed before is seen by this gateway, and
 	// Owns goes by it.
 	Sync func(ctx context.Context) error
+	// Current reports whether this gateway sees everything that was committed when it was
+	// started. Nil: it always does.
+	Current func() bool
 	// Address is what the others call this gateway.
 	Address string
 }
@@ -32,6 +35,9 @@ func (s *Sharing) address() string {
 	}
 	return s.Address
 }
+
+// current is Current, true for a gateway alone.
+func (s *Sharing) current() bool { return s == nil || s.Current == nil || s.Current() }
 
 const (
 	// bringTimeout is how long a call waits for a subscription that is not loaded yet.
@@ -109,6 +115,9 @@ func (s *subscription) handOver() bool {
 
 // takeOver loads what this gateway owns, and notices what it has lost.
 func (m *Manager) takeOver() {
+	if !m.Sharing.current() {
+		return
+	}
 	eachAtOnce(m.all(), func(s *subscription) {
 		// It costs no commit: the copy knows the term.
 		_ = s.written(m.States.CommitScope(m.ctx, s.name, s.term, nil))
@@ -194,6 +203,9 @@ func eachAtOnce[T any](list []T, f func(T)) {
 // Names returns the names of all subscriptions, whichever gateway has them, in any order.
 // It may not know yet of those that came and went a moment ago.
 func (m *Manager) Names(ctx context.Context) ([]string, error) {
+	if !m.Sharing.current() {
+		return nil, errNotLoaded
+	}
 	var names []string
 	for name, err := range m.States.ListScopes(ctx) {
 		if err != nil {

@@ -65,7 +65,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	if testing.Verbose() {
 		logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	log, err := pebblelog.Open(config, logger, pebblelog.WithCommits(commits))
+	log, err := pebblelog.Open(config, logger, pebblelog.WithCommits(t.Context(), commits))
 	if err != nil {
 		t.Fatal(err)
 	}

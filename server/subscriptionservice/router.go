@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/cluster"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
@@ -108,6 +109,9 @@ func (r *Router) call(
 	// NOTE A call that fails on its way may have been made. One that waits was not.
 	if err != nil || !cluster.Ready(waiting, conn) {
 		r.calls.WithLabelValues(resultUnreachable).Inc()
+		if err == nil && ctx.Err() == nil && waiting.Err() != nil {
+			r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster cannot be reached", "gateway", owner.Address, "error", whyNotReady(ctx, conn))
+		}
 		return true, errMoving("the gateway that runs the subscription cannot be reached: try again")
 	}
 	passing, err := cluster.Passing(ctx)
@@ -116,6 +120,14 @@ func (r *Router) call(
 	}
 	err = r.failed(ctx, owner.Address, other(passing, conn))
 	return isMoving(err) && !isUnreachable(err), err
+}
+
+// whyNotReady returns why a connection takes no calls: only a call is told.
+func whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
+	ctx, cancel := context.WithTimeout(ctx, moveRetry)
+	defer cancel()
+	_, err := clusterv1.NewPeerServiceClient(conn).Consume(ctx) // if it can be made by now, its end has no effect
+	return err
 }
 
 // unreachable is the metadata key of a call that may have been made, or not.
