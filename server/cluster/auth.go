@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	secretHeader = "webhook-gateway-peer-secret" //nolint:gosec // the name of a header
+	secretHeader = "webhook-gateway-peer-secret"
 	callerHeader = "webhook-gateway-caller-bin"
 
 	// maxCallers is how many callers a Guard remembers: what their grants say is compiled

@@ -157,21 +157,20 @@ func (c *Cluster) write() error {
 	}
 }
 
-// judgeMyself has a gateway that could not beat for as long as the others wait own
-// nothing.
+// judgeMyself has a gateway that could not beat for too long own nothing.
 func (c *Cluster) judgeMyself() {
 	if c.dead() {
 		c.publish(nil)
 	}
 }
 
-// dead reports whether the others may have taken this gateway for dead.
+// dead reports whether this gateway takes itself for dead.
 func (c *Cluster) dead() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.missed >= Patience {
+	if c.missed >= Endurance {
 		return true
 	}
 	// A process that was stopped had no beats that it could have missed.
-	return c.Beats == nil && time.Since(c.since) >= Patience*beatInterval
+	return c.Beats == nil && time.Since(c.since) >= Endurance*beatInterval
 }

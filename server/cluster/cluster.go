@@ -30,6 +30,13 @@ const (
 	// Patience is how many beats of its own a gateway waits for the next beat of another,
 	// before it takes that for dead.
 	Patience = 5
+	// Endurance is how many beats in a row a gateway may miss before it takes itself for
+	// dead. It is longer than Patience: a commit log that elects a leader takes no beats
+	// from anybody, for up to 18 s as measured, and then nobody takes over anything. It
+	// would be wrong to end the streams of all workers for that. A gateway that alone
+	// is cut off hands out what others hand out as well, which is bounded by what its workers
+	// may hold, and can settle none of it.
+	Endurance = 20
 
 	beatInterval = time.Second
 	// lookInterval is how often the copy is looked at for who came and left.
@@ -89,7 +96,7 @@ func New(params Params) (*Cluster, error) {
 	_, _ = rand.Read(id) // never fails: see crypto/rand
 	c := &Cluster{
 		Params: params, id: hex.EncodeToString(id), started: time.Now(), done: make(chan struct{}),
-		seen: make(map[string]*sighting), missed: Patience,
+		seen: make(map[string]*sighting), missed: Endurance,
 	}
 	c.view = &View{changed: make(chan struct{})}
 	c.peers = newPeers(params.Dial)

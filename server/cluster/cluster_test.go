@@ -174,8 +174,8 @@ func owner(t *testing.T, g *gateway, others *cluster.View) bool {
 	return false
 }
 
-// TestCutOff: a gateway that cannot beat takes itself for dead before the others may, and
-// is back with its first beat.
+// TestCutOff: a gateway that cannot beat for long takes itself for dead, and is back with its
+// first beat.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	memory := commitlogtest.NewMemory()
@@ -183,9 +183,11 @@ func TestCutOff(t *testing.T) {
 	a.await("a", "b")
 	b.await("a", "b")
 	b.cut.Store(true)
-	for range cluster.Patience {
+	for range cluster.Endurance - 1 {
 		b.beats <- make(chan error, 1) // it is not decided as long as the gateway is cut off
 	}
+	b.await("a", "b")
+	b.beats <- make(chan error, 1)
 	b.await()
 	for i := range 100 {
 		if b.Owns(fmt.Sprint("team", i)) {
@@ -222,5 +224,37 @@ func TestSyncSees(t *testing.T) {
 		if !found {
 			t.Fatalf("%s is not seen after a Sync", scope)
 		}
+	}
+}
+
+// TestACheckOfATermIsNoCommit: what owners do each second, for each subscription, costs the
+// commit log nothing, and tells who has lost the scope.
+func TestACheckOfATermIsNoCommit(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a, b := join(t, memory, "a"), join(t, memory, "b")
+	a.await("a", "b")
+	b.await("a", "b")
+	term, err := a.log.AcquireScope(t.Context(), "scope")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := memory.Len()
+	for range 10 {
+		if err := a.log.CommitScope(t.Context(), "scope", term, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := memory.Len(); now != before {
+		t.Errorf("%d commits for 10 checks", now-before)
+	}
+	if _, err := b.log.AcquireScope(t.Context(), "scope"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.log.CommitScope(t.Context(), "scope", term, nil); !errors.Is(err, eventlog.ErrScopeLost) {
+		t.Errorf("a check of a scope that is another's: %v", err)
 	}
 }

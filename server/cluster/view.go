@@ -19,7 +19,7 @@ type Member struct {
 
 // View is who is alive, as this gateway knows it. It never changes.
 type View struct {
-	// Members by their ids. There are none while this gateway may be taken for dead.
+	// Members by their ids. There are none while this gateway takes itself for dead.
 	Members []Member
 	changed chan struct{}
 }
@@ -93,7 +93,7 @@ func (c *Cluster) tell(before, after []Member) {
 }
 
 var membersDesc = prometheus.NewDesc("webhook_gateway_cluster_members",
-	"Gateways of the cluster that are alive, as this one knows it, itself among them; 0 while the others may take it for dead.", nil, nil)
+	"Gateways of the cluster that are alive, as this one knows it, itself among them; 0 while it takes itself for dead, as it cannot write into the commit log.", nil, nil)
 
 // collector has the metrics.
 type collector struct{ *Cluster }

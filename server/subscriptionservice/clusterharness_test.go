@@ -110,7 +110,9 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	t.Cleanup(func() {
 		n.leave()
 		n.peers.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 		<-watched
 		_ = log.Close()
 		_ = commits.Close()

@@ -160,8 +160,9 @@ func (r *Router) failed(ctx context.Context, owner string, err error) error {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING,
 			"the gateway that runs the subscription did not answer, and may have done what was asked: try again",
 			rpcerr.WithMetadata(unreachable, "true"))
+	default:
+		return err
 	}
-	return err
 }
 
 // route makes a unary call where a subscription is owned.

@@ -389,7 +389,7 @@ type SubscriptionStatus struct {
 	ParkedEvents int64 `protobuf:"varint,7,opt,name=parked_events,json=parkedEvents,proto3" json:"parked_events,omitempty"`
 	// How long ago the oldest of these was parked. Absent when there is none.
 	OldestParkedAge *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_parked_age,json=oldestParkedAge,proto3" json:"oldest_parked_age,omitempty"`
-	// How many workers share the subscription at this gateway.
+	// How many workers share the subscription, at whichever gateway.
 	Streams int32 `protobuf:"varint,9,opt,name=streams,proto3" json:"streams,omitempty"`
 	// How long until retention passes the oldest event that is known to be still
 	// undelivered, at the log's limit of age; zero if it has. Absent when there is
