@@ -179,7 +179,7 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 		})
 	s.peers.listener = limited
 	return &subscription.Sharing{
-		Owns: s.peers.cluster.Owns, Sync: s.peers.cluster.Sync, Current: s.copyIsCurrent, Address: address,
+		Owns: s.peers.cluster.Owns, Certain: s.peers.cluster.Certain, Sync: s.peers.cluster.Sync, Current: s.copyIsCurrent, Address: address,
 	}, nil
 }
 

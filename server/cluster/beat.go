@@ -85,22 +85,17 @@ func (c *Cluster) startFlight() {
 	go func() {
 		began := time.Now()
 		err := c.write()
-		c.mu.Lock()
 		if err == nil {
-			c.since, c.missed = began, 0
-		}
-		due := mine.due
-		c.mu.Unlock()
-		switch {
-		case err != nil:
+			// NOTE What was seen first, and only then the gateway is certain of it.
+			err = c.look(c.ctx, c.made(mine, began))
+		} else {
 			c.judgeMyself()
-		case due:
-			c.look(c.ctx, judge)
-		default:
-			c.look(c.ctx, glance)
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if err == nil {
+			c.since, c.missed = began, 0
+		}
 		mine.err = err
 		close(mine.done)
 		c.running = nil
@@ -114,6 +109,19 @@ func (c *Cluster) startFlight() {
 			c.startFlight()
 		}
 	}()
+}
+
+// made takes note of a beat, and returns how to look after it.
+func (c *Cluster) made(f *flight, began time.Time) (judging bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.due {
+		c.arrived++
+	}
+	if c.missedTo(Endurance) { // it is back
+		c.since, c.missed = began, certainty
+	}
+	return f.due
 }
 
 // write writes a beat. Only the beat that is under way calls it.
@@ -143,6 +151,9 @@ func (c *Cluster) write() error {
 		err = c.States.CommitScope(ctx, scopePrefix+c.id, term, []eventlog.StateMutation{{Key: []byte(keyMember), Value: value}})
 		if errors.Is(err, eventlog.ErrScopeLost) && !joined {
 			c.Logger.Warn("the other gateways have taken this one for dead: it joins again")
+			c.mu.Lock()
+			c.arrived = 0
+			c.mu.Unlock()
 			c.publish(nil) // what it owned is another's
 			term = 0
 			continue
@@ -168,9 +179,11 @@ func (c *Cluster) judgeMyself() {
 func (c *Cluster) dead() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.missed >= Endurance {
-		return true
-	}
+	return c.missedTo(Endurance)
+}
+
+// missedTo reports whether so many beats in a row were missed. The mutex must be held.
+func (c *Cluster) missedTo(beats int) bool {
 	// A process that was stopped had no beats that it could have missed.
-	return c.Beats == nil && time.Since(c.since) >= Endurance*beatInterval
+	return c.missed >= beats || c.Beats == nil && time.Since(c.since) >= time.Duration(beats)*beatInterval
 }

@@ -33,10 +33,16 @@ const (
 	// Endurance is how many beats in a row a gateway may miss before it takes itself for
 	// dead. It is longer than Patience: a commit log that elects a leader takes no beats
 	// from anybody, for up to 18 s as measured, and then nobody takes over anything. It
-	// would be wrong to end the streams of all workers for that. A gateway that alone
-	// is cut off hands out what others hand out as well, which is bounded by what its workers
-	// may hold, and can settle none of it.
+	// would be wrong to end the streams of all workers for that. Meanwhile a gateway is not
+	// certain of what it owns: see Certain.
 	Endurance = 20
+	// Arrival is after how many beats of its own a gateway owns anything. The others do not
+	// own it from when they see its first one: so they have stopped before it begins.
+	Arrival = 2
+
+	// certainty is how many beats in a row a gateway may miss and be certain that the others
+	// do not take it for dead yet.
+	certainty = Patience - 1
 
 	beatInterval = time.Second
 	// lookInterval is how often the copy is looked at for who came and left.
@@ -84,6 +90,7 @@ type Cluster struct {
 	// since then.
 	since         time.Time
 	missed        int
+	arrived       int    // regular beats since it joined
 	term          uint64 // 0: of no scope
 	beat          uint64
 	running, next *flight
@@ -134,7 +141,7 @@ func (c *Cluster) run() {
 			go c.due().tell(answer)
 		case <-looks.C:
 			if c.Current == nil || c.Current() {
-				c.look(c.ctx, glance)
+				_ = c.look(c.ctx, glance) // it is logged
 			}
 		}
 	}

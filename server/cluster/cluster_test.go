@@ -182,21 +182,47 @@ func TestCutOff(t *testing.T) {
 	a, b := join(t, memory, "a"), join(t, memory, "b")
 	a.await("a", "b")
 	b.await("a", "b")
+	if b.ownsSomething(b.Owns) {
+		t.Error("it owns something before the others can know of it")
+	}
+	if err := b.beat(); err != nil {
+		t.Fatal(err)
+	}
+	if !b.ownsSomething(b.Certain) {
+		t.Error("it owns nothing")
+	}
 	b.cut.Store(true)
-	for range cluster.Endurance - 1 {
+	for range cluster.Patience - 1 {
 		b.beats <- make(chan error, 1) // it is not decided as long as the gateway is cut off
+	}
+	b.beats <- make(chan error, 1) // the one before is taken note of
+	if b.ownsSomething(b.Certain) || !b.ownsSomething(b.Owns) {
+		t.Error("it is certain of what it owns, or owns nothing, though the others may take it for dead")
+	}
+	for range cluster.Endurance - cluster.Patience - 1 {
+		b.beats <- make(chan error, 1)
 	}
 	b.await("a", "b")
 	b.beats <- make(chan error, 1)
 	b.await()
-	for i := range 100 {
-		if b.Owns(fmt.Sprint("team", i)) {
-			t.Fatal("it owns something")
-		}
+	if b.ownsSomething(b.Owns) {
+		t.Error("it owns something")
 	}
 	a.await("a", "b")
 	b.cut.Store(false)
 	b.await("a", "b")
+	if err := b.beat(); err != nil || !b.ownsSomething(b.Certain) {
+		t.Errorf("it owns nothing once it is back: %v", err)
+	}
+}
+
+func (g *gateway) ownsSomething(owns func(string) bool) bool {
+	for i := range 100 {
+		if owns(fmt.Sprint("team", i)) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestSyncSees: after Sync a gateway sees what others had committed before.

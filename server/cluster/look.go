@@ -26,7 +26,7 @@ const (
 )
 
 // look looks at who is a member, and publishes what has changed.
-func (c *Cluster) look(ctx context.Context, judging bool) {
+func (c *Cluster) look(ctx context.Context, judging bool) error {
 	c.looking.Lock()
 	defer c.looking.Unlock()
 	records, err := c.read(ctx)
@@ -34,7 +34,7 @@ func (c *Cluster) look(ctx context.Context, judging bool) {
 		if ctx.Err() == nil {
 			c.Logger.Warn("the gateways of the cluster cannot be listed", "error", err)
 		}
-		return
+		return err
 	}
 	var members []Member
 	for id, record := range records {
@@ -48,10 +48,10 @@ func (c *Cluster) look(ctx context.Context, judging bool) {
 			delete(c.seen, id)
 		}
 	}
-	if c.dead() {
-		return // see judgeMyself
+	if !c.dead() { // see judgeMyself
+		c.publish(members)
 	}
-	c.publish(members)
+	return nil
 }
 
 // read reads all members from the copy.

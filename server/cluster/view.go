@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -21,6 +19,8 @@ type Member struct {
 type View struct {
 	// Members by their ids. There are none while this gateway takes itself for dead.
 	Members []Member
+	// arrived: this gateway may own something.
+	arrived bool
 	changed chan struct{}
 }
 
@@ -34,12 +34,25 @@ func (v *View) Owner(name string) (Member, bool) {
 	var owner Member
 	var highest uint64
 	for _, m := range v.Members {
-		sum := sha256.Sum256([]byte(m.ID + "\x00" + name))
-		if score := binary.BigEndian.Uint64(sum[:8]); owner.ID == "" || score > highest {
+		if score := score(m.ID, name); owner.ID == "" || score > highest {
 			owner, highest = m, score
 		}
 	}
 	return owner, owner.ID != ""
+}
+
+// score is a hash, the same on every gateway: FNV-1a, whose bits are mixed as in splitmix64,
+// for alone it is nearly the same for names that are.
+func score(id, name string) uint64 {
+	hash := uint64(14695981039346656037)
+	for _, text := range [...]string{id, "\x00", name} {
+		for i := range len(text) {
+			hash = (hash ^ uint64(text[i])) * 1099511628211
+		}
+	}
+	hash = (hash ^ hash>>30) * 0xbf58476d1ce4e5b9
+	hash = (hash ^ hash>>27) * 0x94d049bb133111eb
+	return hash ^ hash>>31
 }
 
 // View returns the current view.
@@ -51,20 +64,32 @@ func (c *Cluster) View() *View {
 
 // Owns reports whether this gateway owns what has a name.
 func (c *Cluster) Owns(name string) bool {
-	owner, _ := c.View().Owner(name)
-	return owner.ID == c.id && !c.dead()
+	view := c.View()
+	owner, _ := view.Owner(name)
+	return owner.ID == c.id && view.arrived && !c.dead()
+}
+
+// Certain reports whether this gateway owns what has a name, and no other one can own it
+// yet. While it misses beats the others may have taken it for dead, and it only owns what
+// it owned.
+func (c *Cluster) Certain(name string) bool {
+	c.mu.Lock()
+	view, uncertain := c.view, c.missedTo(certainty)
+	c.mu.Unlock()
+	owner, _ := view.Owner(name)
+	return owner.ID == c.id && view.arrived && !uncertain
 }
 
 // publish puts another view in force, if it is another.
 func (c *Cluster) publish(members []Member) {
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	c.mu.Lock()
-	before := c.view
-	if slices.Equal(before.Members, members) || c.left && members != nil {
+	before, arrived := c.view, c.arrived >= Arrival
+	if slices.Equal(before.Members, members) && before.arrived == arrived || c.left && members != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.view = &View{Members: members, changed: make(chan struct{})}
+	c.view = &View{Members: members, arrived: arrived, changed: make(chan struct{})}
 	left := c.left
 	c.mu.Unlock()
 	if !left {
@@ -76,7 +101,7 @@ func (c *Cluster) publish(members []Member) {
 
 // tell logs who came and who went.
 func (c *Cluster) tell(before, after []Member) {
-	if len(after) == 0 {
+	if len(after) == 0 && len(before) > 0 {
 		c.Logger.Warn("this gateway owns no subscriptions: it is no member of the cluster", "id", c.id)
 		return
 	}

@@ -18,6 +18,9 @@ import (
 type Sharing struct {
 	// Owns reports whether this gateway owns the subscription of a name, as far as it knows.
 	Owns func(name string) bool
+	// Certain is like Owns, and true only if no other gateway can own it yet: nothing is handed
+	// out otherwise.
+	Certain func(name string) bool
 	// Sync returns when everything that was committed before is seen by this gateway, and
 	// Owns goes by it.
 	Sync func(ctx context.Context) error
@@ -35,6 +38,9 @@ func (s *Sharing) address() string {
 	}
 	return s.Address
 }
+
+// certain is Certain, true for a gateway alone.
+func (s *Sharing) certain(name string) bool { return s == nil || s.Certain(name) }
 
 // current is Current, true for a gateway alone.
 func (s *Sharing) current() bool { return s == nil || s.Current == nil || s.Current() }
@@ -120,7 +126,9 @@ func (m *Manager) takeOver() {
 	}
 	eachAtOnce(m.all(), func(s *subscription) {
 		// It costs no commit: the copy knows the term.
-		_ = s.written(m.States.CommitScope(m.ctx, s.name, s.term, nil))
+		if s.written(m.States.CommitScope(m.ctx, s.name, s.term, nil)) == nil {
+			_ = s.change(func(time.Time) {}) // hands out what waited until the owner was certain
+		}
 	})
 	names, err := m.lacking()
 	if err == nil && len(names) > 0 {

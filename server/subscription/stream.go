@@ -158,7 +158,7 @@ func (st *Stream) Sending(deliveries []Delivery) []Delivery {
 	s := st.subscription
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.streams[st.id] != st {
+	if s.streams[st.id] != st || !s.manager.Sharing.certain(s.name) {
 		return nil
 	}
 	now := time.Now()

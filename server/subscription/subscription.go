@@ -114,6 +114,9 @@ func (s *subscription) update(ctx context.Context, wanted definition) error {
 // dispatch hands gaps, and what is ready, to the streams that wait. The mutex must
 // be held.
 func (s *subscription) dispatch(now time.Time) {
+	if !s.manager.Sharing.certain(s.name) {
+		return // what another gateway may have handed out, and had settled
+	}
 	m := s.machine
 	for {
 		w, share := m.next()

@@ -126,7 +126,7 @@ func TestOwnerDies(t *testing.T) {
 		t.Errorf("a gateway that was taken for dead acknowledges: %v, %v", resp, err)
 	}
 	ownWorker.moved()
-	beat(t, owner)
+	beat(t, owner, owner)
 	owner.await(1 + len(others))
 	owner.acknowledge(t, "team", settled, first...)
 	if s := owner.status(t, "team"); s.GetInFlightEvents() != 0 || s.GetLagEvents() != 0 {
@@ -180,12 +180,13 @@ func TestNewcomerTakesItsShare(t *testing.T) {
 	t.Parallel()
 	memory := commitlogtest.NewMemory()
 	a := join(t, memory)
-	a.await(1)
+	beat(t, a, a)
 	all := names(30)
 	for _, name := range all {
 		a.create(t, name, nil)
 	}
 	b := join(t, memory)
+	beat(t, b, b)
 	a.await(2)
 	b.await(2)
 	moved := 0

@@ -48,7 +48,9 @@ func newCluster(t *testing.T, n int) []*node {
 	for range n {
 		nodes = append(nodes, join(t, memory))
 	}
-	beat(t, nodes...)
+	for range cluster.Arrival {
+		beat(t, nodes...)
+	}
 	for _, one := range nodes {
 		one.await(n)
 	}
@@ -85,7 +87,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	}
 	n.manager, err = subscription.New(t.Context(), subscription.Params{
 		Log: log, States: log, Logger: logger, Registerer: registry,
-		Sharing: &subscription.Sharing{Owns: n.cluster.Owns, Sync: n.cluster.Sync, Address: address},
+		Sharing: &subscription.Sharing{Owns: n.cluster.Owns, Certain: n.cluster.Certain, Sync: n.cluster.Sync, Address: address},
 	})
 	if err != nil {
 		t.Fatal(err)
