@@ -59,3 +59,14 @@ func (b *badAnswers) After(_ []byte, answer error) error {
 	}
 	return nil
 }
+
+// TestStorm: the storm itself finds nothing wrong where nothing is.
+func TestStorm(t *testing.T) {
+	memory := NewMemory()
+	faults := new(badAnswers)
+	storm := StartStorm(t, 10_000, memory.Open(faults), memory.Open(faults), memory.Open(faults))
+	storm.Progress(20)
+	if n := storm.Finish(memory.Open(nil)); n < 20 {
+		t.Errorf("%d commits", n)
+	}
+}
