@@ -95,7 +95,18 @@ func (c Config) checkFiles() error {
 		}
 		return nil
 	})
+	if c.TLS.Certificate != "" {
+		if _, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key); err != nil {
+			errs = append(errs, fielderr.New("tls.certificate", "%v", err))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// reconnectDelay is the pause after all servers were tried so many times.
+func reconnectDelay(rounds int) time.Duration {
+	pause := min(100*time.Millisecond<<min(rounds-1, 10), time.Second)
+	return pause/2 + rand.N(pause/2) //nolint:gosec // jitter
 }
 
 // options are those of a connection that is kept up for ever, and never sends later what
@@ -107,7 +118,7 @@ func (c Config) options() ([]nats.Option, error) {
 	options := []nats.Option{
 		nats.Name("webhook-gateway"),
 		nats.ReconnectBufSize(-1),
-		nats.ReconnectWait(100 * time.Millisecond),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // credentials may be put right while it runs
 		nats.PingInterval(time.Second),
@@ -133,23 +144,33 @@ func (c Config) options() ([]nats.Option, error) {
 	return options, nil
 }
 
-// dialer ends dialling with the context as well.
-type dialer struct{ ctx context.Context } //nolint:containedctx // nats.go gives none
+// dialer ends dialling with the context as well, and remembers why it failed: nats.go does not say.
+type dialer struct {
+	ctx context.Context //nolint:containedctx // nats.go gives none
+	err error
+}
 
-func (d dialer) Dial(network, address string) (net.Conn, error) {
-	return (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
+func (d *dialer) Dial(network, address string) (conn net.Conn, err error) {
+	conn, err = (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
+	d.err = err
+	return conn, err
 }
 
 // dial connects to the first of the servers that can be used.
 func dial(life context.Context, servers []string, options []nats.Option) (*nats.Conn, error) {
 	o := nats.GetDefaultOptions()
-	o.Servers, o.NoRandomize, o.CustomDialer = servers, true, dialer{life}
+	d := &dialer{ctx: life}
+	o.Servers, o.NoRandomize, o.CustomDialer = servers, true, d
 	for _, option := range options {
 		if err := option(&o); err != nil {
 			return nil, err
 		}
 	}
-	return o.Connect()
+	conn, err := o.Connect()
+	if errors.Is(err, nats.ErrNoServers) && d.err != nil {
+		err = d.err
+	}
+	return conn, err
 }
 
 // connect connects to one of the servers. life is that of the connection. It tries all of them
@@ -197,6 +218,9 @@ func (c Config) connect(ctx, life context.Context, logger *slog.Logger, options 
 
 // explain adds to why a server cannot be used what to do about it.
 func (c Config) explain(err error) error {
+	if err == nil {
+		return errors.New("it broke off")
+	}
 	var (
 		unknown x509.UnknownAuthorityError
 		host    x509.HostnameError
@@ -205,7 +229,7 @@ func (c Config) explain(err error) error {
 	)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrNkeysNotSupported):
-		return finalError{fmt.Errorf("%w: the server does not know %s: check it, and the users of the server", err, c.who())}
+		return finalError{fmt.Errorf("%w: %s", err, c.unknown())}
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
 		return finalError{fmt.Errorf("%w: give new credentials", err)}
 	case errors.Is(err, nats.ErrSecureConnWanted):
@@ -222,23 +246,22 @@ func (c Config) explain(err error) error {
 	return err
 }
 
-// who names the kind of credentials that are configured.
-func (c Config) who() string {
+// unknown says what to do if a server does not let the gateway in.
+func (c Config) unknown() string {
+	who := ""
 	switch {
 	case c.Credentials != "":
-		return "the user of " + c.Credentials
+		who = "the user of " + c.Credentials
 	case c.NKey != "":
-		return "the key of " + c.NKey
+		who = "the key of " + c.NKey
+	case slices.ContainsFunc(c.URLs, func(server string) bool { u, err := url.Parse(server); return err == nil && u.User != nil }):
+		who = "the user and password of the URL"
+	case c.TLS.Certificate != "":
+		who = "the certificate " + c.TLS.Certificate
+	default:
+		return "it asks for credentials: give credentials, nkey, or a user and a password in the URL"
 	}
-	for _, server := range c.URLs {
-		if u, err := url.Parse(server); err == nil && u.User != nil {
-			return "the user and password of the URL"
-		}
-	}
-	if c.TLS.Certificate != "" {
-		return "the certificate " + c.TLS.Certificate
-	}
-	return "whom no credentials are configured for"
+	return "it does not know " + who + ": check it, and the users of the server"
 }
 
 // shown is a URL without user and password.

@@ -19,6 +19,8 @@ const (
 	// minPayload is the smallest max_payload of a server. A batch has at most 1,000 messages:
 	// of this size they have more than the largest commit.
 	minPayload = 128 << 10
+	// requiredLevelHeader is which level of the API of JetStream a request needs.
+	requiredLevelHeader = "Nats-Required-Api-Level"
 	// prepareTimeout bounds one attempt to look at the stream, or to create it.
 	prepareTimeout = 2 * time.Second
 )
@@ -157,14 +159,15 @@ func (l *Log) checkPermissions(ctx context.Context) error {
 	return l.mayPublish(ctx, l.config.published()...)
 }
 
-// mayPublish publishes what is refused, by the stream as not for it and by the API as no JSON. The
-// server answers only what is not permitted, and does so before it answers to the flush.
+// mayPublish publishes what nobody takes: the stream, because it is for another, and the API, because it asks
+// for what no server can. (The body, too, is what a purge refuses: none at all would purge everything.) The server
+// answers only what is not permitted, and does so before it answers to the flush.
 func (l *Log) mayPublish(ctx context.Context, subjects ...string) error {
 	for _, subject := range subjects {
 		message := nats.NewMsg(strings.Replace(subject, "*", "permission", 1))
-		message.Data = []byte("{")
 		message.Header.Set(natsjs.ExpectedStreamHeader, "none")
-		message.Header.Set(natsjs.ExpectedLastSeqHeader, strconv.FormatUint(math.MaxInt64, 10))
+		message.Header.Set(requiredLevelHeader, strconv.Itoa(math.MaxInt32))
+		message.Data = []byte(`{"seq":1,"keep":1}`)
 		if err := l.conn.PublishMsg(message); err != nil {
 			return err
 		}
