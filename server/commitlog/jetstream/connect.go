@@ -225,7 +225,7 @@ func (c Config) explain(err error) error {
 		unknown x509.UnknownAuthorityError
 		host    x509.HostnameError
 		invalid x509.CertificateInvalidError
-		alert   tls.AlertError
+		remote  *net.OpError
 	)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrNkeysNotSupported):
@@ -240,7 +240,7 @@ func (c Config) explain(err error) error {
 		return finalError{fmt.Errorf("%w: use a name in the URL that is in the server's certificate", err)}
 	case errors.As(err, &invalid):
 		return finalError{fmt.Errorf("%w: the server needs a certificate that is valid now", err)}
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error": // an alert of TLS
 		return finalError{fmt.Errorf("%w: the server refuses the connection: tls.certificate and tls.key must be of a client that it knows", err)}
 	}
 	return err

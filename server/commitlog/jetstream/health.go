@@ -38,11 +38,20 @@ type health struct {
 	taken   time.Time
 }
 
-// disconnected says why there is no connection.
-func (h *health) disconnected(err error) {
+// disconnected says why there is no connection. It reports whether that is news.
+func (h *health) disconnected(err error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	news := h.link == nil || h.link.Error() != err.Error()
 	h.link = err
+	return news
+}
+
+// connected says that there is a connection again.
+func (h *health) connected() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.link = nil
 }
 
 // refused says that commits are not taken until somebody puts something right.
@@ -117,6 +126,9 @@ func (l *Log) Err() error {
 func (l *Log) watch() {
 	healthy := time.Now()
 	for l.life.Err() == nil {
+		if err := l.conn.LastError(); err != nil && !l.conn.IsConnected() {
+			l.disconnected(err) // the library tells nobody else when it is not let in
+		}
 		asked := time.Now()
 		err := l.look()
 		l.health.watched(asked, err)

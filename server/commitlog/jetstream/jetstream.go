@@ -142,38 +142,29 @@ func (l *Log) within(ctx context.Context, d time.Duration) (context.Context, con
 
 // handlers are what is called when something happens to the connection.
 func (l *Log) handlers() []nats.Option {
-	var said string // all of them are called by one goroutine
-	down := func(err error) {
-		if err == nil {
-			return
-		}
-		l.health.disconnected(err)
-		if text := err.Error(); text != said {
-			said = text
-			l.logger.Warn("no connection to NATS: it is tried again and again", "error", l.config.explain(err))
-		}
-	}
 	return []nats.Option{
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { down(err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { down(err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
 		nats.ReconnectHandler(func(conn *nats.Conn) {
-			said = ""
+			l.health.connected()
 			l.logger.Info("connected to NATS again", "server", shown(conn.ConnectedUrl()))
 			if err := checkServer(conn); err != nil {
 				l.logger.Error("this NATS server should not be used", "server", shown(conn.ConnectedUrl()), "error", err)
 			}
 		}),
-		nats.ErrorHandler(func(conn *nats.Conn, _ *nats.Subscription, err error) {
-			switch {
-			case errors.Is(err, nats.ErrPermissionViolation):
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
 				err = fmt.Errorf("%w: grant the user of the gateway: %s", err, l.config.permissions())
 				l.health.refused(err)
-				l.logger.Warn("NATS does not permit what a gateway does", "error", err)
-			case conn.IsConnected():
-				l.logger.Warn("NATS reports an error", "error", err)
-			default: // such as credentials that have expired
-				down(err)
 			}
+			l.logger.Warn("NATS reports an error", "error", err)
 		}),
+	}
+}
+
+// disconnected says why there is no connection, and logs what was not logged yet.
+func (l *Log) disconnected(err error) {
+	if err != nil && l.health.disconnected(err) {
+		l.logger.Warn("no connection to NATS: it is tried again and again", "error", l.config.explain(err))
 	}
 }

@@ -104,13 +104,13 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 	config.URLs = []string{"nats://127.0.0.1:1"}
 	wrong := write(t, "wrong", []byte("s3cret"))
 	for says, change := range map[string]func(*Config){
-		"credentials: open /nowhere":                     func(c *Config) { c.Credentials = "/nowhere" },
-		"credentials: " + wrong + " is no credentials":   func(c *Config) { c.Credentials = wrong },
-		"nkey: open /nowhere":                            func(c *Config) { c.NKey = "/nowhere" },
-		"nkey: " + wrong + " has no seed":                func(c *Config) { c.NKey = wrong },
-		"tls.ca: open /nowhere":                          func(c *Config) { c.TLS.CA = "/nowhere" },
-		"tls.ca: " + wrong + " has no certificate":       func(c *Config) { c.TLS.CA = wrong },
-		"tls.certificate: open /nowhere":                 func(c *Config) { c.TLS.Certificate, c.TLS.Key = "/nowhere", wrong },
+		"credentials: open /nowhere":                      func(c *Config) { c.Credentials = "/nowhere" },
+		"credentials: " + wrong + " is no credentials":    func(c *Config) { c.Credentials = wrong },
+		"nkey: open /nowhere":                             func(c *Config) { c.NKey = "/nowhere" },
+		"nkey: " + wrong + " has no seed":                 func(c *Config) { c.NKey = wrong },
+		"tls.ca: open /nowhere":                           func(c *Config) { c.TLS.CA = "/nowhere" },
+		"tls.ca: " + wrong + " has no certificate":        func(c *Config) { c.TLS.CA = wrong },
+		"tls.certificate: open /nowhere":                  func(c *Config) { c.TLS.Certificate, c.TLS.Key = "/nowhere", wrong },
 		"tls.certificate: tls: failed to find any PEM da": func(c *Config) { c.TLS.Certificate, c.TLS.Key = wrong, wrong },
 	} {
 		config := config
@@ -238,7 +238,7 @@ func TestCredentialsThatArePutRight(t *testing.T) {
 func TestAccountsWithLimits(t *testing.T) {
 	t.Parallel()
 	for says, limits := range map[string]jwt.JetStreamLimits{
-		"enable JetStream for the account":                    {},
+		"enable JetStream for the account":                     {},
 		"raise the limits of JetStream for the account, or on": {MemoryStorage: -1, DiskStorage: -1, Streams: 1, Consumer: -1},
 	} {
 		t.Run(says, func(t *testing.T) {

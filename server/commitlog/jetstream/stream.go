@@ -132,12 +132,14 @@ func (c Config) explainAPI(err error) error {
 
 func (c Config) createSubject() string { return "$JS.API.STREAM.CREATE." + c.Stream }
 
+func (c Config) purgeSubject() string { return "$JS.API.STREAM.PURGE." + c.Stream }
+
 // published are the subjects that a gateway publishes to. A name stands for the last * of them.
 func (c Config) published() []string {
 	return []string{
 		c.subject(),
 		"$JS.API.STREAM.INFO." + c.Stream,
-		"$JS.API.STREAM.PURGE." + c.Stream,
+		c.purgeSubject(),
 		"$JS.API.CONSUMER.CREATE." + c.Stream + ".*",
 		"$JS.API.CONSUMER.DELETE." + c.Stream + ".*",
 		"$JS.API.CONSUMER.MSG.NEXT." + c.Stream + ".*",
@@ -160,14 +162,16 @@ func (l *Log) checkPermissions(ctx context.Context) error {
 }
 
 // mayPublish publishes what nobody takes: the stream, because it is for another, and the API, because it asks
-// for what no server can. (The body, too, is what a purge refuses: none at all would purge everything.) The server
-// answers only what is not permitted, and does so before it answers to the flush.
+// for what no server can. The server answers only what is not permitted, and does so before it answers to the flush.
 func (l *Log) mayPublish(ctx context.Context, subjects ...string) error {
 	for _, subject := range subjects {
 		message := nats.NewMsg(strings.Replace(subject, "*", "permission", 1))
 		message.Header.Set(natsjs.ExpectedStreamHeader, "none")
 		message.Header.Set(requiredLevelHeader, strconv.Itoa(math.MaxInt32))
-		message.Data = []byte(`{"seq":1,"keep":1}`)
+		message.Data = []byte("{}")
+		if subject == l.config.purgeSubject() {
+			message.Data = []byte(`{"seq":1,"keep":1}`) // nothing, and refused for that, too: no body would be everything
+		}
 		if err := l.conn.PublishMsg(message); err != nil {
 			return err
 		}

@@ -65,6 +65,7 @@ type Node struct {
 
 	t       testing.TB
 	folder  string
+	base    string // the configuration that it has in any case
 	mu      sync.Mutex
 	process *exec.Cmd // nil: not running
 	exited  chan struct{}
@@ -80,14 +81,12 @@ func Start(t testing.TB, n int, more string) *Cluster {
 	clients, routes := addresses(t, n), addresses(t, n)
 	for i := range n {
 		node := &Node{Name: fmt.Sprint("n", i+1), URL: "nats://" + clients[i], t: t, folder: t.TempDir()}
-		config := fmt.Sprintf("server_name: %s\nlisten: %q\nlog_file: %q\njetstream { store_dir: %q, sync_interval: always }\n%s\n",
-			node.Name, clients[i], node.log(), node.folder, more)
+		node.base = fmt.Sprintf("server_name: %s\nlisten: %q\nlog_file: %q\njetstream { store_dir: %q, sync_interval: always }\n",
+			node.Name, clients[i], node.log(), node.folder)
 		if n > 1 {
-			config += fmt.Sprintf("cluster { name: test, listen: %q, routes: [ %s ] }\n", routes[i], "nats://"+strings.Join(routes, ", nats://"))
+			node.base += fmt.Sprintf("cluster { name: test, listen: %q, routes: [ %s ] }\n", routes[i], "nats://"+strings.Join(routes, ", nats://"))
 		}
-		if err := os.WriteFile(node.config(), []byte(config), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		node.configure(more)
 		c.Nodes = append(c.Nodes, node)
 		t.Cleanup(func() {
 			node.Kill()
@@ -196,6 +195,19 @@ func (n *Node) signal(signal syscall.Signal, paused bool) {
 	if n.process != nil {
 		_ = n.process.Process.Signal(signal)
 		n.paused = paused
+	}
+}
+
+// Reconfigure has the server read a new configuration while it runs. It returns before the server has.
+func (n *Node) Reconfigure(more string) {
+	n.configure(more)
+	n.signal(syscall.SIGHUP, false)
+}
+
+func (n *Node) configure(more string) {
+	n.t.Helper()
+	if err := os.WriteFile(n.config(), []byte(n.base+more+"\n"), 0o600); err != nil {
+		n.t.Fatal(err)
 	}
 }
 
