@@ -37,6 +37,9 @@ const (
 	wrongLastSequenceConstant = 10164
 )
 
+// tooLargeBatch is the answer to a batch of more messages than the server allows.
+const tooLargeBatch = 10199
+
 // headersBytes is more than the headers of a message take.
 const headersBytes = 1 << 10
 
@@ -129,6 +132,9 @@ func sequenceOf(text []byte) (commitlog.Sequence, error) {
 		return commitlog.Sequence(answer.Sequence), nil
 	case answer.Error.ErrorCode == wrongLastSequence, answer.Error.ErrorCode == wrongLastSequenceConstant:
 		return 0, fmt.Errorf("%w: %w", commitlog.ErrTaken, answer.Error)
+	}
+	if answer.Error.ErrorCode == tooLargeBatch {
+		return 0, fmt.Errorf("%w: the commit needs more messages: raise max_payload of the servers, or their jetstream.limits.batch.max_msgs (1000 by default)", answer.Error)
 	}
 	return 0, answer.Error
 }

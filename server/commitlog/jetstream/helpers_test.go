@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"bytes"
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -22,16 +23,29 @@ func eventually(t *testing.T, what string, so func() bool) time.Duration {
 	return time.Since(begin)
 }
 
-// readAll returns the commits of a log.
-func readAll(t *testing.T, log commitlog.Log) (commits [][]byte) {
+// readN reads the first n commits of a log, and waits for them.
+func readN(t *testing.T, log commitlog.Log, n int) (commits [][]byte) {
 	t.Helper()
-	for commit, err := range log.Read(t.Context(), 0) {
-		if err != nil {
-			t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var after commitlog.Sequence
+	for {
+		changed := log.Changed()
+		for commit, err := range log.Read(ctx, after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, commits = commit.Sequence, append(commits, commit.Bytes)
 		}
-		commits = append(commits, commit.Bytes)
+		if len(commits) >= n {
+			return commits
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("%d commits of %d are read", len(commits), n)
+		}
 	}
-	return commits
 }
 
 // syncBuffer is a buffer that several write to.

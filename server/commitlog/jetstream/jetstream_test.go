@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,10 @@ import (
 
 func TestMain(m *testing.M) {
 	jetstreamtest.Main()
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait for elections
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -44,6 +49,6 @@ func runSuite(t *testing.T, c *jetstreamtest.Cluster) {
 	})
 }
 
-func TestOneServer(t *testing.T) { runSuite(t, jetstreamtest.Start(t, 1, "")) }
+func TestOneServer(t *testing.T) { t.Parallel(); runSuite(t, jetstreamtest.Start(t, 1, "")) }
 
-func TestThreeServers(t *testing.T) { runSuite(t, jetstreamtest.Start(t, 3, "")) }
+func TestThreeServers(t *testing.T) { t.Parallel(); runSuite(t, jetstreamtest.Start(t, 3, "")) }

@@ -41,7 +41,7 @@ func TestConsumerThatStandsStill(t *testing.T) {
 			config := configFor(c)
 			writer, reader := mustOpen(t, config), mustOpen(t, config)
 			after := mustSettle(t, writer, 0, "first")
-			eventually(t, "the first is read", func() bool { return len(readAll(t, reader)) == 1 })
+			readN(t, reader, 1)
 			stream, err := js.Stream(t.Context(), config.Stream)
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +85,7 @@ func TestServerThatHangs(t *testing.T) {
 		reader = mustOpen(t, config)
 	}
 	after := mustSettle(t, writer, 0, "first")
-	eventually(t, "the first is read", func() bool { return len(readAll(t, reader)) == 1 })
+	readN(t, reader, 1)
 	hung.Pause()
 	defer hung.Resume()
 	second := mustSettle(t, writer, after, "second")
@@ -125,7 +125,7 @@ func TestEverythingIsTrimmed(t *testing.T) {
 	t.Parallel()
 	config := configFor(jetstreamtest.Start(t, 1, ""))
 	log, behind := mustOpen(t, config), mustOpen(t, config)
-	if n := len(readAll(t, behind)); n != 0 {
+	if n := len(readN(t, behind, 0)); n != 0 {
 		t.Fatalf("%d commits", n)
 	}
 	var at commitlog.Sequence

@@ -81,7 +81,7 @@ func Start(t testing.TB, n int, more string) *Cluster {
 	clients, routes := addresses(t, n), addresses(t, n)
 	for i := range n {
 		node := &Node{Name: fmt.Sprint("n", i+1), URL: "nats://" + clients[i], t: t, folder: t.TempDir()}
-		node.base = fmt.Sprintf("server_name: %s\nlisten: %q\nlog_file: %q\njetstream { store_dir: %q, sync_interval: always }\n",
+		node.base = fmt.Sprintf("server_name: %s\nlisten: %q\nlog_file: %q\nstore_dir: %q\njetstream { sync_interval: always }\n",
 			node.Name, clients[i], node.log(), node.folder)
 		if n > 1 {
 			node.base += fmt.Sprintf("cluster { name: test, listen: %q, routes: [ %s ] }\n", routes[i], "nats://"+strings.Join(routes, ", nats://"))
