@@ -97,6 +97,8 @@ type Store struct {
 	Engine string `yaml:"engine"`
 	// Pebble is what only this engine needs to know.
 	Pebble Pebble `yaml:"pebble"`
+	// CommitLog is what several gateways share.
+	CommitLog CommitLog `yaml:"commit_log"`
 	// Retention is how long events are kept.
 	Retention Retention `yaml:"retention"`
 	// UnverifiedQuotaBytes bounds the events that failed verification (mode report),
@@ -134,6 +136,7 @@ func defaultStore() Store {
 	return Store{
 		Engine:      EnginePebble,
 		Pebble:      Pebble{Path: "data"},
+		CommitLog:   defaultCommitLog(),
 		Retention:   Retention(config.Retention),
 		DedupWindow: config.DedupWindow,
 
@@ -282,6 +285,7 @@ func (s Store) validate() error {
 	if s.Engine != EnginePebble {
 		errs = append(errs, fielderr.New("engine", "%q is no engine: choose %s", s.Engine, EnginePebble))
 	}
+	errs = append(errs, fielderr.In("commit_log", s.CommitLog.validate()))
 	for _, problem := range fielderr.All(s.pebblelog().Validate()) {
 		if problem.Path == "path" { // the rest is shared by all engines
 			errs = append(errs, fielderr.In("pebble", problem))

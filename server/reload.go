@@ -96,7 +96,7 @@ func newInForce(config Config) (*inForce, error) {
 	sum := sha256.Sum256(text)
 	return &inForce{
 		config: config, since: time.Now(), fingerprint: hex.EncodeToString(sum[:6]),
-		unsafe: append(exposureWarnings(config), modeWarnings(config.Providers.Modes())...),
+		unsafe: slices.Concat(exposureWarnings(config), modeWarnings(config.Providers.Modes()), config.Store.CommitLog.Warnings()),
 	}, nil
 }
 

@@ -115,7 +115,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	s.certificates = newCertificates(loaded)
-	if err := s.openLog(); err != nil {
+	if err := s.openLog(ctx); err != nil {
 		return err
 	}
 	registry := s.newRegistry()
@@ -146,8 +146,9 @@ func (s *Server) build(ctx context.Context) error {
 	return err
 }
 
-// openLog opens the event log, with its share of the file descriptors.
-func (s *Server) openLog() error {
+// openLog opens the event log, with its share of the file descriptors, and what it is shared
+// by.
+func (s *Server) openLog(ctx context.Context) error {
 	descriptors, err := connlimit.Descriptors()
 	if err != nil {
 		return fmt.Errorf("ask for the limit of file descriptors: %w", err)
@@ -155,7 +156,11 @@ func (s *Server) openLog() error {
 	s.shares = connlimit.Divide(descriptors)
 	config := s.config.Store.pebblelog()
 	config.MaxOpenFiles = s.shares.StoreFiles
-	log, err := pebblelog.Open(config, s.logger)
+	options, err := s.shareLog(ctx)
+	if err != nil {
+		return err
+	}
+	log, err := pebblelog.Open(config, s.logger, options...)
 	if err != nil {
 		return fmt.Errorf("open the event log: %w", err)
 	}

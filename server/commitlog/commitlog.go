@@ -40,6 +40,10 @@ type Log interface {
 	// dear to read anywhere else.
 	Read(ctx context.Context, after Sequence) iter.Seq2[Commit, error]
 
+	// Newest returns the sequence of the newest commit that this process knows of, at least.
+	// It never blocks.
+	Newest() Sequence
+
 	// Changed returns a channel that is closed when there is more to read than at the
 	// call. Take the channel first, then read, then wait.
 	Changed() <-chan struct{}

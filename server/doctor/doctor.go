@@ -72,6 +72,7 @@ func Run(ctx context.Context, o Options, report func(Finding)) {
 	}{
 		{"folder", func(context.Context) []Finding { return checkFolder(config.Store.Pebble.Path) }},
 		{"disk", func(context.Context) []Finding { return checkDisk(config.Store) }},
+		{"commit_log", func(ctx context.Context) []Finding { return checkCommitLog(ctx, config.Store.CommitLog) }},
 		{"ports", func(ctx context.Context) []Finding { return checkPorts(ctx, config.Listen, running) }},
 		{"running", func(ctx context.Context) []Finding { return checkRunning(ctx, config, running.internal) }},
 		{"clock", func(ctx context.Context) []Finding { return checkClock(ctx, config.Store.Pebble.Path, running) }},

@@ -75,6 +75,10 @@ type Log interface {
 	// network.
 	Bounds() Bounds
 
+	// Sync returns when everything is there that anybody had appended to the log before the
+	// call. In a log that is not shared with other processes that is so at once.
+	Sync(ctx context.Context) error
+
 	// Seek returns the position after which the first event received at t or later
 	// comes: Bounds().Head if there is none yet, and at least Bounds().Trimmed. A
 	// damaged event counts as received when the next one was that can be read.

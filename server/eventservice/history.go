@@ -43,7 +43,7 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 	if err != nil {
 		return nil, err
 	}
-	position, err := s.api.ParseEventID("id", req.GetId())
+	position, err := s.api.ParseEventID(ctx, "id", req.GetId())
 	if errors.Is(err, logapi.ErrForeignEvent) {
 		return nil, errNotFound()
 	}
@@ -85,6 +85,9 @@ func errNotFound() error {
 // GetLogInfo implements EventService.
 func (s *Service) GetLogInfo(ctx context.Context, _ *webhookgatewayv1.GetLogInfoRequest) (*webhookgatewayv1.GetLogInfoResponse, error) {
 	if err := access.From(ctx).Look(); err != nil {
+		return nil, err
+	}
+	if err := s.api.Sync(ctx); err != nil {
 		return nil, err
 	}
 	stats, err := s.log.Stats(ctx)

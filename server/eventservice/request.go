@@ -67,7 +67,7 @@ func (s *Service) plan(ctx context.Context, req *webhookgatewayv1.SubscribeReque
 	if err := s.planStart(ctx, req, p); err != nil {
 		return nil, err
 	}
-	return p, s.planStop(req, p)
+	return p, s.planStop(ctx, req, p)
 }
 
 // readable returns what the caller of a request may read in the view that it asks for, and
@@ -96,9 +96,9 @@ func readable(ctx context.Context, req interface {
 func (s *Service) planStart(ctx context.Context, req *webhookgatewayv1.SubscribeRequest, p *plan) error {
 	switch start := req.GetStart().(type) {
 	case nil:
-		return s.planStartPosition(webhookgatewayv1.StartPosition_START_POSITION_LATEST, p)
+		return s.planStartPosition(ctx, webhookgatewayv1.StartPosition_START_POSITION_LATEST, p)
 	case *webhookgatewayv1.SubscribeRequest_StartPosition:
-		return s.planStartPosition(start.StartPosition, p)
+		return s.planStartPosition(ctx, start.StartPosition, p)
 	case *webhookgatewayv1.SubscribeRequest_StartCursor:
 		return s.planStartCursor(ctx, start.StartCursor, p)
 	case *webhookgatewayv1.SubscribeRequest_StartTime:
@@ -117,7 +117,12 @@ func (s *Service) planStart(ctx context.Context, req *webhookgatewayv1.Subscribe
 	return fielderr.New("start", "this gateway does not know this kind of start")
 }
 
-func (s *Service) planStartPosition(at webhookgatewayv1.StartPosition, p *plan) error {
+func (s *Service) planStartPosition(ctx context.Context, at webhookgatewayv1.StartPosition, p *plan) error {
+	if at != webhookgatewayv1.StartPosition_START_POSITION_EARLIEST {
+		if err := s.api.Sync(ctx); err != nil {
+			return err
+		}
+	}
 	p.bounds = s.log.Bounds()
 	switch at {
 	case webhookgatewayv1.StartPosition_START_POSITION_EARLIEST:
@@ -132,7 +137,7 @@ func (s *Service) planStartPosition(at webhookgatewayv1.StartPosition, p *plan) 
 
 func (s *Service) planStartCursor(ctx context.Context, cursor string, p *plan) error {
 	var err error
-	if p.start, err = s.api.ParseCursor("start_cursor", cursor); err != nil {
+	if p.start, err = s.api.ParseCursor(ctx, "start_cursor", cursor); err != nil {
 		return err
 	}
 	p.bounds = s.log.Bounds()
@@ -163,19 +168,22 @@ func (s *Service) planStartTime(ctx context.Context, t time.Time, p *plan) error
 	return nil
 }
 
-func (s *Service) planStop(req *webhookgatewayv1.SubscribeRequest, p *plan) error {
+func (s *Service) planStop(ctx context.Context, req *webhookgatewayv1.SubscribeRequest, p *plan) error {
 	var err error
 	switch stop := req.GetStop().(type) {
 	case nil:
 	case *webhookgatewayv1.SubscribeRequest_StopCursor:
-		p.stopAfter, err = s.api.ParseCursor("stop_cursor", stop.StopCursor)
+		p.stopAfter, err = s.api.ParseCursor(ctx, "stop_cursor", stop.StopCursor)
 	case *webhookgatewayv1.SubscribeRequest_StopTime:
 		p.stopTime, err = logapi.Time("stop_time", stop.StopTime)
 	case *webhookgatewayv1.SubscribeRequest_StopAtHead:
 		if !stop.StopAtHead {
 			return fielderr.New("stop_at_head", "give true, or leave it out to follow the log")
 		}
-		p.stopAfter = p.bounds.Head
+		if err := s.api.Sync(ctx); err != nil {
+			return err
+		}
+		p.stopAfter = s.log.Bounds().Head
 	default:
 		return fielderr.New("stop", "this gateway does not know this kind of stop")
 	}

@@ -30,10 +30,41 @@ func (a API) Cursor(p eventlog.Position) string { return a.Log.History().FormatC
 // EventID returns the id of the event at a position.
 func (a API) EventID(p eventlog.Position) string { return a.Log.History().FormatEventID(p) }
 
+// syncTimeout bounds the wait for the end of a log that gateways share.
+const syncTimeout = 5 * time.Second
+
+// Sync returns when everything can be read that anybody had appended before the call: see
+// eventlog.Log. It comes before an answer that would be wrong without. Its errors are
+// statuses.
+func (a API) Sync(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	switch err := a.Log.Sync(bounded); {
+	case err == nil:
+		return nil
+	case errors.Is(err, eventlog.ErrClosed), ctx.Err() != nil:
+		return a.Fail(ctx, "reach the end of the log", err)
+	}
+	return unavailable()
+}
+
+// position parses a name of a position, which may be one that this gateway has not read
+// yet.
+func (a API) position(ctx context.Context, parse func(*eventlog.History) (eventlog.Position, error)) (eventlog.Position, error) {
+	p, err := parse(a.Log.History())
+	if err == nil && p <= a.Log.Bounds().Head || err != nil && !errors.As(err, new(*eventlog.HistoryLostError)) {
+		return p, err
+	}
+	if err := a.Sync(ctx); err != nil {
+		return 0, err
+	}
+	return parse(a.Log.History())
+}
+
 // ParseCursor returns the position of a cursor of this log, at most its head. The
 // field is the one that the cursor was given in. Its errors are statuses.
-func (a API) ParseCursor(field, cursor string) (eventlog.Position, error) {
-	p, err := a.Log.History().ParseCursor(cursor)
+func (a API) ParseCursor(ctx context.Context, field, cursor string) (eventlog.Position, error) {
+	p, err := a.position(ctx, func(h *eventlog.History) (eventlog.Position, error) { return h.ParseCursor(cursor) })
 	if err != nil {
 		return 0, a.badToken(field, err)
 	}
@@ -53,8 +84,8 @@ var ErrForeignEvent = errors.New("the event is of another log")
 
 // ParseEventID returns the position that the id of an event names. Its errors are
 // ErrForeignEvent, of fielderr, and statuses.
-func (a API) ParseEventID(field, id string) (eventlog.Position, error) {
-	p, err := a.Log.History().ParseEventID(id)
+func (a API) ParseEventID(ctx context.Context, field, id string) (eventlog.Position, error) {
+	p, err := a.position(ctx, func(h *eventlog.History) (eventlog.Position, error) { return h.ParseEventID(id) })
 	switch {
 	case errors.Is(err, eventlog.ErrMalformed):
 		return 0, fielderr.New(field, "it is not the id of an event: pass it exactly as it was received")
@@ -71,6 +102,9 @@ func (a API) ParseEventID(field, id string) (eventlog.Position, error) {
 // badToken is the status for a cursor or an id that names no position.
 func (a API) badToken(field string, err error) error {
 	in := rpcerr.WithMetadata("field", field)
+	if failed := rpcerr.From(err, nil); failed != nil {
+		return failed
+	}
 	var lost *eventlog.HistoryLostError
 	switch {
 	case errors.As(err, &lost):

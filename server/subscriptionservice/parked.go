@@ -40,7 +40,7 @@ func (s *Service) listParked(ctx context.Context, req *webhookgatewayv1.ListPark
 	}
 	var after eventlog.Position
 	if req.GetPageToken() != "" {
-		if after, err = s.api.ParseCursor("page_token", req.GetPageToken()); err != nil {
+		if after, err = s.api.ParseCursor(ctx, "page_token", req.GetPageToken()); err != nil {
 			return nil, logapi.ErrPageToken()
 		}
 	}
@@ -148,7 +148,7 @@ func (s *Service) chosen(
 	if err := access.From(ctx).Manage("subscription", req.GetSubscription()); err != nil {
 		return 0, nil, err
 	}
-	positions, unknown, err := s.positions(req)
+	positions, unknown, err := s.positions(ctx, req)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -166,7 +166,7 @@ func (s *Service) chosen(
 
 // positions returns those of the events that a request names, nil for all of
 // them, and the ids that are of another log.
-func (s *Service) positions(req choice) (positions []eventlog.Position, foreign []string, err error) {
+func (s *Service) positions(ctx context.Context, req choice) (positions []eventlog.Position, foreign []string, err error) {
 	ids := req.GetEventIds()
 	switch {
 	case req.GetAll() && len(ids) > 0:
@@ -178,7 +178,7 @@ func (s *Service) positions(req choice) (positions []eventlog.Position, foreign 
 	}
 	positions = make([]eventlog.Position, 0, len(ids))
 	for i, id := range ids {
-		p, err := s.api.ParseEventID(fmt.Sprintf("event_ids[%d]", i), id)
+		p, err := s.api.ParseEventID(ctx, fmt.Sprintf("event_ids[%d]", i), id)
 		switch {
 		case errors.Is(err, logapi.ErrForeignEvent):
 			foreign = append(foreign, id)

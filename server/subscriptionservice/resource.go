@@ -39,7 +39,8 @@ func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription)
 	// began long ago may be gone from the log by now: only a new one needs it.
 	return s.subscriptions.Create(ctx, in, func() (eventlog.Position, error) {
 		if in.GetStart() == nil {
-			return s.log.Bounds().Head, nil
+			err := s.api.Sync(ctx)
+			return s.log.Bounds().Head, err
 		}
 		return s.start(ctx, "subscription.start", in.GetStart())
 	})
@@ -202,7 +203,7 @@ func countsLeftOut(reach *access.Reach, inForce *filter.Filter) bool {
 func (s *Service) start(ctx context.Context, field string, start *webhookgatewayv1.SubscriptionStart) (eventlog.Position, error) {
 	switch at := start.GetStart().(type) {
 	case *webhookgatewayv1.SubscriptionStart_Cursor:
-		p, err := s.api.ParseCursor(field+".cursor", at.Cursor)
+		p, err := s.api.ParseCursor(ctx, field+".cursor", at.Cursor)
 		if trimmed := s.log.Bounds().Trimmed; err == nil && p < trimmed {
 			return 0, s.api.Expired(ctx, trimmed)
 		}
@@ -220,7 +221,8 @@ func (s *Service) start(ctx context.Context, field string, start *webhookgateway
 		if at.Position == webhookgatewayv1.StartPosition_START_POSITION_EARLIEST {
 			return s.log.Bounds().Trimmed, nil
 		}
-		return s.log.Bounds().Head, nil
+		err := s.api.Sync(ctx)
+		return s.log.Bounds().Head, err
 	}
 	return 0, fielderr.New(field, "give a cursor, a time or a position")
 }

@@ -120,7 +120,7 @@ func (s *Service) CommitCursor(ctx context.Context, req *webhookgatewayv1.Commit
 	if err := access.From(ctx).Use("subscription", req.GetSubscription()); err != nil {
 		return nil, err
 	}
-	upTo, err := s.api.ParseCursor("cursor", req.GetCursor())
+	upTo, err := s.api.ParseCursor(ctx, "cursor", req.GetCursor())
 	if err != nil {
 		return nil, err
 	}

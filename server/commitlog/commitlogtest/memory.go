@@ -48,6 +48,13 @@ func (m *Memory) Len() commitlog.Sequence {
 	return m.head()
 }
 
+// Trimmed returns the sequence of the last commit that was trimmed.
+func (m *Memory) Trimmed() commitlog.Sequence {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.trimmed
+}
+
 func (m *Memory) head() commitlog.Sequence {
 	return m.trimmed + commitlog.Sequence(len(m.commits))
 }
@@ -113,6 +120,9 @@ func (l *memoryLog) Read(ctx context.Context, after commitlog.Sequence) iter.Seq
 		}
 	}
 }
+
+// Newest implements commitlog.Log.
+func (l *memoryLog) Newest() commitlog.Sequence { return l.memory.Len() }
 
 func (l *memoryLog) read(ctx context.Context, s commitlog.Sequence) (commitlog.Commit, error) {
 	if err := l.err(ctx); err != nil {

@@ -79,9 +79,13 @@ func (l *Log) consume(after commitlog.Sequence, place int) error {
 		if err != nil {
 			return fmt.Errorf("look at the stream: %w", err)
 		}
-		if state := stream.CachedInfo().State; state.FirstSeq > uint64(after)+1 && state.LastSeq > uint64(after) {
+		switch state := stream.CachedInfo().State; {
+		case state.LastSeq <= uint64(after):
+		case state.FirstSeq > uint64(after)+1:
 			l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(state.FirstSeq - 1)})
 			return l.elsewhere(ctx, place)
+		default: // such as one whose disk is new: nothing may be concluded from what it lacks
+			return fmt.Errorf("the server that has the consumer has nothing after message %d, and the leader has %d", after, state.LastSeq)
 		}
 		l.tail.settle(place, nil)
 	}

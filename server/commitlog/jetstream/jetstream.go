@@ -98,6 +98,9 @@ func (l *Log) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[comm
 	}
 }
 
+// Newest implements commitlog.Log.
+func (l *Log) Newest() commitlog.Sequence { return l.tail.known() }
+
 // Changed implements commitlog.Log.
 func (l *Log) Changed() <-chan struct{} { return l.tail.changed() }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
 
 const (
@@ -76,6 +78,7 @@ func (l *Log) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the stream %s: %w", l.config.Stream, l.config.explainAPI(err))
 	}
+	l.tail.expect(commitlog.Sequence(stream.CachedInfo().State.LastSeq))
 	if wrong := l.config.differences(stream.CachedInfo().Config); len(wrong) > 0 {
 		return finalError{fmt.Errorf("the stream %s cannot hold commits: %s", l.config.Stream, strings.Join(wrong, "; "))}
 	}

@@ -133,6 +133,13 @@ func (t *tail) expect(at commitlog.Sequence) {
 	t.newest = max(t.newest, at)
 }
 
+// known returns the newest sequence that is known to exist.
+func (t *tail) known() commitlog.Sequence {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest
+}
+
 // where returns after which message a consumer has to begin, for which place, and what is closed when
 // the reader moves. Place 0 is before there is a reader.
 func (t *tail) where() (after commitlog.Sequence, place int, moved <-chan struct{}) {

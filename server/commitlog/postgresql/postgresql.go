@@ -248,3 +248,6 @@ func (l *Log) listenOnce() error {
 		}
 	}
 }
+
+// Newest implements commitlog.Log.
+func (l *Log) Newest() commitlog.Sequence { return l.known() }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
 
 // commitVersion is that of the message.
@@ -66,13 +67,21 @@ func addOperations(batch *pebble.Batch, operations []*commitlogv1.Operation) err
 // encode encodes a commit of this gateway that comes next.
 func (s *shared) encode(c *commitlogv1.Commit) ([]byte, error) {
 	s.number++
-	c.Version, c.Keyspace = commitVersion, keyspaceVersion
 	c.LogId, c.Gateway, c.Number = s.logID[:], s.gateway, s.number
-	if s.applied > 0 {
-		c.PreviousHash = s.hash[:]
-	}
-	return proto.Marshal(c)
+	c.PreviousHash = s.place.hash[:]
+	return encodeCommit(c)
 }
+
+func encodeCommit(c *commitlogv1.Commit) ([]byte, error) {
+	c.Version, c.Keyspace = commitVersion, keyspaceVersion
+	bytes, err := proto.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode a commit: %w", err)
+	}
+	return bytes, nil
+}
+
+func hashOf(c commitlog.Commit) commitHash { return sha256.Sum256(c.Bytes) }
 
 // errOtherHistory is for a commit that does not come after the last one applied: the copy
 // here, or the commit log, is not what it was.
@@ -89,9 +98,9 @@ func (s *shared) decode(bytes []byte) (*commitlogv1.Commit, error) {
 		return nil, fmt.Errorf("a commit has version %d and keyspace %d, and this gateway knows %d and %d: another gateway is newer: upgrade this one",
 			c.GetVersion(), c.GetKeyspace(), commitVersion, keyspaceVersion)
 	case string(c.GetLogId()) != string(s.logID[:]):
-		return nil, fmt.Errorf("%w: it is of the event log %x, and not %v", errOtherHistory, c.GetLogId(), s.logID)
-	case s.applied > 0 && string(c.GetPreviousHash()) != string(s.hash[:]):
-		return nil, fmt.Errorf("%w: the commit after %d says otherwise what came before", errOtherHistory, s.applied)
+		return nil, fmt.Errorf("a commit is of the event log %x, and the copy of %v: two logs cannot share a commit log", c.GetLogId(), s.logID)
+	case s.place.applied > 0 && string(c.GetPreviousHash()) != string(s.place.hash[:]):
+		return nil, fmt.Errorf("%w: the commit after %d says otherwise what came before", errOtherHistory, s.place.applied)
 	}
 	return c, nil
 }

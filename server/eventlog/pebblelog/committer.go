@@ -34,8 +34,6 @@ type group struct {
 	// The events of the group, and the head of the log after it.
 	records []eventlog.Record
 	head    mark
-	// err is why it is not in the commit log, if there is one.
-	err error
 	// settled, if set, makes this group a marker without requests. It is closed when
 	// all groups before it are done.
 	settled chan struct{}
@@ -73,10 +71,14 @@ type committer struct {
 	epoch *eventlog.EpochStart
 	// current is the epoch of this opening.
 	current eventlog.Epoch
+	// epochDue is the position after which an epoch has to begin, in a shared log.
+	epochDue eventlog.Position
 	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
 	// position up to which this opening has removed events.
 	trimmed mark
 	deleted eventlog.Position
+	// syncing is set if a batch is to be committed to a commit log even if it is empty.
+	syncing bool
 	// freed is the total of the bytes of the events that were removed.
 	freed uint64
 	// unchecked is how many bytes were applied since the background work was last
@@ -96,9 +98,7 @@ func (c *committer) run() {
 		case <-c.log.queue.wake:
 			c.applyPending()
 		case <-c.log.others():
-			if err := c.catchUp(c.log.life); err != nil {
-				c.store.fence.fail(err)
-			}
+			c.follow()
 		case <-c.store.fence.raised:
 			if !c.recover() {
 				return
@@ -122,15 +122,11 @@ func (c *committer) applyPending() {
 		return
 	}
 	c.throttle()
-	g.store = c.store
 	if c.log.shared != nil {
-		if g.err = c.share(c.log.life, g); g.err != nil && c.log.life.Err() == nil {
-			c.store.fence.fail(g.err)
-		}
-		c.log.groups <- g
+		c.applyShared(g)
 		return
 	}
-	g.batch = c.store.db.NewBatch()
+	g.store, g.batch = c.store, c.store.db.NewBatch()
 	c.build(g)
 	// NOTE: Pebble keeps a large batch, and leaves it empty.
 	size := g.batch.Len()
@@ -151,6 +147,14 @@ func (c *committer) applyPending() {
 func (c *committer) build(g *group) {
 	clock := c.log.clock.get()
 	for _, r := range g.requests {
+		if r.kind == kindRestate { // it goes by what is in the store, not in the batch
+			r.err = r.write(c, g.batch)
+		}
+	}
+	for _, r := range g.requests {
+		if r.kind == kindRestate {
+			continue
+		}
 		if r.write != nil {
 			r.err = r.write(c, g.batch)
 			continue
@@ -259,10 +263,7 @@ func (l *Log) acknowledge() {
 			close(g.settled)
 			continue
 		}
-		err := g.err
-		if l.shared == nil {
-			err = g.batch.SyncWait()
-		}
+		err := g.batch.SyncWait()
 		if cause := g.store.fence.err(); cause != nil {
 			err = cause
 		}
@@ -278,7 +279,7 @@ func (l *Log) acknowledge() {
 			}
 			r.finish()
 		}
-		if err == nil && g.batch != nil {
+		if err == nil {
 			_ = g.batch.Close() // gives memory back, and cannot fail
 		}
 		l.recycle(g)
@@ -292,6 +293,10 @@ func (c *committer) recover() bool {
 	l.failures.Add(1)
 	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
 	l.queue.refuse(cannotWrite(cause))
+	if l.shared != nil {
+		head, _ := l.published.get()
+		l.shared.spoil(cause, head)
+	}
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
 	l.groups <- &group{settled: settled}
@@ -348,6 +353,9 @@ func (a attempt) inVain(s *space) bool {
 // then.
 func (c *committer) reopen() error {
 	l := c.log
+	if l.shared != nil {
+		return c.reopenCopy()
+	}
 	if err := l.catchUpStart(); err != nil {
 		return err
 	}
@@ -359,7 +367,7 @@ func (c *committer) reopen() error {
 	if err != nil {
 		return err
 	}
-	if head, trimmed := l.published.get(); store.id != l.id || store.head.position < head.position && l.shared == nil {
+	if head, trimmed := l.published.get(); store.id != l.id || store.head.position < head.position {
 		// NOTE: Positions that subscribers have seen must never be given again.
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
 			store.id, store.head.position, l.id, head.position, trimmed.position)
@@ -370,17 +378,23 @@ func (c *committer) reopen() error {
 	if err != nil {
 		return errors.Join(err, store.abandon())
 	}
+	l.replace(store)
+	l.before.Store(nil)
+	return nil
+}
+
+// replace serves reads from another opening of the database. The fence of the one before
+// must be raised.
+func (l *Log) replace(store *store) {
 	l.storeMu.Lock()
 	old := l.store
 	l.store = store
 	l.storeMu.Unlock()
 	l.stall.store.Store(store)
-	_ = old.close() // its fence is raised: nothing it says matters
+	_ = old.close() // nothing it says matters
 
 	l.published.publish(store.head)
 	l.published.trim(store.trimmed)
-	l.before.Store(nil)
-	return nil
 }
 
 // use makes the committer go on with an opening of the database, in a new epoch.
@@ -391,9 +405,6 @@ func (c *committer) reopen() error {
 // head. It is called before events of the opening are published: the history must
 // name them by then.
 func (c *committer) use(store *store, dedup *dedup) error {
-	if c.log.shared != nil {
-		return c.useCopy(store, dedup)
-	}
 	epoch := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: store.head.position + 1}
 	epochs := append(slices.Clip(store.epochs), epoch)
 	if store.provisional() && len(store.epochs) > 0 {

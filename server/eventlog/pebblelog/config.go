@@ -30,6 +30,12 @@ type Config struct {
 	// refused, so that what removes old ones still fits. 0 is a twentieth of the disk,
 	// at least 64 MiB and at most 1 GiB, but never more than a quarter of the disk.
 	DiskReserve uint64
+
+	// copy is set for the copy of a shared log, in which nothing is mended: where it begins
+	// if it does not exist.
+	copy *place
+	// moving is set to open a log that is to be moved, or was: see move.go.
+	moving bool
 }
 
 // Retention is how long events are kept. The limit that is reached first holds.

@@ -92,9 +92,17 @@ func isDamage(err error) bool {
 }
 
 // isDamage reports whether an error is that of something damaged in this opening. One
-// whose fence was raised by what it did lacks tables that Pebble believes it has.
+// whose fence was raised by what it did lacks tables that Pebble believes it has. The use
+// of a copy ends there: it can be made anew.
 func (s *store) isDamage(err error) bool {
-	return isDamage(err) && (s.readOnly || s.fence.err() == nil)
+	if !isDamage(err) || !s.readOnly && s.fence.err() != nil {
+		return false
+	}
+	if s.copy != nil && !errors.Is(err, pebble.ErrNotFound) {
+		s.fence.fail(&copyError{fmt.Errorf("%w: %w", errCopy, err), false})
+		return false
+	}
+	return true
 }
 
 // parseEvent interprets the value of an event.

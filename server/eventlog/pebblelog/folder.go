@@ -61,6 +61,9 @@ func checkIsLog(path string, disk vfs.FS) error {
 	return fmt.Errorf("%w: %s", errNoLog, path)
 }
 
+// errFolder is for a folder that lacks files of a log.
+var errFolder = errors.New("the folder is not whole")
+
 // checkFolder refuses a folder that has the files of a log, but not the one that says
 // which of them are in force: Pebble would make a new, empty log of it, and remove
 // them.
@@ -93,6 +96,6 @@ func checkFolder(path string, disk vfs.FS) error {
 	if manifest != "" {
 		repair += fmt.Sprintf(", or if only this file was lost, create it, empty, as %s000001.%s", manifestMarker, manifest)
 	}
-	return fmt.Errorf("%d files of an event log are in %s, but not the file %s... that says which of them are in force: nothing was changed: %s",
-		stored, path, manifestMarker, repair)
+	return fmt.Errorf("%w: %d files of an event log are in %s, but not the file %s... that says which of them are in force: nothing was changed: %s",
+		errFolder, stored, path, manifestMarker, repair)
 }

@@ -190,7 +190,7 @@ func (l *Log) keepHeadMark() {
 // sure of what the last one says. That this fails stops nothing: it is logged once, and
 // tried again.
 func (l *Log) writeHeadMark() {
-	if l.before.Load() != nil || l.shared != nil {
+	if l.before.Load() != nil {
 		return
 	}
 	l.marking.Lock()

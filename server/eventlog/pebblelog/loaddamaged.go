@@ -175,6 +175,10 @@ func (s *store) largestEventKey() eventlog.Position {
 // from the events.
 func (s *store) loadEpochs(known headMark) error {
 	epochs, err := s.readEpochs()
+	if s.partial() {
+		s.epochs = epochs
+		return err
+	}
 	if err == nil {
 		if _, err = eventlog.NewHistory(s.id, epochs...); err == nil && len(epochs) > 0 {
 			s.implied = epochs[len(epochs)-1].First

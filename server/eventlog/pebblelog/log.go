@@ -47,11 +47,8 @@ type Log struct {
 
 	terms terms // of scopes: see state.go
 
-	// shared is set if the log is shared with other gateways: see shared.go. life ends with
-	// Close.
-	shared  *shared
-	life    context.Context //nolint:containedctx // that of the log
-	endLife context.CancelFunc
+	// shared is set if the log is shared with other gateways: see shared.go.
+	shared *shared
 
 	space *space
 	// freed is how many bytes of events were removed that a flush has not made room
@@ -150,12 +147,6 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	for _, option := range options {
 		option(l)
 	}
-	l.life, l.endLife = context.WithCancel(context.Background())
-	if l.shared != nil {
-		if err := l.shared.begin(l.life); err != nil {
-			return nil, err
-		}
-	}
 	l.space = &space{path: config.Path, disk: l.disk, reserve: config.DiskReserve, queue: l.queue, logger: logger}
 	committer, err := l.open()
 	if err != nil {
@@ -168,6 +159,11 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	l.tasks.Go(committer.run)
 	l.tasks.Go(l.acknowledge)
 	l.tasks.Go(l.retain)
+	if l.shared != nil {
+		l.tasks.Go(l.becomeCurrent)
+		l.tasks.Go(l.keepRestating)
+		return l, nil
+	}
 	l.writeHeadMark()
 	l.tasks.Go(l.keepHeadMark)
 	return l, nil
@@ -175,12 +171,16 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 
 // open opens the database, and publishes what it holds.
 func (l *Log) open() (*committer, error) {
-	store, dedup, err := l.openFirst()
+	c := &committer{log: l}
+	open, use := l.openFirst, c.use
+	if l.shared != nil {
+		open, use = l.openFirstCopy, c.useCopy
+	}
+	store, dedup, err := open()
 	if err != nil {
 		return nil, err
 	}
-	c := &committer{log: l}
-	if err := c.use(store, dedup); err != nil {
+	if err := use(store, dedup); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
 	l.clock.start(store)
@@ -230,6 +230,11 @@ func (l *Log) Err() error {
 	if err := l.queue.err(); err != nil {
 		return err
 	}
+	if l.shared != nil {
+		if err := l.shared.err(); err != nil {
+			return err
+		}
+	}
 	return l.stall.err()
 }
 
@@ -250,7 +255,9 @@ func (l *Log) Close() error {
 	l.close.Do(func() {
 		l.queue.refuse(eventlog.ErrClosed)
 		close(l.closing)
-		l.endLife()
+		if l.shared != nil {
+			l.shared.endAfter(l.closeTimeout / 2)
+		}
 		go l.end()
 	})
 	select {
@@ -274,7 +281,9 @@ func (l *Log) end() {
 	l.store = nil
 	l.storeMu.Unlock()
 	l.closeErr = store.close()
-	l.writeHeadMark()
+	if l.shared == nil {
+		l.writeHeadMark()
+	}
 	l.closeErr = errors.Join(l.closeErr, l.release())
 }
 

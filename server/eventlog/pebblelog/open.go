@@ -23,6 +23,8 @@ func newStore(config Config, disk vfs.FS, sectors *badSectors, logger *slog.Logg
 		fence:    newFence(guard),
 		memTable: memTableOf(config, disk),
 		maxFiles: config.MaxOpenFiles,
+		copy:     config.copy,
+		moving:   config.moving,
 		damaged:  damagedTables{logger: logger},
 	}
 }
@@ -64,6 +66,9 @@ func openStore(config Config, id eventlog.ID, known headMark, disk vfs.FS, logge
 		damaged, end := damagedWAL(disk, wals, replayed, known.sectors)
 		if damaged == nil {
 			return nil, mayEnd(err)
+		}
+		if config.copy != nil {
+			return nil, &copyError{err, false}
 		}
 		logger.Error("a write-ahead log of the event log is damaged: it is set aside and cut before the damage",
 			"file", filepath.Base(damaged[0]), "offset", end, "error", err.Error())
@@ -120,6 +125,17 @@ func (s *store) open(id eventlog.ID, known headMark, wals []string, aside string
 	unused, stale := s.unusedTables(tables)
 	if stale {
 		return true, errManifest
+	}
+	if s.copy != nil {
+		return true, s.finishCopy()
+	}
+	if err := s.refuseCopy(); err != nil {
+		return true, err
+	}
+	if !s.moving {
+		if err := s.refuseMoved(); err != nil {
+			return true, err
+		}
 	}
 	// NOTE: The formats of Pebble are raised only when the keyspace is known.
 	if err := s.db.RatchetFormatMajorVersion(formatVersion); err != nil {

@@ -18,9 +18,10 @@ const maxQueuedBytes = 8 << 20
 type kind int
 
 const (
-	kindEvent  kind = iota
-	kindState       // of subscriptions
-	kindUpkeep      // what makes room: never refused for the lack of it
+	kindEvent   kind = iota
+	kindState        // of subscriptions
+	kindUpkeep       // what makes room: never refused for the lack of it
+	kindRestate      // the same, of a shared log: see restate.go
 )
 
 // A request is something to be made durable: an event, or a write.
@@ -145,7 +146,7 @@ func (q *queue) refuseKind(k kind, err error) {
 }
 
 func (q *queue) refused(k kind) error {
-	if q.refusal != nil || k == kindUpkeep {
+	if q.refusal != nil || k >= kindUpkeep {
 		return q.refusal
 	}
 	return q.full[k]

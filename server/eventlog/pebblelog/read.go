@@ -124,6 +124,9 @@ func (l *Log) readChunk(c *chunk, after, head eventlog.Position, limit int) (*st
 		return nil, eventlog.ErrClosed
 	}
 	err := c.fill(l.store, after, head, limit)
+	if damaged := (*eventlog.DamagedError)(nil); l.store.copy != nil && errors.As(err, &damaged) && !l.store.isLost(damaged.After+1) {
+		l.store.isDamage(damaged.Err)
+	}
 	if err != nil && l.store.fence.err() != nil {
 		// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
 		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {

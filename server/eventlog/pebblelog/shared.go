@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,293 +20,232 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// A log that several gateways share. Each has a copy, which is made of the commits in a
-// commit log, and needs no fsync: what it lacks after a crash is in the commit log. A commit
+// A log that several gateways share. The commit log has everything, and each gateway a
+// copy, which needs no fsync: what it lacks after a crash is in the commit log. A commit
 // is a batch. Whoever appends it first after the last one has decided what it says:
-// the others apply it, and decide again.
+// the others apply it as it is, and decide again what they wanted.
+//
+// Nothing is mended in a copy. One that is damaged, or differs, is made anew of the
+// commits: see copy.go.
 
-// metaApplied has up to which commit the copy is, and the hash of that.
-const metaApplied = "applied"
-
-// WithCommits makes the log one that is shared with all who have the same commit log.
-func WithCommits(commits commitlog.Log) Option {
-	return func(l *Log) { l.shared = &shared{commits: commits, gateway: rand.Uint64()} }
+// WithCommits makes the log one that is shared with all who have the same commit log. The
+// context bounds how long Open waits for it. The caller closes it after the log.
+func WithCommits(ctx context.Context, commits commitlog.Log) Option {
+	return func(l *Log) {
+		life, end := context.WithCancel(context.WithoutCancel(ctx))
+		l.shared = &shared{
+			commits: commits, opening: ctx, life: life, end: end, gateway: rand.Uint64(), pace: defaultPace, logger: l.logger,
+			wasCurrent: make(chan struct{}),
+		}
+	}
 }
 
-// shared is how far a copy is. Only the committer uses it.
+// shared is how far a copy is. All but the atomic fields are the committer's.
 type shared struct {
 	commits commitlog.Log
+	logger  *slog.Logger
+	pace    pace
+	// opening ends when Open must, life after Close.
+	opening context.Context //nolint:containedctx // that of Open
+	life    context.Context //nolint:containedctx // that of the log
+	end     context.CancelFunc
+
 	logID   eventlog.ID
 	gateway uint64
 	number  uint64
-	applied commitlog.Sequence
-	hash    commitHash
+	place   place
+	// checked: the commit log has the commit that the copy is at. absent is since when it
+	// does not seem to.
+	checked bool
+	absent  time.Time
+	// ended is set if the commit log has lost its end, or has another one than the copy
+	// before this one had, whose head was this.
+	ended *mark
+	// newEpoch is set if positions may have been given out before: the next event begins an
+	// epoch.
+	newEpoch bool
+	// moving is set while a log is being moved into the commit log: see move.go.
+	moving bool
+	// spoiled is why the copy has to be made anew, until that is begun.
+	spoiled *copyError
+	// unlisted counts commits since the last one that is listed: see restate.go.
+	unlisted int
+
+	// applied is the sequence of the place. current is set while nothing is known to be
+	// missing that was there when the copy was opened.
+	applied    atomic.Uint64
+	current    atomic.Bool
+	once       sync.Once
+	wasCurrent chan struct{} // closed when it was for the first time
+	// sinceRestated is how many bytes of commits came after the state was restated last.
+	sinceRestated atomic.Uint64
+	// failing is why no commits can be made.
+	failing atomic.Pointer[error]
+	// For metrics.
+	committed, lostRaces, rebuilt atomic.Int64
+	// trimmed is up to where this gateway has trimmed the commit log. Only keepRestating uses it.
+	trimmed commitlog.Sequence
 }
 
-// begin finds out which log the commits are of, and makes one if there are none.
-func (s *shared) begin(ctx context.Context) error {
+// A place is how far a copy is in the commit log.
+type place struct {
+	// applied is the sequence of the last commit that was applied, and before that of the
+	// one before it.
+	applied, before commitlog.Sequence
+	hash            commitHash
+	// The copy was begun after this sequence. Unless it is 0 the copy is whole only when
+	// the state has been restated since.
+	from  commitlog.Sequence
+	whole bool
+}
+
+// The keys of what is not shared: prefixCopy and
+//
+//	p              place
+//	s <sequence>   position of the head after that commit; of some commits
+const (
+	prefixCopy   = 'c'
+	kindPlace    = 'p'
+	kindSequence = 's'
+)
+
+var placeKey = []byte{prefixCopy, kindPlace}
+
+const placeLen = 3*8 + 1 + sha256.Size
+
+func (p place) encode() []byte {
+	b := make([]byte, 0, placeLen)
+	for _, s := range []commitlog.Sequence{p.applied, p.before, p.from} {
+		b = binary.BigEndian.AppendUint64(b, uint64(s))
+	}
+	whole := byte(0)
+	if p.whole {
+		whole = 1
+	}
+	return append(append(b, whole), p.hash[:]...)
+}
+
+func decodePlace(b []byte) (p place, err error) {
+	if len(b) != placeLen {
+		return place{}, errors.New("how far the copy is cannot be read")
+	}
+	for i, s := range []*commitlog.Sequence{&p.applied, &p.before, &p.from} {
+		*s = commitlog.Sequence(binary.BigEndian.Uint64(b[8*i:]))
+	}
+	p.whole = b[24] == 1
+	copy(p.hash[:], b[25:])
+	return p, nil
+}
+
+// place reads how far a copy is. It returns pebble.ErrNotFound if the store is none.
+func (s *store) place() (place, error) {
+	value, closer, err := s.db.Get(placeKey)
+	if err != nil {
+		return place{}, fmt.Errorf("read how far the copy is: %w", err)
+	}
+	p, err := decodePlace(value)
+	return p, errors.Join(err, closer.Close())
+}
+
+// begin finds out which log the commits are of, and where they begin. If there are none it
+// makes the first one.
+func (s *shared) begin(ctx context.Context) (eventlog.ID, place, error) {
+	begun := place{whole: true}
 	for {
-		for first, err := range s.commits.Read(ctx, 0) {
-			if err != nil {
-				return fmt.Errorf("read the first commit: %w", err)
-			}
+		first, ok, err := s.first(ctx, begun.from)
+		trimmed := (*commitlog.TrimmedError)(nil)
+		switch {
+		case errors.As(err, &trimmed) && trimmed.Trimmed > begun.from:
+			begun.applied, begun.from, begun.whole = trimmed.Trimmed, trimmed.Trimmed, false
+			continue
+		case err != nil:
+			return eventlog.ID{}, place{}, fmt.Errorf("read the beginning of the commit log: %w", err)
+		case ok:
 			var c commitlogv1.Commit
 			if err := unmarshalCommit(first.Bytes, &c); err != nil {
-				return err
+				return eventlog.ID{}, place{}, err
 			}
-			if len(c.GetLogId()) != len(s.logID) {
-				return errors.New("the first commit names no event log")
+			if len(c.GetLogId()) != len(eventlog.ID{}) {
+				return eventlog.ID{}, place{}, errors.New("the commits do not say which event log they are of")
 			}
-			s.logID = eventlog.ID(c.GetLogId())
-			return nil
+			copy(begun.hash[:], c.GetPreviousHash())
+			return eventlog.ID(c.GetLogId()), begun, nil
 		}
-		s.logID = eventlog.NewID()
-		key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
-		bytes, err := s.encode(&commitlogv1.Commit{Operations: []*commitlogv1.Operation{{Key: key, Value: value}}})
-		if err != nil {
-			return err
-		}
-		if _, err := commitlog.Settle(ctx, s.commits, 0, bytes); err != nil {
-			return fmt.Errorf("make the first commit: %w", err)
+		if err := s.makeFirst(ctx, begun.from); err != nil {
+			return eventlog.ID{}, place{}, err
 		}
 	}
 }
 
-// load reads how far the copy is.
-func (s *shared) load(st *store) error {
-	if st.id != s.logID {
-		return fmt.Errorf("the folder is of the event log %v, and the commit log of %v: give it an empty folder", st.id, s.logID)
+// first returns the first commit after a sequence, if there is one.
+func (s *shared) first(ctx context.Context, after commitlog.Sequence) (commitlog.Commit, bool, error) {
+	for commit, err := range s.commits.Read(ctx, after) {
+		return commit, err == nil, err
 	}
-	value, err := st.meta(metaApplied)
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		s.applied, s.hash = 0, commitHash{}
-		return nil
-	case err != nil:
-		return err
-	case len(value) != 8+len(s.hash):
-		return errors.New("how far the copy is cannot be read")
-	}
-	s.applied = commitlog.Sequence(binary.BigEndian.Uint64(value))
-	copy(s.hash[:], value[8:])
-	return nil
+	return commitlog.Commit{}, false, nil
 }
 
-// moved adds to a batch that a commit is applied.
-func (s *shared) moved(batch *pebble.Batch, at commitlog.Sequence, bytes []byte) error {
-	hash := sha256.Sum256(bytes)
-	value := append(binary.BigEndian.AppendUint64(nil, uint64(at)), hash[:]...)
-	if err := batch.Set(metaKey(metaApplied), value, nil); err != nil {
+func (s *shared) makeFirst(ctx context.Context, after commitlog.Sequence) error {
+	id := s.logID
+	if id == (eventlog.ID{}) {
+		id = eventlog.NewID()
+	}
+	s.number++
+	bytes, err := encodeCommit(&commitlogv1.Commit{LogId: id[:], Gateway: s.gateway, Number: s.number, Time: timestamppb.Now()})
+	if err != nil {
 		return err
 	}
-	s.applied, s.hash = at, hash
-	return nil
-}
-
-// others returns a channel that is closed when others have committed; nil if the log is not
-// shared.
-func (l *Log) others() <-chan struct{} {
-	if l.shared == nil {
-		return nil
-	}
-	changed := l.shared.commits.Changed()
-	for range l.shared.commits.Read(l.life, l.shared.applied) {
-		return closedChannel
-	}
-	return changed
-}
-
-var closedChannel = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
-// useCopy is use for a copy: its epochs come with the commits. It applies what it lacks.
-func (c *committer) useCopy(store *store, dedup *dedup) error {
-	history, err := eventlog.NewHistory(store.id, store.epochs...)
-	if err != nil {
-		return fmt.Errorf("read the epochs: %w", err)
-	}
-	c.store, c.dedup, c.head, c.trimmed = store, dedup, store.head, store.trimmed
-	c.freed, c.deleted = store.trimmed.totals.Bytes, 0
-	if n := len(store.epochs); n > 0 {
-		c.current = store.epochs[n-1].Epoch
-	}
-	c.log.history.Store(history)
-	c.log.terms = terms{}
-	if err := c.log.shared.load(store); err != nil {
-		return err
-	}
-	return c.catchUp(c.log.life)
-}
-
-// decided is what deciding changes in memory.
-type decided struct {
-	head, trimmed mark
-	deleted       eventlog.Position
-	freed         uint64
-	buckets       []int64
-}
-
-func (c *committer) remember() decided {
-	return decided{c.head, c.trimmed, c.deleted, c.freed, slices.Clone(c.dedup.buckets)}
-}
-
-// forget takes back what was decided and did not come to be.
-func (c *committer) forget(was decided) {
-	c.head, c.trimmed, c.deleted, c.freed, c.dedup.buckets = was.head, was.trimmed, was.deleted, was.freed, was.buckets
-	c.dedup.applied()
-	c.log.terms = terms{}
-}
-
-// share makes what the requests of a group ask for the next commit, and applies it.
-func (c *committer) share(ctx context.Context, g *group) error {
-	s := c.log.shared
-	for {
-		if err := c.catchUp(ctx); err != nil {
-			return err
-		}
-		was := c.remember()
-		g.batch, g.records = c.store.db.NewBatch(), g.records[:0]
-		c.build(g)
-		if g.batch.Empty() {
-			c.dedup.applied()
-			return nil // all of it is there already, or refused
-		}
-		at, bytes, err := c.settle(ctx, g.batch)
-		if at > 0 {
-			if err = s.moved(g.batch, at, bytes); err == nil {
-				err = c.store.db.Apply(g.batch, pebble.NoSync)
-			}
-			c.dedup.applied()
-			return err
-		}
-		c.forget(was)
-		_ = g.batch.Close() // it was not applied
-		if err != nil {
-			return err
-		}
-		for _, r := range g.requests {
-			r.receipt, r.err = eventlog.Receipt{}, nil
-		}
-	}
-}
-
-func (c *committer) settle(ctx context.Context, batch *pebble.Batch) (commitlog.Sequence, []byte, error) {
-	operations, err := operationsOf(batch)
-	if err != nil {
-		return 0, nil, err
-	}
-	s := c.log.shared
-	bytes, err := s.encode(&commitlogv1.Commit{Time: timestamppb.New(c.log.clock.get().Now), Operations: operations})
-	if err != nil {
-		return 0, nil, err
-	}
-	at, err := commitlog.Settle(ctx, s.commits, s.applied, bytes)
-	return at, bytes, err
-}
-
-// catchUp applies what others have committed.
-func (c *committer) catchUp(ctx context.Context) error {
-	s := c.log.shared
-	for next, err := range s.commits.Read(ctx, s.applied) {
-		if err != nil {
-			return fmt.Errorf("read the commit log: %w", err)
-		}
-		commit, err := s.decode(next.Bytes)
-		if err != nil {
-			return err
-		}
-		if err := c.replay(commit, next); err != nil {
-			return fmt.Errorf("apply commit %d: %w", next.Sequence, err)
-		}
+	if _, err := commitlog.Settle(ctx, s.commits, after, bytes); err != nil {
+		return fmt.Errorf("make the first commit: %w", err)
 	}
 	return nil
 }
 
-// replay applies a commit of another gateway, and publishes what it says.
-func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) error {
-	batch := c.store.db.NewBatch()
-	err := addOperations(batch, commit.GetOperations())
+// moved adds to a batch that a commit is applied, after which the head is at a position.
+func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, head eventlog.Position) (place, error) {
+	next := place{
+		applied: commit.Sequence, before: s.place.applied, hash: sha256.Sum256(commit.Bytes),
+		from: s.place.from, whole: s.place.whole,
+	}
+	if s.unlisted++; s.unlisted >= s.pace.listEach {
+		s.unlisted = 0
+		if err := batch.Set(sequenceKey(commit.Sequence), binary.BigEndian.AppendUint64(nil, uint64(head)), nil); err != nil {
+			return next, err
+		}
+	}
+	return next, batch.Set(placeKey, next.encode(), nil)
+}
+
+// at sets the place, once it is in the store.
+func (s *shared) at(p place) {
+	s.place = p
+	s.applied.Store(uint64(p.applied))
+}
+
+// endAfter ends what waits for the commit log after a while.
+func (s *shared) endAfter(d time.Duration) { time.AfterFunc(d, s.end) }
+
+// err returns why no commits are made, as far as is known.
+func (s *shared) err() error {
+	if err := s.failing.Load(); err != nil {
+		return *err
+	}
+	if err := s.commits.Err(); err != nil {
+		return fmt.Errorf("the commit log: %w", err)
+	}
+	if !s.current.Load() {
+		return ErrCatchingUp
+	}
+	return nil
+}
+
+// fails says why no commits can be made; nil ends that.
+func (s *shared) fails(err error) {
 	if err == nil {
-		err = c.log.shared.moved(batch, at.Sequence, at.Bytes)
+		s.failing.Store(nil)
+		return
 	}
-	if err == nil {
-		err = c.store.db.Apply(batch, pebble.NoSync)
+	if before := s.failing.Swap(&err); before == nil {
+		s.logger.Warn("the commit log cannot be used at present: it is tried again", "error", err)
 	}
-	if err = errors.Join(err, batch.Close()); err != nil {
-		return err
-	}
-	var records []eventlog.Record
-	for _, o := range commit.GetOperations() {
-		record, err := c.observe(o)
-		if err != nil {
-			return err
-		}
-		if record != nil {
-			records = append(records, *record)
-		}
-	}
-	c.log.terms = terms{}
-	c.dedup.applied() // what it has open does not see the commit
-	if len(records) > 0 {
-		c.log.clock.gave(c.head.receiveTime)
-		c.log.window.Append(records)
-	}
-	c.log.published.publish(c.head)
-	if c.trimmed.position > 0 {
-		c.log.published.trim(c.trimmed)
-		c.log.window.Trim(c.trimmed.position)
-	}
-	return nil
-}
-
-// observe learns from an operation what is kept in memory, and returns the event that it
-// stores, if it does.
-func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) {
-	key, value := o.GetKey(), o.GetValue()
-	switch {
-	case len(key) == 0:
-		return nil, errors.New("an operation has no key")
-	case key[0] == prefixEvent && o.Value != nil:
-		p, err := parseEventKey(key)
-		if err != nil {
-			return nil, err
-		}
-		record, err := eventlog.ParseRecord(p, value, true)
-		if err == nil {
-			c.head = markOf(record)
-		}
-		return &record, err
-	case key[0] == prefixEvent:
-		c.deleted = c.trimmed.position
-		c.freed = c.trimmed.totals.Bytes
-	case key[0] == prefixHistory && o.Value != nil:
-		start, err := parseEpochPair(key, value)
-		if err != nil {
-			return nil, err
-		}
-		history, err := eventlog.NewHistory(c.log.shared.logID, append(c.log.history.Load().Starts(), start)...)
-		if err != nil {
-			return nil, err
-		}
-		c.log.history.Store(history)
-		c.current = start.Epoch
-	case key[0] == prefixDedup && o.Value != nil && len(key) > bucketLen:
-		start := int64(binary.BigEndian.Uint64(key[1:])) //nolint:gosec // written from an int64
-		if i, ok := slices.BinarySearch(c.dedup.buckets, start); !ok {
-			c.dedup.buckets = slices.Insert(c.dedup.buckets, i, start)
-		}
-	case key[0] == prefixDedup && len(o.GetEnd()) >= bucketLen:
-		end := int64(binary.BigEndian.Uint64(o.GetEnd()[1:])) //nolint:gosec // written from an int64
-		c.dedup.buckets = slices.DeleteFunc(c.dedup.buckets, func(start int64) bool { return start < end })
-	case string(key) == string(metaKey(metaTrimmed)):
-		trimmed, err := decodeMark(value)
-		if err != nil {
-			return nil, err
-		}
-		c.trimmed = trimmed
-	}
-	return nil, nil //nolint:nilnil // it stores no event
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -21,12 +22,25 @@ func commitsOf(t *testing.T, memory *commitlogtest.Memory) commitlog.Log {
 	return commits
 }
 
+// openShared opens a copy of a shared log, and waits until it has caught up.
+func openShared(t *testing.T, disk vfs.FS, commits commitlog.Log, options ...Option) *Log {
+	t.Helper()
+	log := mustOpen(t, testConfig("log"), append([]Option{WithFS(disk), WithCommits(t.Context(), commits)}, options...)...)
+	select {
+	case <-log.Current():
+	case <-time.After(10 * time.Second):
+		t.Fatalf("the copy does not catch up: %+v, at %d of %d, made anew %d times, committed %d, lost %d: %v", log.shared.place, log.shared.applied.Load(), commits.Newest(), log.shared.rebuilt.Load(), log.shared.committed.Load(), log.shared.lostRaces.Load(), log.Err())
+	}
+	return log
+}
+
 func TestSharedConformance(t *testing.T) {
 	eventlogtest.Run(t, func(t *testing.T) eventlogtest.Harness {
 		disk, memory := vfs.NewCrashableMem(), commitlogtest.NewMemory()
 		return eventlogtest.Harness{
+			Shared: true,
 			Open: func(t *testing.T) eventlog.Log {
-				return mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(commitsOf(t, memory)))
+				return openShared(t, disk, commitsOf(t, memory))
 			},
 			Crash: func(*testing.T) { disk = disk.CrashClone(vfs.CrashCloneCfg{}) },
 			Copy: func(*testing.T) func(*testing.T) {
@@ -44,7 +58,7 @@ func TestGatewaysShareALog(t *testing.T) {
 	memory := commitlogtest.NewMemory()
 	var logs []*Log
 	for range gateways {
-		logs = append(logs, mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()), WithCommits(commitsOf(t, memory))))
+		logs = append(logs, openShared(t, vfs.NewMem(), commitsOf(t, memory)))
 	}
 	var group sync.WaitGroup
 	for _, log := range logs {

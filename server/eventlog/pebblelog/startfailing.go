@@ -35,13 +35,6 @@ func (l *Log) openFirst() (*store, *dedup, error) {
 	var cause diskError
 	id := eventlog.NewID()
 	err := l.acquire()
-	if l.shared != nil && err == nil {
-		s, d, err := openBoth(l.config, l.shared.logID, headMark{sectors: &l.sectors}, l.disk, l.logger)
-		if err != nil {
-			return nil, nil, fmt.Errorf("open the copy of the event log in %s: %w", l.config.Path, err)
-		}
-		return s, d, nil
-	}
 	known, markErr := l.readMark()
 	if err == nil {
 		err = markErr

@@ -51,6 +51,11 @@ type store struct {
 	memTable uint64
 	// maxFiles is how many files are open at the same time.
 	maxFiles int
+	// copy is set for the copy of a shared log: what is damaged of it is an error. It says
+	// where one begins that does not exist.
+	copy *place
+	// moving is set if the log may have been moved.
+	moving bool
 	// readOnly is set if nothing may be written.
 	readOnly bool
 
@@ -73,7 +78,7 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          s.fence,
 		ReadOnly:                    s.readOnly,
-		DisableConsistencyCheck:     true, // a table that is missing or cut is damage like any other
+		DisableConsistencyCheck:     s.copy == nil, // a table that is missing or cut is damage like any other
 		Logger:                      pebbleLogger{logger: logger, fence: s.fence},
 		CacheSize:                   cacheBytes,
 		MaxOpenFiles:                s.maxFiles,
@@ -91,6 +96,7 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 				// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
 				if s.fence.err() == nil {
 					s.damaged.found(info)
+					s.isDamage(fmt.Errorf("%w: %w", pebble.ErrCorruption, info.Details))
 				}
 			},
 		},
@@ -185,6 +191,9 @@ func (s *store) create(id eventlog.ID, known headMark) error {
 		return errors.New("the folder of the event log is empty, and was not: is its disk mounted?")
 	}
 	s.id = id
+	if s.copy != nil && id == (eventlog.ID{}) {
+		return fmt.Errorf("%w: its facts are missing", errCopy)
+	}
 	if known.id != (eventlog.ID{}) {
 		s.id = known.id
 	}
@@ -200,6 +209,7 @@ func (s *store) writeFacts() error {
 		batch.Set(metaKey(metaKeyspace), []byte{keyspaceVersion}, nil),
 		batch.Set(metaKey(metaLogID), s.id[:], nil),
 		batch.Set(metaKey(metaTrimmed), s.trimmed.encode(), nil),
+		s.setPlace(batch),
 		batch.Commit(pebble.Sync),
 		batch.Close(),
 	)

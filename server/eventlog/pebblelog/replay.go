@@ -1,0 +1,194 @@
+package pebblelog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// replay applies a commit of another gateway, and publishes what it says.
+func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) error {
+	batch := c.store.db.NewBatch()
+	defer batch.Close() // it is applied by then, or useless
+	if err := addOperations(batch, commit.GetOperations()); err != nil {
+		return err
+	}
+	wasWhole := c.log.shared.place.whole
+	var records []eventlog.Record
+	for _, o := range commit.GetOperations() {
+		record, err := c.observe(o)
+		if err != nil {
+			return fmt.Errorf("commit %d: %w", at.Sequence, err)
+		}
+		if record != nil {
+			records = append(records, *record)
+		}
+	}
+	if err := c.apply(batch, at); err != nil {
+		return err
+	}
+	c.log.terms = terms{}
+	c.dedup.applied() // what it has open does not see the commit
+	if !c.log.shared.place.whole {
+		return nil
+	}
+	if !wasWhole {
+		return c.refresh()
+	}
+	if len(records) > 0 {
+		c.log.clock.gave(c.head.receiveTime)
+	}
+	if !c.serves() {
+		return nil
+	}
+	c.log.window.Append(records)
+	c.log.published.publish(c.head)
+	if c.trimmed.position > 0 {
+		c.log.published.trim(c.trimmed)
+		c.log.window.Trim(c.trimmed.position)
+	}
+	return nil
+}
+
+// observe learns from an operation of another gateway what is kept in memory, and returns
+// the event that it stores, if it does.
+func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) {
+	key, value := o.GetKey(), o.GetValue()
+	switch {
+	case len(key) == 0:
+		return nil, errors.New("an operation has no key")
+	case key[0] == prefixEvent && o.Value != nil:
+		p, err := parseEventKey(key)
+		if err != nil {
+			return nil, err
+		}
+		record, err := eventlog.ParseRecord(p, value, true)
+		if err != nil {
+			return nil, err
+		}
+		c.head = markOf(record)
+		return &record, nil
+	case key[0] == prefixEvent:
+		c.deleted = c.trimmed.position
+		c.freed = c.trimmed.totals.Bytes
+	case key[0] == prefixDedup && o.Value != nil && len(key) > bucketLen:
+		start := int64(binary.BigEndian.Uint64(key[1:])) //nolint:gosec // written from an int64
+		if i, ok := slices.BinarySearch(c.dedup.buckets, start); !ok {
+			c.dedup.buckets = slices.Insert(c.dedup.buckets, i, start)
+		}
+	case key[0] == prefixDedup && len(o.GetEnd()) > 0:
+		c.dedup.buckets = slices.DeleteFunc(c.dedup.buckets, func(start int64) bool {
+			return string(bucketPrefix(start)) >= string(key) && string(bucketPrefix(start+1)) <= string(o.GetEnd())
+		})
+	case string(key) == string(metaKey(metaTrimmed)) && o.Value != nil:
+		trimmed, err := decodeMark(value)
+		if err != nil {
+			return nil, err
+		}
+		c.trimmed = trimmed
+		if c.head.position < trimmed.position {
+			c.head = trimmed
+		}
+	}
+	return nil, c.observeFacts(o)
+}
+
+// observeFacts learns from an operation, of this gateway too, what the readers of the log
+// have to know before it is published.
+func (c *committer) observeFacts(o *commitlogv1.Operation) error {
+	key, value := o.GetKey(), o.GetValue()
+	switch {
+	case string(key) == string(metaKey(metaMoving)):
+		c.log.shared.moving = o.Value != nil
+	case o.Value == nil:
+	case string(key) == string(metaKey(metaEpochDue)) && len(value) == 8:
+		c.epochDue = eventlog.Position(binary.BigEndian.Uint64(value))
+	case key[0] == prefixHistory:
+		start, err := parseEpochPair(key, value)
+		if err != nil {
+			return err
+		}
+		c.current, c.epoch = start.Epoch, nil
+		c.log.shared.newEpoch = false
+		return c.learnEpoch(start)
+	case key[0] == prefixLost:
+		lost, err := parseLoss(key, value)
+		if err != nil {
+			return err
+		}
+		c.learnLoss(lost)
+	case string(key) == string(metaKey(metaRestated)):
+		return c.learnRestated(value)
+	}
+	return nil
+}
+
+func (c *committer) learnEpoch(start eventlog.EpochStart) error {
+	starts := c.log.history.Load().Starts()
+	if slices.Contains(starts, start) {
+		return nil
+	}
+	history, err := eventlog.NewHistory(c.log.shared.logID, append(slices.Clip(starts), start)...)
+	if err != nil {
+		return err
+	}
+	c.log.history.Store(history)
+	return nil
+}
+
+func (c *committer) learnLoss(lost loss) {
+	c.head = laterMark(c.head, lost.upTo)
+	c.log.storeMu.Lock()
+	defer c.log.storeMu.Unlock()
+	if !slices.ContainsFunc(c.store.lost, func(l loss) bool { return l.after == lost.after }) {
+		c.store.lost = append(c.store.lost, lost)
+	}
+}
+
+// beginEpoch has the next event begin an epoch, if there is none yet, or one is due, or
+// this gateway knows that positions were given out before.
+func (c *committer) beginEpoch() {
+	starts := c.log.history.Load().Starts()
+	if n := len(starts); n > 0 && !c.log.shared.newEpoch && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
+		return
+	}
+	start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: c.head.position + 1}
+	c.epoch, c.current = &start, start.Epoch
+}
+
+// tellEnded makes it known to all gateways, with the next commit, that the commit log has lost
+// what this one had: the positions are not given out again, and what comes is of a new
+// epoch.
+func (c *committer) tellEnded(batch *pebble.Batch) error {
+	s := c.log.shared
+	if s.ended == nil {
+		return nil
+	}
+	had := *s.ended
+	s.newEpoch = true
+	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
+	if had.position <= c.head.position {
+		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
+		s.ended = nil
+		return nil
+	}
+	log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
+	if len(c.log.history.Load().Starts()) == 0 {
+		key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+		if err := batch.Set(key, value, nil); err != nil {
+			return err
+		}
+	}
+	lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
+	key, value := lost.pair()
+	c.head = lost.upTo
+	due := binary.BigEndian.AppendUint64(nil, uint64(lost.upTo.position))
+	return errors.Join(batch.Set(key, value, nil), batch.Set(metaKey(metaEpochDue), due, nil))
+}

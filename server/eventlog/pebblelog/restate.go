@@ -1,0 +1,282 @@
+package pebblelog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// A commit log is trimmed as its events are. What else the trimmed commits have said, event
+// ids that are remembered and the state of subscriptions, has to be said again before.
+//
+// That is done in passes. A pass goes through all keys but those of events, a range at a
+// time. A commit deletes the range and sets the keys that are in it at that moment, which
+// changes nothing for who has them. Who begins to read after the commit log was trimmed has
+// them all at the end of the next whole pass, whatever was trimmed before it: until then
+// its copy is not whole. Ranges may be of very different times: what comes in between is
+// in commits of its own.
+//
+// Any gateway takes any step. The commits say how far the pass is.
+
+const (
+	metaRestating = "restating" // the pass under way: see pass
+	metaRestated  = "restated"  // the sequence before the last whole pass
+)
+
+// A pace is how often things are done that keep a commit log short.
+type pace struct {
+	// listEach is how many commits come between two whose position is listed.
+	listEach int
+	// A pass begins when minBytes of commits came since the one before it, and growth
+	// times what that one had.
+	minBytes uint64
+	growth   uint64
+	// chunkBytes is how much a commit of a pass restates, about.
+	chunkBytes int
+	// interval is between two checks, stepInterval between two steps of a pass.
+	interval, stepInterval time.Duration
+
+	// How long it is tried to append a commit until it is looked whether the commit log
+	// still has the one before, and how long a commit log may seem to lack what it had. What
+	// only reads it may be stale: it is not certain before.
+	settlePatience, absencePatience time.Duration
+}
+
+var defaultPace = pace{
+	listEach: 64, minBytes: 64 << 20, growth: 4, chunkBytes: 256 << 10,
+	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
+	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
+}
+
+// restatedRanges are the keys that passes go through.
+var restatedRanges = [][2][]byte{
+	{{prefixDedup}, {prefixDedup + 1}},
+	{{prefixHistory}, {prefixHistory + 1}},
+	{{prefixLost}, {prefixMeta + 1}},
+	{{prefixState}, {prefixState + 1}},
+}
+
+// A pass that is under way has begun after a sequence, and goes on at a key. It has had so
+// many bytes.
+type pass struct {
+	began commitlog.Sequence
+	bytes uint64
+	next  []byte
+}
+
+func (p pass) encode() []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(p.began))
+	return append(binary.BigEndian.AppendUint64(b, p.bytes), p.next...)
+}
+
+func decodePass(b []byte) (pass, error) {
+	if len(b) < 16 {
+		return pass{}, errors.New("how far the state is restated cannot be read")
+	}
+	return pass{
+		began: commitlog.Sequence(binary.BigEndian.Uint64(b)), bytes: binary.BigEndian.Uint64(b[8:]), next: bytes.Clone(b[16:]),
+	}, nil
+}
+
+// restating returns the pass that is under way, if one is.
+func (s *store) restating() (pass, bool, error) {
+	value, err := s.meta(metaRestating)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return pass{}, false, nil
+	}
+	if err != nil {
+		return pass{}, false, err
+	}
+	p, err := decodePass(value)
+	return p, err == nil, err
+}
+
+// restated returns the sequence before the last whole pass, and the bytes that it had.
+func (s *store) restated() (pass, error) {
+	value, err := s.meta(metaRestated)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return pass{}, nil
+	}
+	if err != nil {
+		return pass{}, err
+	}
+	return decodePass(value)
+}
+
+// learnRestated is called for a commit that ends a pass.
+func (c *committer) learnRestated(value []byte) error {
+	p, err := decodePass(value)
+	if err != nil {
+		return err
+	}
+	s := c.log.shared
+	if p.began >= s.place.from {
+		s.place.whole = true
+	}
+	return nil
+}
+
+// keepRestating keeps the commit log short, until the log is closed.
+func (l *Log) keepRestating() {
+	s := l.shared
+	pause := time.Duration(0)
+	for {
+		select {
+		case <-l.closing:
+			return
+		case <-time.After(pause):
+		}
+		pause = s.pace.interval
+		if !s.current.Load() {
+			continue
+		}
+		more, err := l.shorten()
+		if err != nil && l.Err() == nil {
+			l.logger.Warn("the commit log was not shortened", "error", err)
+		}
+		if more && err == nil {
+			pause = s.pace.stepInterval
+		}
+	}
+}
+
+// shorten trims the commit log as far as it can be, and takes a step of a pass if there is
+// one. It reports whether more steps are to be taken.
+func (l *Log) shorten() (more bool, err error) {
+	s := l.shared
+	done, under, trimmable, err := l.restateState()
+	if err != nil {
+		return false, err
+	}
+	if upTo := min(done.began, trimmable); upTo > s.trimmed {
+		if err := s.commits.Trim(s.life, upTo); err != nil {
+			return false, fmt.Errorf("trim the commit log up to %d: %w", upTo, err)
+		}
+		s.trimmed = upTo
+		l.logger.Debug("the commit log was trimmed", "up_to", uint64(upTo))
+	}
+	if !under && (trimmable <= done.began || s.sinceRestated.Load() < max(s.pace.minBytes, s.pace.growth*done.bytes)) {
+		return false, nil
+	}
+	return true, l.write(s.life, kindRestate, func(c *committer, batch *pebble.Batch) error { return c.restate(batch, under) })
+}
+
+// restateState returns the last whole pass, whether one is under way, and the last
+// sequence up to which all events are trimmed.
+func (l *Log) restateState() (done pass, under bool, trimmable commitlog.Sequence, err error) {
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	if l.store == nil {
+		return pass{}, false, 0, eventlog.ErrClosed
+	}
+	if done, err = l.store.restated(); err != nil {
+		return pass{}, false, 0, err
+	}
+	if _, under, err = l.store.restating(); err != nil {
+		return pass{}, false, 0, err
+	}
+	trimmable, err = l.store.lastSequenceUpTo(l.Bounds().Trimmed)
+	return done, under, trimmable, err
+}
+
+// restate adds the next step of a pass to a batch, and begins one if none is under way and
+// none was expected to be.
+func (c *committer) restate(batch *pebble.Batch, expected bool) error {
+	s := c.log.shared
+	p, under, err := c.store.restating()
+	if err != nil || !under && expected {
+		return err // another gateway has ended it
+	}
+	if !under {
+		p = pass{began: s.place.applied, next: restatedRanges[0][0]}
+	}
+	for _, span := range restatedRanges {
+		if bytes.Compare(p.next, span[1]) >= 0 {
+			continue
+		}
+		from := p.next
+		if bytes.Compare(from, span[0]) < 0 {
+			from = span[0]
+		}
+		n, next, err := c.store.restateSpan(batch, from, span[1], s.pace.chunkBytes)
+		if err != nil {
+			return err
+		}
+		p.bytes, p.next = p.bytes+uint64(n), next //nolint:gosec // not negative
+		return batch.Set(metaKey(metaRestating), p.encode(), nil)
+	}
+	s.sinceRestated.Store(0)
+	return errors.Join(
+		batch.Delete(metaKey(metaRestating), nil),
+		batch.Set(metaKey(metaRestated), pass{began: p.began, bytes: p.bytes}.encode(), nil),
+	)
+}
+
+// restateSpan restates keys from one on up to, not including, another, as many as fit. It
+// returns how many bytes that are, and the key to go on at.
+func (s *store) restateSpan(batch *pebble.Batch, from, to []byte, limit int) (n int, next []byte, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	next = to
+	type pair struct{ key, value []byte }
+	var pairs []pair
+	for ok := it.First(); ok; ok = it.Next() {
+		if n >= limit {
+			next = bytes.Clone(it.Key())
+			break
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return 0, nil, err
+		}
+		pairs = append(pairs, pair{bytes.Clone(it.Key()), bytes.Clone(value)})
+		n += len(it.Key()) + len(value)
+	}
+	if err := it.Error(); err != nil {
+		return 0, nil, err
+	}
+	if err := batch.DeleteRange(from, next, nil); err != nil {
+		return 0, nil, err
+	}
+	for _, p := range pairs {
+		if err := batch.Set(p.key, p.value, nil); err != nil {
+			return 0, nil, err
+		}
+	}
+	return n, next, nil
+}
+
+func sequenceKey(s commitlog.Sequence) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixCopy, kindSequence}, uint64(s))
+}
+
+// lastSequenceUpTo returns a sequence of which, and of all before it, the events are
+// trimmed: the last such one that is listed, 0 if none is.
+func (s *store) lastSequenceUpTo(trimmed eventlog.Position) (last commitlog.Sequence, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: sequenceKey(0), UpperBound: []byte{prefixCopy, kindSequence + 1}})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil || len(it.Key()) != 10 || len(value) != 8 {
+			return 0, errors.Join(errors.New("the list of commits cannot be read"), err)
+		}
+		if eventlog.Position(binary.BigEndian.Uint64(value)) > trimmed {
+			break
+		}
+		last = commitlog.Sequence(binary.BigEndian.Uint64(it.Key()[2:]))
+	}
+	return last, nil
+}

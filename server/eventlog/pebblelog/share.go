@@ -1,0 +1,321 @@
+package pebblelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// readPause is between two attempts to read a commit log that failed.
+const readPause = 100 * time.Millisecond
+
+// errMoving is why nothing is appended while a log is being moved into the commit log.
+var errMoving = errors.New("an event log is being moved into the commit log: let `webhook-gateway log copy` finish")
+
+// decided is what deciding changes in memory.
+type decided struct {
+	head, trimmed mark
+	current       eventlog.Epoch
+	epoch         *eventlog.EpochStart
+	deleted       eventlog.Position
+	freed         uint64
+	buckets       []int64
+}
+
+func (c *committer) remember() decided {
+	return decided{c.head, c.trimmed, c.current, c.epoch, c.deleted, c.freed, slices.Clone(c.dedup.buckets)}
+}
+
+// forget takes back what was decided and did not come to be.
+func (c *committer) forget(was decided) {
+	c.head, c.trimmed, c.current, c.epoch = was.head, was.trimmed, was.current, was.epoch
+	c.deleted, c.freed, c.dedup.buckets = was.deleted, was.freed, was.buckets
+	c.dedup.applied()
+	c.log.terms = terms{}
+}
+
+// applyShared has a group of requests become a commit, and answers them.
+func (c *committer) applyShared(g *group) {
+	err := c.store.fence.err()
+	if err == nil {
+		err = c.share(c.log.shared.life, g)
+	}
+	if cause := c.store.fence.err(); err == nil && cause != nil {
+		err = cause
+	}
+	if err != nil {
+		err = cannotWrite(err)
+	} else if len(g.records) > 0 {
+		c.log.window.Append(g.records)
+	}
+	if err == nil {
+		c.log.published.publish(g.head)
+	}
+	for _, r := range g.requests {
+		if err != nil {
+			r.err = err
+		}
+		r.finish()
+	}
+	c.log.recycle(g)
+}
+
+// share makes what the requests of a group ask for the next commit, and applies it.
+func (c *committer) share(ctx context.Context, g *group) error {
+	s := c.log.shared
+	for {
+		if err := c.catchUp(ctx); err != nil {
+			return err
+		}
+		if s.moving {
+			s.fails(errMoving)
+			return errMoving
+		}
+		was := c.remember()
+		batch := c.store.db.NewBatch()
+		if err := c.tellEnded(batch); err != nil {
+			return err
+		}
+		c.beginEpoch()
+		g.batch, g.records, c.syncing = batch, g.records[:0], false
+		c.build(g)
+		if batch.Empty() && !c.syncing {
+			c.dedup.applied()
+			return batch.Close() // all of it is there already, or refused
+		}
+		done, err := c.commit(ctx, batch)
+		if err == nil && done {
+			s.committed.Add(1)
+			s.ended = nil
+			c.dedup.applied()
+			return batch.Close()
+		}
+		c.forget(was)
+		_ = batch.Close() // nothing of it came to be
+		if err != nil {
+			return err
+		}
+		s.lostRaces.Add(1)
+		for _, r := range g.requests {
+			r.receipt, r.err = eventlog.Receipt{}, nil
+		}
+	}
+}
+
+// commit appends a batch to the commit log, and applies it. It returns false if another
+// commit came first.
+func (c *committer) commit(ctx context.Context, batch *pebble.Batch) (bool, error) {
+	operations, err := operationsOf(batch)
+	if err != nil {
+		return false, err
+	}
+	s := c.log.shared
+	bytes, err := s.encode(&commitlogv1.Commit{Time: timestamppb.New(c.log.clock.get().Now), Operations: operations})
+	if err != nil {
+		return false, err
+	}
+	at, err := c.settle(ctx, bytes)
+	if at == 0 || err != nil {
+		return false, err
+	}
+	for _, o := range operations {
+		if err := c.observeFacts(o); err != nil {
+			return false, err
+		}
+	}
+	return true, c.apply(batch, commitlog.Commit{Sequence: at, Bytes: bytes})
+}
+
+// apply applies a batch that is in the commit log.
+func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit) error {
+	s := c.log.shared
+	next, err := s.moved(batch, commit, c.head.position)
+	if err == nil {
+		err = c.store.db.Apply(batch, pebble.NoSync)
+	}
+	if err == nil {
+		err = c.store.fence.err()
+	}
+	if err != nil {
+		err = fmt.Errorf("apply commit %d: %w", commit.Sequence, err)
+		c.store.fence.fail(err)
+		return err
+	}
+	s.at(next)
+	s.sinceRestated.Add(uint64(len(commit.Bytes)))
+	c.unchecked += len(commit.Bytes)
+	if c.unspaced += len(commit.Bytes); c.unspaced >= spaceCheckBytes {
+		c.unspaced = 0
+		c.log.space.check()
+	}
+	return nil
+}
+
+// settle appends a commit after the place of the copy, until it is certain what comes
+// there: see commitlog.Settle.
+func (c *committer) settle(ctx context.Context, bytes []byte) (commitlog.Sequence, error) {
+	s := c.log.shared
+	for {
+		attempt, cancel := context.WithTimeout(ctx, s.pace.settlePatience)
+		at, err := commitlog.Settle(attempt, s.commits, s.place.applied, bytes)
+		cancel()
+		if err == nil {
+			s.fails(nil)
+			return at, nil
+		}
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		s.checked = false
+		if err := c.check(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// check makes sure that the commit log has the commit that the copy is at. Until it is
+// known it returns no error.
+func (c *committer) check(ctx context.Context) error {
+	s := c.log.shared
+	if s.checked || s.place.applied == s.place.from {
+		s.checked = true
+		return nil
+	}
+	attempt, cancel := context.WithTimeout(ctx, s.pace.settlePatience)
+	defer cancel()
+	commit, found, err := s.first(attempt, s.place.before)
+	trimmed := (*commitlog.TrimmedError)(nil)
+	switch {
+	case errors.As(err, &trimmed):
+		if trimmed.Trimmed > s.place.applied {
+			return c.unusable(&copyError{fmt.Errorf("the copy is older than the commit log: %w", err), false})
+		}
+	case err != nil:
+		return s.cannotRead(ctx, err)
+	case !found:
+		if s.absent.IsZero() {
+			s.absent = time.Now()
+		}
+		if time.Since(s.absent) < s.pace.absencePatience || s.commits.Err() != nil {
+			return s.cannotRead(ctx, fmt.Errorf("the commit log does not show commit %d, which the copy has", s.place.applied))
+		}
+		return c.unusable(&copyError{fmt.Errorf("%w: it ends before commit %d", errOtherHistory, s.place.applied), true})
+	case commit.Sequence != s.place.applied || hashOf(commit) != s.place.hash:
+		return c.unusable(&copyError{fmt.Errorf("%w: commit %d is another", errOtherHistory, s.place.applied), true})
+	}
+	s.checked, s.absent = true, time.Time{}
+	return nil
+}
+
+// cannotRead says that the commit log cannot be read at present, and waits a little.
+func (s *shared) cannotRead(ctx context.Context, err error) error {
+	s.fails(err)
+	select {
+	case <-time.After(readPause):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// unusable ends the use of the copy.
+func (c *committer) unusable(err *copyError) error {
+	c.store.fence.fail(err)
+	return err
+}
+
+// follow applies what others have committed.
+func (c *committer) follow() {
+	if err := c.catchUp(c.log.shared.life); err != nil && c.log.shared.life.Err() == nil {
+		c.store.fence.fail(err)
+	}
+}
+
+// catchUp applies what others have committed. It returns when the copy is whole, and has
+// all that this gateway knows of.
+func (c *committer) catchUp(ctx context.Context) error {
+	s := c.log.shared
+	for {
+		changed := s.commits.Changed()
+		if err := c.check(ctx); err != nil {
+			return err
+		}
+		if !s.checked {
+			continue
+		}
+		again, err := c.readCommits(ctx)
+		if err != nil {
+			return err
+		}
+		if again {
+			continue
+		}
+		if s.place.whole {
+			s.fails(nil)
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// readCommits applies what can be read after the place of the copy, and reports whether
+// it has to be tried again.
+func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
+	s := c.log.shared
+	for next, err := range s.commits.Read(ctx, s.place.applied) {
+		trimmed := (*commitlog.TrimmedError)(nil)
+		switch {
+		case errors.As(err, &trimmed):
+			return false, c.unusable(&copyError{fmt.Errorf("the copy is older than the commit log: %w", err), false})
+		case err != nil:
+			return true, s.cannotRead(ctx, err)
+		}
+		commit, err := s.decode(next.Bytes)
+		switch {
+		case errors.Is(err, errOtherHistory):
+			return false, c.unusable(&copyError{err, true})
+		case err != nil:
+			return true, s.cannotRead(ctx, err)
+		}
+		c.throttle()
+		if err := c.replay(commit, next); err != nil {
+			return false, err
+		}
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+	}
+	return false, nil
+}
+
+// others returns a channel that is closed when others have committed; nil if the log is not
+// shared.
+func (l *Log) others() <-chan struct{} {
+	if l.shared == nil {
+		return nil
+	}
+	changed := l.shared.commits.Changed()
+	for range l.shared.commits.Read(l.shared.life, l.shared.place.applied) {
+		return closedChannel
+	}
+	return changed
+}
+
+var closedChannel = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
