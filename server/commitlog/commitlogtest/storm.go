@@ -25,6 +25,9 @@ type Storm struct {
 	group   sync.WaitGroup
 	end     context.CancelFunc
 	settled atomic.Int64
+	// base is up to where the log was trimmed at most; the first writer trims.
+	base     commitlog.Sequence
+	baseHash [sha256.Size]byte
 }
 
 type stormWriter struct {
@@ -33,7 +36,10 @@ type stormWriter struct {
 	large int // size of the largest commits
 	after commitlog.Sequence
 	hash  [sha256.Size]byte
-	read  []commitlog.Commit // without the filling
+	// at is after for others, hashes the hash of each commit.
+	at     atomic.Uint64
+	hashes map[commitlog.Sequence][sha256.Size]byte
+	read   []commitlog.Commit // without the filling
 	// mine are the sequences of commits that were settled, by number.
 	mine map[uint64]commitlog.Sequence
 }
@@ -41,16 +47,18 @@ type stormWriter struct {
 // stormHead is the size of the head of a commit: writer, number, hash of the one before.
 const stormHead = 1 + 8 + sha256.Size
 
-// StartStorm starts writers, each on a log of its own. One in fifty commits has up to large bytes. The
-// test calls Finish.
+// StartStorm starts writers, each on a log of its own. One in fifty commits has up to large bytes, and now and
+// then the log is trimmed. The test calls Finish.
 func StartStorm(t testing.TB, large int, logs ...commitlog.Log) *Storm {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Storm{t: t, end: cancel}
 	for i, log := range logs {
-		w := &stormWriter{log: log, name: byte('a' + i), large: large, mine: make(map[uint64]commitlog.Sequence)}
+		w := &stormWriter{log: log, name: byte('a' + i), large: large, mine: make(map[uint64]commitlog.Sequence), hashes: make(map[commitlog.Sequence][sha256.Size]byte)}
 		s.writers = append(s.writers, w)
+	}
+	for _, w := range s.writers {
 		s.group.Go(func() {
-			if err := w.write(ctx, &s.settled); err != nil {
+			if err := s.write(ctx, w); err != nil {
 				t.Errorf("writer %c: %v", w.name, err)
 			}
 		})
@@ -67,13 +75,13 @@ func (s *Storm) Progress(n int) time.Duration {
 		if time.Since(begin) > patience {
 			s.t.Fatalf("no progress: %d commits after %v", int64(n)-goal+s.settled.Load(), time.Since(begin))
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 	return time.Since(begin)
 }
 
 // write appends commits until the context ends.
-func (w *stormWriter) write(ctx context.Context, settled *atomic.Int64) error {
+func (s *Storm) write(ctx context.Context, w *stormWriter) error {
 	r := rand.New(rand.NewPCG(uint64(w.name), 1)) //nolint:gosec // a test
 	for number := uint64(0); ; {
 		if err := w.catchUp(ctx); err != nil {
@@ -92,16 +100,31 @@ func (w *stormWriter) write(ctx context.Context, settled *atomic.Int64) error {
 		if at > 0 {
 			w.mine[number] = at
 			number++
-			settled.Add(1)
+			s.settled.Add(1)
+			if w == s.writers[0] && number%40 == 0 {
+				s.trim(ctx)
+			}
 		}
 	}
 }
 
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+// trim trims what all have read. If that fails it may have been done.
+func (s *Storm) trim(ctx context.Context) {
+	upTo := uint64(s.writers[0].after)
+	for _, w := range s.writers {
+		upTo = min(upTo, w.at.Load())
 	}
-	return err
+	if upTo > 0 {
+		s.base, s.baseHash = commitlog.Sequence(upTo), s.writers[0].hashes[commitlog.Sequence(upTo)]
+		_ = s.writers[0].log.Trim(ctx, s.base)
+	}
+}
+
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // catchUp reads, and checks, what comes next.
@@ -117,6 +140,8 @@ func (w *stormWriter) catchUp(ctx context.Context) error {
 			return fmt.Errorf("commit %d is torn", commit.Sequence)
 		}
 		w.after, w.hash = commit.Sequence, sha256.Sum256(commit.Bytes)
+		w.hashes[w.after] = w.hash
+		w.at.Store(uint64(w.after))
 		w.read = append(w.read, commitlog.Commit{Sequence: commit.Sequence, Bytes: bytes.Clone(commit.Bytes[:stormHead])})
 	}
 	return nil
@@ -138,7 +163,7 @@ func (s *Storm) Finish(fresh commitlog.Log) int {
 		}
 		last = max(last, w.after)
 	}
-	reader := &stormWriter{log: fresh}
+	reader := &stormWriter{log: fresh, after: s.base, hash: s.baseHash, hashes: make(map[commitlog.Sequence][sha256.Size]byte)}
 	for _, w := range append(s.writers, reader) {
 		for {
 			changed := w.log.Changed()
@@ -158,19 +183,30 @@ func (s *Storm) Finish(fresh commitlog.Log) int {
 	if err := s.check(reader); err != nil {
 		s.t.Fatal(err)
 	}
-	return len(reader.read)
+	return len(s.writers[0].read)
 }
 
+// check compares what all have read. Each of them has checked the chain of hashes itself.
 func (s *Storm) check(reader *stormWriter) error {
+	var errs []error
+	first := s.writers[0]
+	for _, w := range s.writers {
+		if !same(w.read, first.read) {
+			errs = append(errs, fmt.Errorf("writer %c has read other commits than writer %c", w.name, first.name))
+		}
+	}
+	trimmed := slices.IndexFunc(first.read, func(c commitlog.Commit) bool { return c.Sequence > s.base })
+	if trimmed >= 0 && !same(first.read[trimmed:], reader.read) {
+		errs = append(errs, errors.New("a fresh reader reads other commits than the writers did"))
+	}
 	found := make(map[string]commitlog.Sequence)
-	for _, commit := range reader.read {
+	for _, commit := range first.read {
 		name := string(commit.Bytes[:9])
-		if first, ok := found[name]; ok {
-			return fmt.Errorf("the commit %x is at %d, and again at %d", name, first, commit.Sequence)
+		if at, ok := found[name]; ok {
+			errs = append(errs, fmt.Errorf("the commit %x is at %d, and again at %d", name, at, commit.Sequence))
 		}
 		found[name] = commit.Sequence
 	}
-	var errs []error
 	for _, w := range s.writers {
 		for number, at := range w.mine {
 			name := string(binary.BigEndian.AppendUint64([]byte{w.name}, number))
@@ -178,12 +214,14 @@ func (s *Storm) check(reader *stormWriter) error {
 				errs = append(errs, fmt.Errorf("the commit %x was said to be at %d, and is at %d", name, at, found[name]))
 			}
 		}
-		n := min(len(w.read), len(reader.read))
-		if !slices.EqualFunc(w.read[:n], reader.read[:n], func(a, b commitlog.Commit) bool {
-			return a.Sequence == b.Sequence && bytes.Equal(a.Bytes, b.Bytes)
-		}) {
-			errs = append(errs, fmt.Errorf("writer %c has read other commits than a fresh reader", w.name))
-		}
 	}
 	return errors.Join(errs...)
+}
+
+// same reports whether two have read the same, as far as both have.
+func same(a, b []commitlog.Commit) bool {
+	n := min(len(a), len(b))
+	return slices.EqualFunc(a[:n], b[:n], func(a, b commitlog.Commit) bool {
+		return a.Sequence == b.Sequence && bytes.Equal(a.Bytes, b.Bytes)
+	})
 }

@@ -65,7 +65,7 @@ func (c Config) checkFiles() error {
 		if path == "" {
 			return
 		}
-		contents, err := os.ReadFile(path)
+		contents, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 		if err == nil {
 			err = try(contents)
 		}
@@ -208,7 +208,7 @@ func (c Config) connect(ctx, life context.Context, logger *slog.Logger, options 
 	if why != nil {
 		logger.Warn("some of the NATS servers cannot be used", "error", why)
 	}
-	rand.Shuffle(len(usable), func(i, j int) { usable[i], usable[j] = usable[j], usable[i] })
+	rand.Shuffle(len(usable), func(i, j int) { usable[i], usable[j] = usable[j], usable[i] }) //nolint:gosec // to spread gateways
 	conn, err := dial(life, append(usable, others...), options)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", c.explain(err))
@@ -248,18 +248,18 @@ func (c Config) explain(err error) error {
 
 // unknown says what to do if a server does not let the gateway in.
 func (c Config) unknown() string {
-	who := ""
+	var who string
 	switch {
 	case c.Credentials != "":
 		who = "the user of " + c.Credentials
 	case c.NKey != "":
 		who = "the key of " + c.NKey
 	case slices.ContainsFunc(c.URLs, func(server string) bool { u, err := url.Parse(server); return err == nil && u.User != nil }):
-		who = "the user and password of the URL"
+		who = "the user and password"
 	case c.TLS.Certificate != "":
 		who = "the certificate " + c.TLS.Certificate
 	default:
-		return "it asks for credentials: give credentials, nkey, or a user and a password in the URL"
+		return "it asks for credentials: give credentials, nkey, or a user and a password"
 	}
 	return "it does not know " + who + ": check it, and the users of the server"
 }

@@ -47,7 +47,7 @@ func (s *storm) faults() map[string]func() {
 		"the leader steps down":        func() { s.cluster.StepDown(s.js, s.config.Stream); s.Progress(50) },
 		"the leader is shut down":      func() { n := s.leader(); down(n, n.Stop) },
 		"the leader is killed":         func() { n := s.leader(); down(n, n.Kill) },
-		"a server is killed":           func() { n := s.cluster.Nodes[rand.IntN(3)]; down(n, n.Kill) }, //nolint:gosec // a test
+		"a server is killed":           func() { n := s.cluster.Nodes[rand.IntN(3)]; down(n, n.Kill) },
 		"the leader is killed at once": func() { n := s.leader(); n.Kill(); n.Start(); s.Progress(20) },
 		"all are killed": func() {
 			s.cluster.Each((*jetstreamtest.Node).Kill)
@@ -77,7 +77,7 @@ func (s *storm) hang() {
 			n.Pause()
 		}
 	}
-	time.Sleep(3 * time.Second) // how long the fault lasts
+	<-time.After(3 * time.Second) // how long the fault lasts
 	s.cluster.Each((*jetstreamtest.Node).Resume)
 	s.Progress(20)
 }
@@ -107,7 +107,7 @@ func TestFaults(t *testing.T) {
 			names = append(names, name)
 		}
 		for end := time.Now().Add(campaign); time.Now().Before(end); {
-			do(names[rand.IntN(len(names))]) //nolint:gosec // a test
+			do(names[rand.IntN(len(names))])
 		}
 	}
 	t.Logf("%d commits", s.Finish(mustOpen(t, s.config)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,11 +83,7 @@ func (h *health) appended(err error) {
 
 // passing reports whether a refusal is one of servers that look for a leader, or are late.
 func passing(err *natsjs.APIError) bool {
-	switch err.ErrorCode {
-	case notAvailable, notLeader, tooManyBatches, incompleteBatch:
-		return true
-	}
-	return false
+	return slices.Contains([]natsjs.ErrorCode{notAvailable, notLeader, tooManyBatches, incompleteBatch}, err.ErrorCode)
 }
 
 // Errors of servers that pass by themselves.

@@ -18,7 +18,7 @@ func eventually(t *testing.T, what string, so func() bool) time.Duration {
 		if time.Since(begin) > time.Minute {
 			t.Fatalf("it is never so: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 	return time.Since(begin)
 }

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -19,7 +18,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait for elections
 		panic(err)
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 var streams atomic.Int64

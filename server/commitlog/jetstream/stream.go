@@ -120,7 +120,7 @@ func (c Config) explainAPI(err error) error {
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	switch refusal.ErrorCode {
+	switch int(refusal.ErrorCode) {
 	case notClustered:
 		return finalError{fmt.Errorf("%w: %d replicas need a cluster of as many servers: make one, or set replicas: 1", err, c.Replicas)}
 	case subjectsOverlap:

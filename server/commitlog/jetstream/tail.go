@@ -115,6 +115,9 @@ func (t *tail) goTo(after commitlog.Sequence) {
 			return
 		}
 	}
+	if !t.settled {
+		t.signal() // another reader waits
+	}
 	t.commits, t.bytes = nil, 0
 	if stands && t.trimmed == nil && after >= t.got && after-t.got <= near {
 		t.after = after // the consumer is about to get there: add drops what is before

