@@ -183,6 +183,14 @@ func (n *Node) end(signal syscall.Signal) {
 	n.process = nil
 }
 
+// Wipe removes what a server that does not run has stored, as a new disk does.
+func (n *Node) Wipe() {
+	n.t.Helper()
+	if err := os.RemoveAll(filepath.Join(n.folder, "jetstream")); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // Pause stops the server where it is, as a machine that hangs. Resume lets it go on.
 func (n *Node) Pause() { n.signal(syscall.SIGSTOP, true) }
 
