@@ -23,6 +23,9 @@ const (
 	// peerSilence is after how long without a word from a replica it counts as down. They
 	// are heard every second.
 	peerSilence = 4 * time.Second
+	// lostFor is how long a commit that was not answered speaks against servers that seem well. It
+	// is sent again sooner than that.
+	lostFor = 2 * time.Second
 	// leaderless is how long a server may know no leader until another one is tried: this one
 	// may be cut off from the rest. An election takes 4 to 9 s.
 	leaderless = 12 * time.Second
@@ -36,7 +39,9 @@ type health struct {
 	// refusal is why the last commit, and so presumably the next, was refused. Only one that
 	// is taken, or a trim, says that it is over.
 	refusal error
-	taken   time.Time
+	// lost is why the last commit was not answered, at lostAt; nil if one was taken since.
+	lost          error
+	taken, lostAt time.Time
 }
 
 // disconnected says why there is no connection. It reports whether that is news.
@@ -72,12 +77,12 @@ func (h *health) appended(err error) {
 	var refusal *natsjs.APIError
 	switch {
 	case err == nil:
-		h.refusal, h.broken, h.taken = nil, nil, time.Now()
+		h.refusal, h.broken, h.lost, h.taken = nil, nil, nil, time.Now()
 	case errors.Is(err, commitlog.ErrTaken), errors.Is(err, context.Canceled):
 	case errors.As(err, &refusal) && !passing(refusal):
 		h.refusal = err
 	default:
-		h.broken = err
+		h.lost, h.lostAt = err, time.Now()
 	}
 }
 
@@ -115,6 +120,8 @@ func (l *Log) Err() error {
 		return fmt.Errorf("not connected to NATS: %w", l.config.explain(h.link))
 	case h.refusal != nil:
 		return h.refusal
+	case h.broken == nil && time.Since(h.lostAt) < lostFor:
+		return h.lost
 	}
 	return h.broken
 }

@@ -112,6 +112,9 @@ func (l *Log) Trim(ctx context.Context, upTo commitlog.Sequence) error {
 	ctx, cancel := l.within(ctx, trimTimeout)
 	defer cancel()
 	stream, err := l.js.Stream(ctx, l.config.Stream)
+	if err == nil && stream.CachedInfo().State.LastSeq < uint64(upTo) {
+		err = fmt.Errorf("it has no message %d: the sequence would leap", upTo)
+	}
 	if err == nil {
 		err = stream.Purge(ctx, natsjs.WithPurgeSequence(uint64(upTo)+1))
 	}

@@ -133,6 +133,9 @@ func TestEverythingIsTrimmed(t *testing.T) {
 	for i := range 5 {
 		at = mustSettle(t, log, at, fmt.Sprint(i))
 	}
+	if err := log.Trim(t.Context(), at+1); !says(err, "it has no message 6") {
+		t.Errorf("Trim() = %v", err)
+	}
 	if err := log.Trim(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package jetstreamtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -256,7 +257,9 @@ func (c *Cluster) Leader(js natsjs.JetStream, stream string) *Node {
 	c.t.Helper()
 	var last error
 	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
-		s, err := js.Stream(c.t.Context(), stream)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 250*time.Millisecond) // nobody answers to what came too early
+		s, err := js.Stream(ctx, stream)
+		cancel()
 		if err != nil {
 			last = err
 			continue
