@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/jetstream"
@@ -185,6 +186,9 @@ func isThisMachine(host string) bool {
 	return ip.IsLoopback() || isLocalhost(host)
 }
 
+// startPatience is how long a start waits for the commit log, before it goes on without.
+const startPatience = 5 * time.Second
+
 // shareLog opens the commit log, and returns what the event log is opened with. It is closed
 // after the event log.
 func (s *Server) shareLog(ctx context.Context) ([]pebblelog.Option, error) {
@@ -192,7 +196,9 @@ func (s *Server) shareLog(ctx context.Context) ([]pebblelog.Option, error) {
 	if !c.Enabled() {
 		return nil, nil
 	}
-	commits, err := c.open(ctx, s.logger)
+	commits, err := commitlog.Start(ctx, startPatience, s.logger, func(ctx context.Context) (commitlog.Log, error) {
+		return c.open(ctx, s.logger)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open what the event log is shared by: store.commit_log.%s: %w", c.Engine, err)
 	}

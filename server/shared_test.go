@@ -17,6 +17,7 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
@@ -121,15 +122,7 @@ func TestGatewayThatCatchesUp(t *testing.T) {
 
 	// A stream that is full can be read, but nobody can find out whether that was all.
 	jetstream := config.Store.CommitLog.JetStream
-	conn, err := natsgo.Connect(jetstream.URLs[0], natsgo.UserInfo(jetstream.Username, jetstream.Password.Reveal()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := natsjs.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := streams(t, jetstream)
 	limit := func(bytes func(natsjs.StreamInfo) int64) {
 		stream, err := js.Stream(t.Context(), jetstream.Stream)
 		if err != nil {
@@ -173,6 +166,54 @@ func TestGatewayThatCatchesUp(t *testing.T) {
 	b.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("3"))
 	if diff := cmp.Diff(read(t, a, 2)[:1], read(t, b, 2)[:1], protocmp.Transform()); diff != "" {
 		t.Errorf("the gateways have other events (-a +b):\n%s", diff)
+	}
+}
+
+// streams speaks to the NATS server as an operator does.
+func streams(t *testing.T, config server.JetStream) natsjs.JetStream {
+	t.Helper()
+	conn, err := natsgo.Connect(config.URLs[0], natsgo.UserInfo(config.Username, config.Password.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// A copy that lacks the beginning of the commit log is not served before it is whole.
+func TestGatewayThatIsNotWhole(t *testing.T) {
+	option := shares(t)
+	var config server.Config
+	a := servertest.Start(t, option, func(c *server.Config) { config = *c })
+	for i := range 3 {
+		a.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody(fmt.Sprint(i)))
+	}
+	jetstream := config.Store.CommitLog.JetStream
+	js := streams(t, jetstream)
+	stream, err := js.Stream(t.Context(), jetstream.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), natsjs.WithPurgeKeep(1)); err != nil { // not by a gateway, which says it again before
+		t.Fatal(err)
+	}
+	b := servertest.Start(t, option)
+	isReady(t, b, false)
+	events := webhookgatewayv1.NewEventServiceClient(b.Conn())
+	_, err = events.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{})
+	if got := rpcerr.Reason(err); got != webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING {
+		t.Errorf("the answer is %v: %v", got, err)
+	}
+	subscribed, err := events.Subscribe(t.Context(), &webhookgatewayv1.SubscribeRequest{})
+	if err == nil {
+		_, err = subscribed.Recv()
+	}
+	if got := rpcerr.Reason(err); got != webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING {
+		t.Errorf("the answer is %v: %v", got, err)
 	}
 }
 

@@ -236,8 +236,9 @@ func (l *lab) recover(ctx context.Context, since time.Time) (engine, all time.Du
 	ctx, cancel := context.WithTimeout(ctx, 3*recovery)
 	defer cancel()
 	var own sync.WaitGroup
+	var ownErr error
 	own.Go(func() {
-		_ = l.engine.usable(ctx) // the gateways are judged
+		ownErr = l.engine.usable(ctx)
 		engine = time.Since(since)
 	})
 	for i := range l.gateways {
@@ -250,7 +251,7 @@ func (l *lab) recover(ctx context.Context, since time.Time) (engine, all time.Du
 	}
 	all = time.Since(since)
 	own.Wait()
-	return engine, all, err
+	return engine, all, errors.Join(err, ownErr)
 }
 
 // tell prints how long it took.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -95,6 +96,37 @@ func postgresUser(folder string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(folder, int(uid), int(gid)) //nolint:gosec // an id
 }
 
+// pause stops the server and its children, which have process groups of their own, and
+// returns them all.
+func (e *postgresEngine) pause() (pids []int) {
+	server := e.server.pid()
+	_ = syscall.Kill(server, syscall.SIGSTOP) // first, so that it has no more children
+	pids = []int{server}
+	out, _ := command(context.Background(), "pgrep", "-P", strconv.Itoa(server)) // it fails if there are none
+	for text := range strings.FieldsSeq(out) {
+		if pid, err := strconv.Atoi(text); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func resume(pids []int) {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+}
+
+// kill ends all processes of the server at once.
+func (e *postgresEngine) kill() {
+	pids := e.pause() // none notices that another has ended
+	for _, pid := range pids[1:] {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	e.server.kill()
+}
+
 func (e *postgresEngine) name() string { return "PostgreSQL, one server" }
 
 func (e *postgresEngine) start(ctx context.Context) error {
@@ -105,7 +137,6 @@ func (e *postgresEngine) start(ctx context.Context) error {
 }
 
 func (e *postgresEngine) stop() {
-	e.server.resume()
 	e.server.stop(syscall.SIGINT)
 	for _, p := range e.ways {
 		p.close()
@@ -167,13 +198,14 @@ func (e *postgresEngine) faults(l *lab) []fault {
 		ends()
 		return errors.Join(end(), err)
 	}
+	var paused []int
 	return []fault{
-		{name: "kill -9 of the server", run: func(ctx context.Context) error { return down(ctx, e.server.kill, e.server.start) }},
+		{name: "kill -9 of the server", run: func(ctx context.Context) error { return down(ctx, e.kill, e.server.start) }},
 		{name: "the server restarted", run: func(ctx context.Context) error {
 			return down(ctx, func() { e.server.stop(syscall.SIGINT) }, e.server.start)
 		}},
 		{name: "the server paused", run: func(ctx context.Context) error {
-			return down(ctx, e.server.pause, func() error { e.server.resume(); return nil })
+			return down(ctx, func() { paused = e.pause() }, func() error { resume(paused); return nil })
 		}},
 		{name: "all connections broken off", run: func(context.Context) error {
 			for _, p := range e.ways {
@@ -189,7 +221,7 @@ func (e *postgresEngine) acts(l *lab) [2]func() error {
 	return [2]func() error{
 		func() error {
 			l.note("--- kill -9 of PostgreSQL, for two seconds: nothing is stored until it is back")
-			e.server.kill()
+			e.kill()
 			if err := pause(context.Background(), 2*time.Second); err != nil {
 				return err
 			}

@@ -71,6 +71,12 @@ func (p *process) life() (ended <-chan struct{}, meant func() bool) {
 	}
 }
 
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Pid
+}
+
 // kill ends the process, and all that it has started, at once.
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 

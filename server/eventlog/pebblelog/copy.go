@@ -283,7 +283,7 @@ func (c *committer) refresh() error {
 		if memoryErr != nil {
 			return errors.Join(err, memoryErr)
 		}
-		store, dedup = closed, c.dedup
+		store = closed
 	} else {
 		err = c.useCopy(store, dedup)
 	}

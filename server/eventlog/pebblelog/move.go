@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,7 +66,7 @@ func Move(ctx context.Context, path string, ahead bool, commits commitlog.Log, t
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	m := mover{
-		store: s, target: &shared{commits: commits, logID: s.id, gateway: rand.Uint64(), logger: logger}, progress: progress,
+		store: s, target: &shared{commits: commits, logID: s.id, gateway: newGatewayID(), logger: logger}, progress: progress,
 	}
 	if err := m.find(ctx); err != nil {
 		return Moved{}, err

@@ -307,9 +307,10 @@ func (l *Log) others() <-chan struct{} {
 	if l.shared == nil {
 		return nil
 	}
-	changed := l.shared.commits.Changed()
-	for range l.shared.commits.Read(l.shared.life, l.shared.place.applied) {
-		return closedChannel
+	s := l.shared
+	changed := s.commits.Changed()
+	if _, found, err := s.first(s.life, s.place.applied); found || err != nil {
+		return closedChannel // catchUp deals with errors
 	}
 	return changed
 }

@@ -35,7 +35,7 @@ func openShared(t *testing.T, disk vfs.FS, commits commitlog.Log, options ...Opt
 }
 
 func TestSharedConformance(t *testing.T) {
-	eventlogtest.Run(t, func(t *testing.T) eventlogtest.Harness {
+	eventlogtest.Run(t, func(*testing.T) eventlogtest.Harness {
 		disk, memory := vfs.NewCrashableMem(), commitlogtest.NewMemory()
 		return eventlogtest.Harness{
 			Shared: true,
