@@ -36,6 +36,7 @@ type health struct {
 	mu sync.Mutex
 	// link is why there is no connection, broken why the servers take no commits.
 	link, broken error
+	said         repeated
 	// refusal is why the last commit, and so presumably the next, was refused. Only one that
 	// is taken, or a trim, says that it is over.
 	refusal error
@@ -48,16 +49,15 @@ type health struct {
 func (h *health) disconnected(err error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	news := h.link == nil || h.link.Error() != err.Error()
 	h.link = err
-	return news
+	return h.said.news(err)
 }
 
 // connected says that there is a connection again.
 func (h *health) connected() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.link = nil
+	h.link, h.said = nil, repeated{}
 }
 
 // refused says that commits are not taken until somebody puts something right.
