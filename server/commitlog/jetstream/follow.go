@@ -25,6 +25,8 @@ const (
 	consumerIdle = 10 * time.Second
 	// retryPause is the pause after a consumer that could not be made, or failed.
 	retryPause = 200 * time.Millisecond
+	// slowMessages is how many messages are read one by one.
+	slowMessages = 256
 	// fetchMessages and fetchBytes bound what a consumer may send ahead. A message must fit.
 	fetchMessages = 512
 	fetchBytes    = 16 << 20
@@ -68,26 +70,23 @@ func (l *Log) consume(after commitlog.Sequence, place int) error {
 		AckPolicy: natsjs.AckNonePolicy, Replicas: 1, MemoryStorage: true, InactiveThreshold: consumerIdle,
 	})
 	if err != nil {
-		return fmt.Errorf("read the stream: %w", err)
+		return errors.Join(fmt.Errorf("read the stream: %w", err), l.fetch(ctx, after, place))
 	}
 	defer func() {
 		// The servers remove it in the end, if they do not hear this.
 		_ = l.conn.Publish("$JS.API.CONSUMER.DELETE."+l.config.Stream+"."+consumer.CachedInfo().Name, nil)
 	}()
 	if consumer.CachedInfo().NumPending == 0 {
-		stream, err := l.js.Stream(first, l.config.Stream)
-		if err != nil {
-			return fmt.Errorf("look at the stream: %w", err)
+		if err := l.fetch(ctx, after, place); err != nil {
+			return err
 		}
-		switch state := stream.CachedInfo().State; {
-		case state.LastSeq <= uint64(after):
-		case state.FirstSeq > uint64(after)+1:
-			l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(state.FirstSeq - 1)})
-			return l.elsewhere(ctx, place)
-		default: // such as one whose disk is new: nothing may be concluded from what it lacks
-			return fmt.Errorf("the server that has the consumer has nothing after message %d, and the leader has %d", after, state.LastSeq)
+		switch got, _, _ := l.tail.where(); {
+		case l.tail.isTrimmed():
+			l.elsewhere(ctx, place)
+			return nil
+		case got > after:
+			return fmt.Errorf("the server that has the consumer has nothing after message %d, and the leader has %d", after, got)
 		}
-		l.tail.settle(place, nil)
 	}
 	messages, err := consumer.Messages(natsjs.PullMaxMessagesWithBytesLimit(fetchMessages, max(fetchBytes, 2*int(l.conn.MaxPayload()))),
 		natsjs.PullHeartbeat(heartbeat), natsjs.WithMessagesErrOnMissingHeartbeat(true))
@@ -96,25 +95,24 @@ func (l *Log) consume(after commitlog.Sequence, place int) error {
 	}
 	defer messages.Stop()
 	helpers.Go(func() {
-		_ = l.elsewhere(ctx, place)
+		l.elsewhere(ctx, place)
 		cancel(nil)
 	})
 	var seen atomic.Uint64
 	helpers.Go(func() { l.guard(ctx, cancel, &seen) })
-	return l.deliver(ctx, messages, &seen, after, place)
+	return l.deliver(ctx, messages, &seen, newAssembly(l.tail, place, after))
 }
 
 // elsewhere waits until the reader wants another place.
-func (l *Log) elsewhere(ctx context.Context, place int) error {
-	for {
+func (l *Log) elsewhere(ctx context.Context, place int) {
+	for ctx.Err() == nil {
 		_, now, moved := l.tail.where()
 		if now != place {
-			return nil
+			return
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return nil
 		}
 	}
 }
@@ -136,15 +134,12 @@ func (l *Log) guard(ctx context.Context, cancel context.CancelCauseFunc, seen *a
 	}
 }
 
-// deliver makes commits of messages.
-func (l *Log) deliver(ctx context.Context, messages natsjs.MessagesContext, seen *atomic.Uint64, after commitlog.Sequence, place int) error {
-	last := uint64(after)
-	var parts []byte
+// deliver makes commits of the messages of a consumer.
+func (l *Log) deliver(ctx context.Context, messages natsjs.MessagesContext, seen *atomic.Uint64, a *assembly) error {
 	for {
 		message, err := messages.Next(natsjs.NextContext(ctx))
 		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-			if errors.Is(err, context.Canceled) {
+			if err = context.Cause(ctx); errors.Is(err, context.Canceled) {
 				return nil
 			}
 			return err
@@ -156,31 +151,12 @@ func (l *Log) deliver(ctx context.Context, messages natsjs.MessagesContext, seen
 		if err != nil {
 			return err
 		}
-		at := meta.Sequence.Stream
-		if at <= last {
-			continue
+		seen.Store(meta.Sequence.Stream)
+		if wanted, err := a.take(ctx, meta.Sequence.Stream, message.Headers(), message.Data()); err != nil || !wanted {
+			return err
 		}
-		if at != last+1 {
-			if parts != nil || last != uint64(after) {
-				return fmt.Errorf("after message %d comes %d", last, at)
-			}
-			l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(at - 1)})
-			return l.elsewhere(ctx, place)
-		}
-		last = at
-		seen.Store(at)
-		headers := message.Headers()
-		whole := headers.Get(batchIDHeader) == "" || headers.Get(batchCommitHeader) != ""
-		if !whole {
-			parts = append(parts, message.Data()...)
-			continue
-		}
-		bytes := message.Data()
-		if parts != nil {
-			bytes = append(parts, bytes...) //nolint:gocritic // it is not used any more
-			parts = nil
-		}
-		if !l.tail.add(ctx, place, commitlog.Commit{Sequence: commitlog.Sequence(at), Bytes: bytes}) {
+		if l.tail.isTrimmed() {
+			l.elsewhere(ctx, a.place)
 			return nil
 		}
 	}

@@ -142,6 +142,7 @@ func (c Config) published() []string {
 	return []string{
 		c.subject(),
 		"$JS.API.STREAM.INFO." + c.Stream,
+		c.messageSubject(),
 		c.purgeSubject(),
 		"$JS.API.CONSUMER.CREATE." + c.Stream + ".*",
 		"$JS.API.CONSUMER.DELETE." + c.Stream + ".*",

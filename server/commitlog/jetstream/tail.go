@@ -187,6 +187,13 @@ func (t *tail) settle(place int, trimmed *commitlog.TrimmedError) {
 	}
 }
 
+// isTrimmed reports whether what comes next is gone.
+func (t *tail) isTrimmed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.trimmed != nil
+}
+
 // behind reports whether a consumer should find more.
 func (t *tail) behind() bool {
 	t.mu.Lock()

@@ -65,6 +65,41 @@ func TestConsumerThatStandsStill(t *testing.T) {
 	}
 }
 
+// TestNoConsumer: while no consumer can be made, as when the cluster has no leader yet though the stream has one,
+// commits are read all the same.
+func TestNoConsumer(t *testing.T) {
+	t.Parallel()
+	denied := func(subject string) string {
+		return fmt.Sprintf("authorization { users: [ { user: g, password: p, permissions: { publish: { deny: %q } } } ] }", subject)
+	}
+	c := jetstreamtest.Start(t, 1, denied("none"))
+	config := configFor(c)
+	config.URLs = []string{at(c.Nodes[0].URL, "g:p")}
+	log := mustOpen(t, config)
+	var after commitlog.Sequence
+	commits := []string{"a", string(large(3<<20, 1)), "b", "c"}
+	for _, commit := range commits {
+		after = mustSettle(t, log, after, commit)
+	}
+	c.Nodes[0].Reconfigure(denied("$JS.API.CONSUMER.CREATE.>"))
+	eventually(t, "it is not permitted", func() bool { return says(log.Err(), "CONSUMER.CREATE") || rewind(log) })
+	for i, commit := range readN(t, log, len(commits)) {
+		if string(commit) != commits[i] {
+			t.Errorf("commit %d has %d bytes", i, len(commit))
+		}
+	}
+}
+
+// rewind has the reader begin anew.
+func rewind(log *Log) bool {
+	log.tail.mu.Lock()
+	defer log.tail.mu.Unlock()
+	log.tail.goTo(0)
+	log.tail.goTo(near + 100)
+	log.tail.goTo(0)
+	return false
+}
+
 // TestServerThatHangs: a gateway whose server hangs, though the connection stands, goes to another one.
 func TestServerThatHangs(t *testing.T) {
 	t.Parallel()
