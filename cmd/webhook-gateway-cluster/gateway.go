@@ -33,6 +33,7 @@ type gateway struct {
 	webhooks, grpc, internal string
 	conn                     *grpc.ClientConn
 	events                   webhookgatewayv1.EventServiceClient
+	subscriptions            webhookgatewayv1.SubscriptionServiceClient
 }
 
 func newGateway(l *lab, n int) (*gateway, error) {
@@ -70,6 +71,7 @@ providers:
 		return nil, err
 	}
 	g.events = webhookgatewayv1.NewEventServiceClient(g.conn)
+	g.subscriptions = webhookgatewayv1.NewSubscriptionServiceClient(g.conn)
 	return g, nil
 }
 

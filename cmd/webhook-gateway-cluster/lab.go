@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,12 +44,13 @@ type lab struct {
 	// again are the keys that were not answered 200.
 	again chan string
 	// writing ends before the rest, which reads what was written.
-	writing, tasks       sync.WaitGroup
-	ctx                  context.Context //nolint:containedctx // the life of the tasks
-	endWriting, endTasks context.CancelFunc
-	readers              []string
-	unmount              func()
-	stopped              sync.Once
+	writing, tasks         sync.WaitGroup
+	ctx                    context.Context //nolint:containedctx // the life of the tasks
+	endWriting, endTasks   context.CancelFunc
+	readers, subscriptions []string
+	unmount                func()
+	withWorkers            bool
+	stopped                sync.Once
 }
 
 func newLab(dir, binary, kind string, seed uint64, out io.Writer) (*lab, error) {
@@ -101,27 +103,36 @@ func (l *lab) start(ctx context.Context) error {
 }
 
 // work starts the traffic.
-func (l *lab) work(perSecond int) {
+func (l *lab) work(perSecond int) error {
+	if err := l.startWorkers(l.ctx); err != nil {
+		return err
+	}
 	l.startReaders(l.ctx)
 	ctx, end := context.WithCancel(l.ctx)
 	l.endWriting = end
 	l.startWriters(ctx, perSecond)
+	return nil
 }
 
-// rest ends the deliveries, and waits until everybody has read all of them, or until the time
-// is up. Then it judges.
+// rest ends the deliveries, and waits until everybody has read all of them and all is acknowledged, or
+// until the time is up. Then it judges.
 func (l *lab) rest(ctx context.Context, patience time.Duration) {
 	l.endWriting()
 	l.writing.Wait()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for {
-		unread, behind := l.verdicts.missing(l.readers)
-		if unread == 0 && len(behind) == 0 || pause(ctx, 50*time.Millisecond) != nil {
-			break
-		}
+	for !l.isDone() && pause(ctx, 50*time.Millisecond) == nil {
 	}
 	l.verdicts.finish(l.readers)
+	l.verdicts.finishWork(l.subscriptions)
+}
+
+func (l *lab) isDone() bool {
+	unread, behind := l.verdicts.missing(l.readers)
+	return unread == 0 && len(behind) == 0 && !slices.ContainsFunc(l.subscriptions, func(name string) bool {
+		n, _ := l.verdicts.unsettled(name)
+		return n > 0
+	})
 }
 
 // stop ends everything.

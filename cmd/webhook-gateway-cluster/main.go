@@ -38,7 +38,7 @@ type settings struct {
 	duration                time.Duration
 	seed                    uint64
 	rate                    int
-	keep                    bool
+	keep, workers           bool
 }
 
 var errUsage = errors.New("say what to do: watch (make cluster) or faults (make faults)")
@@ -49,9 +49,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.engine, "engine", "jetstream", "what the gateways share their events by: jetstream or postgresql")
 	flags.StringVar(&s.binary, "gateway", "bin/webhook-gateway", "the binary of the gateway")
 	flags.DurationVar(&s.duration, "duration", 10*time.Minute, "how long faults are made")
-	flags.Uint64Var(&s.seed, "seed", rand.Uint64(), "what decides on the faults, to try the same ones again")
+	flags.Uint64Var(&s.seed, "seed", rand.Uint64(), "what decides on the faults, to try the same ones again") //nolint:gosec // not a secret
 	flags.IntVar(&s.rate, "rate", 300, "how many deliveries are sent each second")
 	flags.BoolVar(&s.keep, "keep", false, "keep the folder, also if nothing is wrong")
+	flags.BoolVar(&s.workers, "workers", false, "have workers share subscriptions")
 	if len(args) == 0 {
 		return errUsage
 	}
@@ -68,6 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	l, err := newLab(dir, s.binary, s.engine, s.seed, out)
 	if err == nil {
+		l.withWorkers = s.workers
 		if s.command == "watch" {
 			err = l.show(ctx, s)
 		} else {
@@ -96,7 +98,9 @@ func (l *lab) judge(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	l.note("all gateways are ready")
-	l.work(s.rate)
+	if err := l.work(s.rate); err != nil {
+		return err
+	}
 	took, err := l.torment(ctx, s.duration, full)
 	l.rest(context.WithoutCancel(ctx), recovery)
 	l.stop(context.WithoutCancel(ctx))

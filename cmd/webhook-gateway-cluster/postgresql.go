@@ -93,7 +93,7 @@ func postgresUser(folder string) (*syscall.Credential, error) {
 	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(folder, int(uid), int(gid)) //nolint:gosec // an id
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(folder, int(uid), int(gid))
 }
 
 // pause stops the server and its children, which have process groups of their own, and

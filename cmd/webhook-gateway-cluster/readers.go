@@ -64,31 +64,17 @@ func (l *lab) read(ctx context.Context, g *gateway, name string, cursor *string)
 	if *cursor != "" {
 		req.Start = &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: *cursor}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, silent := l.listen(ctx, g, name)
+	defer silent.stop()
 	stream, err := g.events.Subscribe(ctx, req)
 	if err != nil {
 		return err
 	}
-	heard := time.Now()
-	silent := time.AfterFunc(silence, func() {
-		l.verdicts.answered(answer{key: "a frame for " + name, gateway: g.name, sent: heard, answered: time.Now()})
-		cancel()
-	})
-	defer silent.Stop()
 	for {
 		frame, err := stream.Recv()
-		if err != nil {
-			if !silent.Stop() { // it was ended for its silence
-				return nil
-			}
-			return err
+		if ended := silent.heard(); ended || err != nil {
+			return ignoreIf(ended, err)
 		}
-		if !silent.Stop() {
-			return nil
-		}
-		heard = time.Now()
-		silent.Reset(silence)
 		after, at, events, gap := moves(frame)
 		if gap {
 			l.verdicts.fails("no gap", "%s: %v", name, frame)
@@ -99,6 +85,49 @@ func (l *lab) read(ctx context.Context, g *gateway, name string, cursor *string)
 		l.verdicts.follows(name, after, at, events)
 		*cursor = at
 	}
+}
+
+// A listener ends a stream that says nothing for too long.
+type listener struct {
+	timer  *time.Timer
+	cancel context.CancelFunc
+	// last is when something was heard. The timer reads it only after it has run out.
+	last time.Time
+}
+
+// listen returns a context for a stream of a gateway, and what ends it. That the stream is silent
+// is broken, unless there is a reason.
+func (l *lab) listen(ctx context.Context, g *gateway, name string) (context.Context, *listener) {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &listener{cancel: cancel, last: time.Now()}
+	s.timer = time.AfterFunc(silence, func() {
+		l.verdicts.answered(answer{key: "a frame for " + name, gateway: g.name, sent: s.last, answered: time.Now()})
+		cancel()
+	})
+	return ctx, s
+}
+
+// heard notes that there was something, and reports whether it came too late.
+func (s *listener) heard() (ended bool) {
+	if !s.timer.Stop() {
+		return true
+	}
+	s.last = time.Now()
+	s.timer.Reset(silence)
+	return false
+}
+
+func (s *listener) stop() {
+	s.timer.Stop()
+	s.cancel()
+}
+
+// ignoreIf returns an error, or nil if it is our own doing.
+func ignoreIf(ours bool, err error) error {
+	if ours {
+		return nil
+	}
+	return err
 }
 
 // moves returns from where to where a frame moves its reader, and with which events. At is

@@ -64,7 +64,11 @@ type verdicts struct {
 	// its name.
 	outages  []*span
 	troubles map[string][]*span
-	settled  map[string]settlement
+	// settled is by subscription and key. What is in maySettled may be settled or not.
+	settled    map[string]settlement
+	maySettled map[string]bool
+	// wereSettled are those of which a worker was told so.
+	wereSettled map[string]string
 
 	broken map[string][]string // by promise
 	first  chan struct{}       // closed at the first one
@@ -79,7 +83,7 @@ func newVerdicts() *verdicts {
 	return &verdicts{
 		places: make(map[string]int), ids: make(map[string]bool), readers: make(map[string]*reading),
 		sent: make(map[string]bool), acked: make(map[string]answer), counts: make(map[int]int),
-		troubles: make(map[string][]*span), settled: make(map[string]settlement),
+		troubles: make(map[string][]*span), settled: make(map[string]settlement), maySettled: make(map[string]bool), wereSettled: make(map[string]string),
 		broken: make(map[string][]string), first: make(chan struct{}),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -21,7 +22,9 @@ func (l *lab) show(ctx context.Context, s settings) error {
 	if err := l.start(ctx); err != nil {
 		return err
 	}
-	l.work(s.rate)
+	if err := l.work(s.rate); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	acts := l.engine.acts(l)
@@ -57,7 +60,7 @@ func (l *lab) play(ctx context.Context, scenes []scene) error {
 	done := make(chan error, 1)
 	for len(scenes) > 0 {
 		if pause(ctx, time.Second) != nil {
-			return nil // it was enough
+			return nil //nolint:nilerr // it was enough
 		}
 		before = l.line(ctx, before)
 		if time.Since(began) < scenes[0].after {
@@ -89,7 +92,7 @@ func (l *lab) line(ctx context.Context, before int) int {
 	for i, g := range l.gateways {
 		n, read := l.verdicts.head(l.readers[i])
 		all = n
-		state := fmt.Sprint(read)
+		state := strconv.Itoa(read)
 		if !g.isReady(ctx) {
 			state = "down"
 		}

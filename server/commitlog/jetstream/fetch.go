@@ -11,28 +11,36 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
 
-// fetch asks the leader of the stream what comes after a sequence, and reads some of it, message by message. A
-// consumer is quicker, but to make one takes a leader of the cluster, too, who may be elected seconds
-// later; and it may be on a server that lacks what the others have, such as one whose disk is new. So only
-// the leader is believed that nothing comes.
+// begin asks the leader of the stream what comes after a sequence, and tells the tail if nothing does, or if that is
+// trimmed. It returns the last message that the leader has.
+func (l *Log) begin(ctx context.Context, after commitlog.Sequence, place int) (last commitlog.Sequence, err error) {
+	stream, err := l.js.Stream(ctx, l.config.Stream)
+	if err != nil {
+		return 0, fmt.Errorf("look at the stream: %w", err)
+	}
+	state := stream.CachedInfo().State
+	last = commitlog.Sequence(state.LastSeq)
+	switch {
+	case last <= after:
+		l.tail.settle(place, nil)
+	case state.FirstSeq > uint64(after)+1:
+		l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(state.FirstSeq - 1)})
+	}
+	return last, nil
+}
+
+// fetch reads some of what comes after a sequence from the leader of the stream, message by message. A consumer is
+// quicker, but to make one takes a leader of the cluster, too, who may be elected seconds later; and it may be on a
+// server that lacks what the others have, such as one whose disk is new.
 func (l *Log) fetch(ctx context.Context, after commitlog.Sequence, place int) error {
 	ctx, cancel := context.WithTimeout(ctx, consumerTimeout)
 	defer cancel()
-	stream, err := l.js.Stream(ctx, l.config.Stream)
-	if err != nil {
-		return fmt.Errorf("look at the stream: %w", err)
-	}
-	state := stream.CachedInfo().State
-	switch {
-	case state.LastSeq <= uint64(after):
-		l.tail.settle(place, nil)
-		return nil
-	case state.FirstSeq > uint64(after)+1:
-		l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(state.FirstSeq - 1)})
-		return nil
+	last, err := l.begin(ctx, after, place)
+	if err != nil || l.tail.isTrimmed() {
+		return err
 	}
 	a := newAssembly(l.tail, place, after)
-	for at := uint64(after) + 1; at <= min(state.LastSeq, uint64(after)+slowMessages); at++ {
+	for at := uint64(after) + 1; at <= min(uint64(last), uint64(after)+slowMessages); at++ {
 		header, data, err := l.message(ctx, at)
 		if err != nil {
 			return fmt.Errorf("read message %d: %w", at, err)

@@ -76,17 +76,15 @@ func (l *Log) consume(after commitlog.Sequence, place int) error {
 		// The servers remove it in the end, if they do not hear this.
 		_ = l.conn.Publish("$JS.API.CONSUMER.DELETE."+l.config.Stream+"."+consumer.CachedInfo().Name, nil)
 	}()
-	if consumer.CachedInfo().NumPending == 0 {
-		if err := l.fetch(ctx, after, place); err != nil {
-			return err
-		}
-		switch got, _, _ := l.tail.where(); {
-		case l.tail.isTrimmed():
-			l.elsewhere(ctx, place)
-			return nil
-		case got > after:
-			return fmt.Errorf("the server that has the consumer has nothing after message %d, and the leader has %d", after, got)
-		}
+	last, err := l.begin(first, after, place)
+	switch {
+	case err != nil:
+		return err
+	case l.tail.isTrimmed():
+		l.elsewhere(ctx, place)
+		return nil
+	case consumer.CachedInfo().NumPending == 0 && last > after:
+		return errors.Join(fmt.Errorf("the server that has the consumer has nothing after message %d, and the leader has %d", after, last), l.fetch(ctx, after, place))
 	}
 	messages, err := consumer.Messages(natsjs.PullMaxMessagesWithBytesLimit(fetchMessages, max(fetchBytes, 2*int(l.conn.MaxPayload()))),
 		natsjs.PullHeartbeat(heartbeat), natsjs.WithMessagesErrOnMissingHeartbeat(true))
