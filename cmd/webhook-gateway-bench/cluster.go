@@ -156,11 +156,17 @@ func (e sharedBy) commits(ctx context.Context, log string) (n, bytes int, err er
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, commits.Close()) }()
-	for commit, err := range commits.Read(ctx, 0) {
-		if err != nil {
-			return 0, 0, err
+	for after, changed := commitlog.Sequence(0), commits.Changed(); ; changed = commits.Changed() {
+		for commit, err := range commits.Read(ctx, after) {
+			if err != nil {
+				return 0, 0, err
+			}
+			n, bytes, after = n+1, bytes+len(commit.Bytes), commit.Sequence
 		}
-		n, bytes = n+1, bytes+len(commit.Bytes)
+		if after >= commits.Newest() {
+			break
+		}
+		<-changed
 	}
 	if n == 0 {
 		return 0, 0, errors.New("the log has no commits")
