@@ -55,6 +55,7 @@ providers:
   finicity:
     enabled: true
     clients: {%s: {secrets: {lab: "env:%s"}}}
+  vezgo: {enabled: true, clients: [%[8]s], source_addresses: [127.0.0.1]}
 `, g.webhooks, g.grpc, g.internal, appendTimeout, g.folder, 16<<20, l.engine.config(n), clientID, secretName)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err

@@ -115,7 +115,7 @@ func (w *worker) consume(ctx context.Context, g *gateway) error {
 }
 
 func (w *worker) keyOf(d *webhookgatewayv1.Delivery) string {
-	return w.subscription + "/" + d.GetEvent().GetProviderEventId()
+	return w.subscription + "/" + keyOf(d.GetEvent())
 }
 
 func (w *worker) acknowledge(ctx context.Context, g *gateway, deliveries []*webhookgatewayv1.Delivery) error {
