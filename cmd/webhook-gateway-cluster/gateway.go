@@ -22,6 +22,9 @@ const (
 	labSecret  = "the partner secret of the lab"
 	// appendTimeout is webhooks.append_timeout: when the gateways give up, and answer 503.
 	appendTimeout = 3 * time.Second
+	// retention is store.retention.max_age: longer than any reader may be behind, and short
+	// enough that much is removed in a run.
+	retention = time.Minute
 )
 
 // A gateway is a real one, in a process of its own.
@@ -50,13 +53,14 @@ shutdown: {delay: 0s, timeout: 10s}
 webhooks: {append_timeout: %v}
 store:
   pebble: {path: %q, disk_reserve: %d}
+  retention: {max_age: %v, interval: 2s}
   commit_log: %s
 providers:
   finicity:
     enabled: true
     clients: {%s: {secrets: {lab: "env:%s"}}}
-  vezgo: {enabled: true, clients: [%[8]s], source_addresses: [127.0.0.1]}
-`, g.webhooks, g.grpc, g.internal, appendTimeout, g.folder, 16<<20, l.engine.config(n), clientID, secretName)
+  vezgo: {enabled: true, clients: [%[9]s], source_addresses: [127.0.0.1]}
+`, g.webhooks, g.grpc, g.internal, appendTimeout, g.folder, 16<<20, retention, l.engine.config(n), clientID, secretName)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
