@@ -38,6 +38,8 @@ faults-short: ## As faults, for as long as CI has time.
 .PHONY: test
 test: ## Run all tests with the race detector.
 	$(GO) test -race -timeout 30m ./...
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || \
+	echo 'Left out: the tests of server/commitlog/postgresql, which need a PostgreSQL server (on Debian: apt-get install postgresql).'
 
 BINARY ?= bin/webhook-gateway
 

@@ -15,6 +15,16 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
+// withCommitLog returns a configuration with a commit log, and what gateways that share one
+// need.
+func withCommitLog(commitLog string) string {
+	text := "store: {commit_log: " + commitLog + "}\n"
+	if strings.Contains(commitLog, "engine: jetstream") || strings.Contains(commitLog, "engine: postgresql") {
+		text += "cluster: {advertise: gateway-1:9091, secret: env:TEST_SECRET}\n"
+	}
+	return text
+}
+
 func TestCommitLogIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		yaml string
@@ -37,7 +47,7 @@ func TestCommitLogIsRefused(t *testing.T) {
 		"a password that is written": {`{jetstream: {password: hunter2}}`, []string{"jetstream.password: a secret is given as env:NAME or file:PATH"}},
 	} {
 		path := filepath.Join(t.TempDir(), "gateway.yaml")
-		if err := os.WriteFile(path, []byte(valid+"store: {commit_log: "+test.yaml+"}\n"), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(valid+withCommitLog(test.yaml)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Load(path, []string{"TEST_SECRET=a secret"})
@@ -95,7 +105,7 @@ func TestCommitLogWarnings(t *testing.T) {
 		`{engine: postgresql, postgresql: {url: "host=db-1 sslmode='require'"}}`:                       nil,
 	} {
 		path := filepath.Join(t.TempDir(), "gateway.yaml")
-		if err := os.WriteFile(path, []byte(valid+"store: {commit_log: "+text+"}\n"), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(valid+withCommitLog(text)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		config, err := Load(path, []string{"TEST_SECRET=a secret"})

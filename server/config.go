@@ -36,6 +36,8 @@ type Config struct {
 	Providers all.Config `yaml:"providers"`
 	// Store configures the event log.
 	Store Store `yaml:"store"`
+	// Cluster says how gateways that share a commit log reach each other.
+	Cluster Cluster `yaml:"cluster"`
 	// Access says who may call the internal listeners, and what.
 	Access access.Config `yaml:"access"`
 	// Streams bounds the streams of EventService and SubscriptionService.
@@ -191,6 +193,7 @@ func DefaultConfig() Config {
 		Webhooks:  webhook.DefaultConfig(),
 		Providers: all.DefaultConfig(),
 		Store:     defaultStore(),
+		Cluster:   defaultCluster(),
 		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
 		Telemetry: telemetry.DefaultConfig(),
@@ -210,6 +213,7 @@ func (c Config) Validate() error {
 		fielderr.In("webhooks", c.Webhooks.CheckSecretHeaders(c.Providers.SecretHeaders())),
 		fielderr.In("providers", c.Providers.Validate()),
 		fielderr.In("store", c.Store.validate()),
+		fielderr.In("cluster", c.Cluster.validate(c.Store.CommitLog)),
 		fielderr.In("access", c.Access.Validate()),
 		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),

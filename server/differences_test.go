@@ -53,13 +53,15 @@ webhooks: {trusted_proxies: [10.0.0.0/8, 192.168.0.0/16]}
 			{Path: "providers.finicity.clients.acme.verification", To: "report"},
 			{Path: "providers.finicity.clients.gone.secrets.a", From: "env:OLD"},
 		}},
-		"restart": {old + "store: {pebble: {path: /elsewhere}, commit_log: {engine: jetstream, jetstream: {urls: [tls://a], password: env:NEW}}}\nstreams: {max_streams: 5}\ntls: {grpc: {certificate: c, key: k}}\n", []server.Difference{
+		"restart": {old + "store: {pebble: {path: /elsewhere}, commit_log: {engine: jetstream, jetstream: {urls: [tls://a], password: env:NEW}}}\ncluster: {advertise: a:9091, secret: env:NEW}\nstreams: {max_streams: 5}\ntls: {grpc: {certificate: c, key: k}}\n", []server.Difference{
 			{Path: "tls.grpc.certificate", To: "c", Restart: true},
 			{Path: "tls.grpc.key", To: "k", Restart: true},
 			{Path: "store.pebble.path", From: "data", To: "/elsewhere", Restart: true},
 			{Path: "store.commit_log.engine", From: "none", To: "jetstream", Restart: true},
 			{Path: "store.commit_log.jetstream.urls", To: "[tls://a]", Restart: true},
 			{Path: "store.commit_log.jetstream.password", To: "env:NEW", Restart: true},
+			{Path: "cluster.advertise", To: "a:9091", Restart: true},
+			{Path: "cluster.secret", To: "env:NEW", Restart: true},
 			{Path: "streams.max_streams", From: "10000", To: "5"},
 		}},
 	} {

@@ -54,7 +54,7 @@ func (c Config) checkExposure() error {
 // exposureWarnings returns a line for each listener that is open to other machines on
 // purpose, or where credentials pass through a network that others may read along.
 func exposureWarnings(c Config) []string {
-	var warnings []string
+	warnings := c.Cluster.warnings(c.Store.CommitLog.Enabled())
 	for _, l := range c.Exposed() {
 		warnings = append(warnings, fmt.Sprintf("%s (%s) is insecure: whoever reaches it reads every event and manages every "+
 			"subscription, without credentials. Say in access who may call, but for development", l[0], l[1]))

@@ -95,6 +95,8 @@ func servedMetrics(t *testing.T) map[string]bool {
 		served[name] = true
 	}
 	_, metrics := get(t, g, "/metrics")
+	_, ofCluster := get(t, servertest.Start(t, shares(t)), "/metrics")
+	metrics += ofCluster
 	for _, match := range servedName.FindAllStringSubmatch(metrics, -1) {
 		served[match[1]] = true
 	}

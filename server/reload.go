@@ -19,7 +19,7 @@ import (
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "log.level", "providers", "streams", "access", "canary",
+	"tls", "cluster.tls", "log.level", "providers", "streams", "access", "canary",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }
@@ -38,7 +38,7 @@ func Changes(from, to Config) []Change {
 	old := keys(reflect.ValueOf(&from).Elem())
 	for i, k := range keys(reflect.ValueOf(&to).Elem()) {
 		if !reflect.DeepEqual(old[i].value.Interface(), k.value.Interface()) {
-			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.TLS.switches(to.TLS, k.path) || opens(from, to, k.path)})
+			changes = append(changes, Change{Key: k.path, Restart: !canReload(k.path) || from.switches(to, k.path) || opens(from, to, k.path)})
 		}
 	}
 	return changes
@@ -50,10 +50,11 @@ func canReload(path string) bool {
 
 // switches reports whether TLS of the listener that a key belongs to is switched on or
 // off.
-func (t TLS) switches(to TLS, path string) bool {
-	return isWithin(path, "tls."+listenerWebhooks) && t.Webhooks.Enabled() != to.Webhooks.Enabled() ||
-		isWithin(path, "tls."+listenerGRPC) && t.GRPC.Enabled() != to.GRPC.Enabled() ||
-		isWithin(path, "tls."+listenerInternalHTTP) && t.InternalHTTP.Enabled() != to.InternalHTTP.Enabled()
+func (c Config) switches(to Config, path string) bool {
+	return isWithin(path, "tls."+listenerWebhooks) && c.TLS.Webhooks.Enabled() != to.TLS.Webhooks.Enabled() ||
+		isWithin(path, "tls."+listenerGRPC) && c.TLS.GRPC.Enabled() != to.TLS.GRPC.Enabled() ||
+		isWithin(path, "tls."+listenerInternalHTTP) && c.TLS.InternalHTTP.Enabled() != to.TLS.InternalHTTP.Enabled() ||
+		isWithin(path, "cluster.tls") && c.Cluster.TLS.Enabled() != to.Cluster.TLS.Enabled()
 }
 
 // opens reports whether a key belongs to access control that is switched off: then a
@@ -153,7 +154,7 @@ func (s *Server) apply(config Config) error {
 			applied = append(applied, change.Key)
 		}
 	}
-	loaded, err := next.config.TLS.load()
+	loaded, err := next.config.loadTLS()
 	if err != nil {
 		return err
 	}

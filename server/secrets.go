@@ -13,7 +13,7 @@ import (
 // Files returns the paths of the files that the configuration names and that are read
 // again by a reload: secrets, certificates, and the keys of an issuer.
 func (c Config) Files() []string {
-	files := slices.Concat(c.TLS.Webhooks.Files(), c.TLS.GRPC.Files(), c.TLS.InternalHTTP.Files())
+	files := slices.Concat(c.TLS.Webhooks.Files(), c.TLS.GRPC.Files(), c.TLS.InternalHTTP.Files(), c.Cluster.TLS.Files())
 	for _, s := range c.Secrets() {
 		if file, ok := s.File(); ok {
 			files = append(files, file)

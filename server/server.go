@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/test/bufconn"
 
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/canary"
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
@@ -50,7 +51,8 @@ type Server struct {
 	store   *pebblelog.Log // the same, for what only this engine can
 	streams *stream.Streams
 	events  *eventservice.Service
-	workers *subscriptionservice.Service
+	workers webhookgatewayv1.SubscriptionServiceServer
+	peers   peers
 	canary  *canary.Canary
 	// canarySecret is what it signs with.
 	canarySecret secret.Secret
@@ -110,7 +112,7 @@ func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, erro
 
 // build makes everything, each part after those that it works with.
 func (s *Server) build(ctx context.Context) error {
-	loaded, err := s.config.TLS.load()
+	loaded, err := s.config.loadTLS()
 	if err != nil {
 		return err
 	}
@@ -217,9 +219,13 @@ func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registr
 
 // buildServices makes the two services that the events are read by.
 func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registry) error {
+	sharing, err := s.joinCluster(ctx, registry)
+	if err != nil {
+		return err
+	}
 	subscriptions, err := subscription.New(ctx, subscription.Params{
 		Log: s.store, States: s.store, MaxAge: s.config.Store.Retention.MaxAge,
-		Logger: s.logger, Registerer: registry,
+		Logger: s.logger, Registerer: registry, Sharing: sharing,
 	})
 	if err != nil {
 		return fmt.Errorf("load the subscriptions: %w", err)
@@ -233,8 +239,8 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 		return fmt.Errorf("make the streams: %w", err)
 	}
 	s.events = eventservice.New(s.log, s.streams, s.logger)
-	s.workers = subscriptionservice.New(s.log, subscriptions, s.streams, s.logger)
-	return nil
+	s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry)
+	return err
 }
 
 // warnNotPrivate tells who else on this machine can reach the event log.

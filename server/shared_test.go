@@ -41,6 +41,7 @@ func shares(t *testing.T) func(*server.Config) {
 		t.Fatal("the NATS server is not ready")
 	}
 	return func(c *server.Config) {
+		c.Cluster.Listen, c.Cluster.Secret = "127.0.0.1:0", servertest.Secret(webhookgatewayv1.Provider_PROVIDER_FINICITY)
 		c.Store.CommitLog.Engine = server.CommitLogJetStream
 		jetstream := &c.Store.CommitLog.JetStream
 		jetstream.URLs, jetstream.Replicas = []string{"nats://" + s.Addr().String()}, 1
@@ -75,6 +76,7 @@ func TestGatewaysShareEvents(t *testing.T) {
 		all = append(all, servertest.Start(t, option))
 	}
 	waiting := subscribe(t, all[gateways-1], &webhookgatewayv1.SubscribeRequest{})
+	next(t, waiting, (*webhookgatewayv1.SubscribeResponse).GetSubscribed)
 	for i := range each {
 		for g, gateway := range all {
 			body := finicityBody(fmt.Sprintf("event-%d-%d", g, i))

@@ -31,26 +31,28 @@ type certificates map[string]*tlsfiles.Current
 // loadedTLS are TLS configurations read from files, by listener.
 type loadedTLS map[string]*tls.Config
 
-// load reads all files, or returns all that is wrong with them.
-func (t TLS) load() (loadedTLS, error) {
+// loadTLS reads all files, or returns all that is wrong with them.
+func (c Config) loadTLS() (loadedTLS, error) {
+	t := c.TLS
 	loaded := make(loadedTLS)
 	var errs []error
 	for _, l := range []struct {
-		name      string
+		name, key string
 		config    tlsfiles.Config
 		protocols []string
 	}{
 		// Nobody needs HTTP/2 to deliver: its streams would be one more thing to flood.
-		{listenerWebhooks, t.Webhooks, []string{"http/1.1"}},
-		{listenerGRPC, t.GRPC, []string{"h2"}},
-		{listenerInternalHTTP, t.InternalHTTP, []string{"h2", "http/1.1"}},
+		{listenerWebhooks, "tls.webhooks", t.Webhooks, []string{"http/1.1"}},
+		{listenerGRPC, "tls.grpc", t.GRPC, []string{"h2"}},
+		{listenerInternalHTTP, "tls.internal_http", t.InternalHTTP, []string{"h2", "http/1.1"}},
+		{listenerCluster, "cluster.tls", c.Cluster.TLS, []string{"h2"}},
 	} {
 		if !l.config.Enabled() {
 			continue
 		}
 		config, err := l.config.Load(l.protocols...)
 		if err != nil {
-			errs = append(errs, fielderr.In("tls."+l.name, err))
+			errs = append(errs, fielderr.In(l.key, err))
 			continue
 		}
 		loaded[l.name] = config
@@ -101,19 +103,23 @@ const expiryWarning = 14 * 24 * time.Hour
 // warnings returns which certificates expire soon, or have, and which are not valid yet.
 func (c certificates) warnings(now time.Time) []string {
 	var warnings []string
-	for _, name := range []string{listenerWebhooks, listenerGRPC, listenerInternalHTTP} {
+	for _, name := range []string{listenerWebhooks, listenerGRPC, listenerInternalHTTP, listenerCluster} {
 		current, ok := c[name]
 		if !ok {
 			continue
 		}
+		key := "listen." + name
+		if name == listenerCluster {
+			key = "cluster.listen"
+		}
 		begins, expires := tlsfiles.Begins(current.Get()), tlsfiles.Expires(current.Get())
 		switch {
 		case begins.After(now):
-			warnings = append(warnings, fmt.Sprintf("the certificate of listen.%s is valid only from %s on: correct the clock, or replace its file", name, begins.Format(time.RFC3339)))
+			warnings = append(warnings, fmt.Sprintf("the certificate of %s is valid only from %s on: correct the clock, or replace its file", key, begins.Format(time.RFC3339)))
 		case expires.Before(now):
-			warnings = append(warnings, fmt.Sprintf("the certificate of listen.%s expired at %s: replace its file", name, expires.Format(time.RFC3339)))
+			warnings = append(warnings, fmt.Sprintf("the certificate of %s expired at %s: replace its file", key, expires.Format(time.RFC3339)))
 		case expires.Before(now.Add(expiryWarning)):
-			warnings = append(warnings, fmt.Sprintf("the certificate of listen.%s expires at %s: replace its file", name, expires.Format(time.RFC3339)))
+			warnings = append(warnings, fmt.Sprintf("the certificate of %s expires at %s: replace its file", key, expires.Format(time.RFC3339)))
 		}
 	}
 	return warnings

@@ -105,9 +105,12 @@ func run(args []string) error {
 	return write(args[0], map[string]document{internalFile: internal, webhooksFile: webhooks})
 }
 
-// readProtos returns what a plugin is handed for all proto files.
+// betweenGateways has the protos that gateways talk to each other by: they are no API.
+const betweenGateways = "proto/webhookgateway/cluster"
+
+// readProtos returns what a plugin is handed for all proto files of the API.
 func readProtos() (*pluginpb.CodeGeneratorRequest, error) {
-	buf := exec.Command("go", "tool", "buf", "build", "--as-file-descriptor-set", "-o", "-") //nolint:noctx // ends by itself
+	buf := exec.Command("go", "tool", "buf", "build", "--exclude-path", betweenGateways, "--as-file-descriptor-set", "-o", "-") //nolint:noctx // ends by itself
 	buf.Stderr = os.Stderr
 	data, err := buf.Output()
 	if err != nil {

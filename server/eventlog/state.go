@@ -51,6 +51,9 @@ type StateStore interface {
 // MaxScopeLen is the longest name of a scope, in bytes.
 const MaxScopeLen = 64
 
+// ReservedPrefix begins the names of scopes that are not of subscriptions.
+const ReservedPrefix = "\x00"
+
 // StatePair is a key with its value.
 type StatePair struct {
 	Key, Value []byte

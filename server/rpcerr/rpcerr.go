@@ -82,6 +82,16 @@ func Reason(err error) webhookgatewayv1.ErrorReason {
 	return webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
+// Metadata returns that of an error made by Error.
+func Metadata(err error) map[string]string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
+			return info.GetMetadata()
+		}
+	}
+	return nil
+}
+
 // RetryDelay returns how long an error asks to wait before trying again, or 0 if
 // it does not ask to.
 func RetryDelay(err error) time.Duration {
@@ -147,7 +157,8 @@ func Code(reason webhookgatewayv1.ErrorReason) codes.Code {
 		webhookgatewayv1.ErrorReason_ERROR_REASON_OVERLOADED,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE:
+		webhookgatewayv1.ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING:
 		return codes.Unavailable
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,
 		webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_AHEAD,

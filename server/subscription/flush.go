@@ -130,10 +130,16 @@ func (s *subscription) written(err error) error {
 	if ended != nil {
 		return ended
 	}
-	// An earlier Delete seemed to fail, and did not.
-	s.end(ErrNotFound)
+	// An earlier Delete seemed to fail, and did not. Or another gateway has taken it, or
+	// deleted it.
+	reason := ErrNotFound
+	if s.manager.Sharing != nil {
+		reason = ErrMoved
+		s.manager.Reconcile()
+	}
+	s.end(reason)
 	s.manager.forget(s)
-	return ErrNotFound
+	return reason
 }
 
 func (s *subscription) endFlush(err error) {

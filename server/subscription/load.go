@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -69,7 +70,9 @@ func (m *Manager) loadAll(ctx context.Context) bool {
 			m.Logger.Error("subscriptions cannot be listed: those that can be are served, and it is tried again", "listed", len(names), "error", err)
 			break
 		}
-		names = append(names, name)
+		if !strings.HasPrefix(name, eventlog.ReservedPrefix) {
+			names = append(names, name)
+		}
 	}
 	done := unlisted == nil
 	for _, name := range names {
@@ -153,6 +156,9 @@ func (m *Manager) load(ctx context.Context, name string) (*subscription, error) 
 		s = m.newSubscription(key, term, def, 0)
 	}
 	if s == nil {
+		if exists, err := m.exists(ctx, name); err == nil && !exists {
+			return nil, ErrNotFound // deleted meanwhile, by another gateway
+		}
 		return nil, malformedError{errors.New("its definition is missing")}
 	}
 	// NOTE Parked events and copies stay where they are, however many they are.

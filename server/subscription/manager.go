@@ -29,6 +29,8 @@ type Params struct {
 	Logger *slog.Logger
 	// Registerer gets the metrics.
 	Registerer prometheus.Registerer
+	// Sharing is set where several gateways share the log.
+	Sharing *Sharing
 }
 
 // Manager has all subscriptions. All methods are safe for concurrent use.
@@ -36,7 +38,8 @@ type Params struct {
 // An error that is none of the typed errors of this package, of fielderr and of
 // eventlog means that the log or the store cannot do it at present. Every method
 // that takes a name returns ErrNotFound if there is no such subscription, an
-// *UnusableError if it was set aside (but Get and Delete), and ErrClosed.
+// *UnusableError if it was set aside (but Get and Delete), ErrMoved if another gateway
+// runs it, and ErrClosed.
 type Manager struct {
 	Params
 	ctx     context.Context //nolint:containedctx // the life of the goroutines
@@ -53,6 +56,10 @@ type Manager struct {
 	unlisted error
 	byName   map[string]*subscription
 	aside    map[string]*setAside
+	// loading are the subscriptions that are being taken over.
+	loading map[string]chan struct{}
+	// ending and taking have a token when owners may have changed.
+	ending, taking chan struct{}
 }
 
 // New loads the subscriptions. One that cannot be loaded is set aside. What the
@@ -64,6 +71,9 @@ func New(ctx context.Context, params Params) (*Manager, error) {
 		unlisted: errNotLoaded,
 		byName:   make(map[string]*subscription),
 		aside:    make(map[string]*setAside),
+		loading:  make(map[string]chan struct{}),
+		ending:   make(chan struct{}, 1),
+		taking:   make(chan struct{}, 1),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
@@ -71,7 +81,11 @@ func New(ctx context.Context, params Params) (*Manager, error) {
 		m.cancel()
 		return nil, fmt.Errorf("register the metrics of subscriptions: %w", err)
 	}
-	if !m.loadAll(m.ctx) {
+	if m.Sharing != nil {
+		m.unlisted = nil
+		m.tasks.Go(func() { m.keepOwned(m.ending, m.handOver) })
+		m.tasks.Go(func() { m.keepOwned(m.taking, m.takeOver) })
+	} else if !m.loadAll(m.ctx) {
 		m.tasks.Go(m.reload)
 	}
 	m.tasks.Go(m.keepHouse)
@@ -114,10 +128,13 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	if err != nil {
 		return nil, err
 	}
+	name := wanted.asked.GetName()
+	if err := m.bring(name); err != nil {
+		return nil, err
+	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	name := wanted.asked.GetName()
-	s, err := m.find(name)
+	s, err := m.lookup(name)
 	if err == nil {
 		// NOTE A Delete that seemed to fail may have removed it.
 		err = s.written(m.States.CommitScope(ctx, name, s.term, nil))
@@ -139,6 +156,12 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	if err != nil {
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
+	if m.Sharing != nil {
+		// NOTE The term is ours, and whatever was committed before is seen here.
+		if exists, err := m.exists(ctx, name); err != nil || exists {
+			return nil, errors.Join(err, ErrMoved) // another gateway created it at the same time
+		}
+	}
 	s = m.newSubscription(newSealKey(), term, wanted, after)
 	definition, err := wanted.encode(s.seal.key)
 	if err != nil {
@@ -152,8 +175,11 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
 	m.mu.Lock()
-	m.byName[name] = s
-	m.metrics.know(name)
+	if m.byName[name] == nil { // or it was seen in the store at once, and taken over
+		m.byName[name] = s
+		m.metrics.know(name)
+	}
+	s = m.byName[name]
 	m.mu.Unlock()
 	return s.describe(ctx)
 }
@@ -164,7 +190,7 @@ func (m *Manager) Get(ctx context.Context, name string) (*webhookgatewayv1.Subsc
 	s, err := m.find(name)
 	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
 		return &webhookgatewayv1.Subscription{
-			Name: name, Status: &webhookgatewayv1.SubscriptionStatus{Unusable: unusable.Reason},
+			Name: name, Status: &webhookgatewayv1.SubscriptionStatus{Unusable: unusable.Reason, Owner: m.Sharing.address()},
 		}, nil
 	}
 	if err != nil {
@@ -183,17 +209,12 @@ func (m *Manager) Filter(name string) (*filter.Filter, error) {
 }
 
 // List returns up to limit subscriptions as Get does, by name, that come after a
-// name. With a function, they are those for whose names it returns true.
+// name. With a function, they are those for whose names it returns true. Of gateways that
+// share the log each lists its own.
 func (m *Manager) List(ctx context.Context, after string, limit int, wanted func(name string) bool) ([]*webhookgatewayv1.Subscription, error) {
-	m.mu.RLock()
-	names := slices.Concat(slices.Collect(maps.Keys(m.byName)), slices.Collect(maps.Keys(m.aside)))
-	closed, unlisted := m.closed, m.unlisted
-	m.mu.RUnlock()
-	switch {
-	case closed:
-		return nil, ErrClosed
-	case unlisted != nil:
-		return nil, unlisted
+	names, err := m.names(ctx)
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(names)
 	var list []*webhookgatewayv1.Subscription
@@ -221,9 +242,12 @@ func (m *Manager) List(ctx context.Context, after string, limit int, wanted func
 func (m *Manager) Update(
 	ctx context.Context, in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask, check func(*filter.Filter) error,
 ) (*webhookgatewayv1.Subscription, error) {
+	if err := m.bring(in.GetName()); err != nil {
+		return nil, err
+	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	s, err := m.find(in.GetName())
+	s, err := m.lookup(in.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -249,9 +273,12 @@ func (m *Manager) Update(
 // Delete removes a subscription. Its streams end with ErrNotFound, and what comes
 // meanwhile is answered with it. If it fails, the subscription goes on.
 func (m *Manager) Delete(ctx context.Context, name string) error {
+	if err := m.bring(name); err != nil {
+		return err
+	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	s, err := m.find(name)
+	s, err := m.lookup(name)
 	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
 		return m.deleteAside(ctx, name)
 	}
@@ -267,6 +294,9 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete the subscription: %w", err)
 	}
 	m.forget(s)
+	if err != nil && m.Sharing != nil {
+		return ErrMoved // it may be there, and another's
+	}
 	return nil
 }
 
@@ -299,7 +329,32 @@ func (m *Manager) Seek(ctx context.Context, name string, after eventlog.Position
 	return s.describe(ctx)
 }
 
+// names returns the names of the subscriptions that this gateway has.
+func (m *Manager) names(ctx context.Context) ([]string, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	switch {
+	case m.closed:
+		return nil, ErrClosed
+	case m.Sharing != nil:
+		return m.owned(ctx)
+	case m.unlisted != nil:
+		return nil, m.unlisted
+	}
+	return slices.Concat(slices.Collect(maps.Keys(m.byName)), slices.Collect(maps.Keys(m.aside))), nil
+}
+
+// find returns a subscription of this gateway. It must not be called while the set of
+// subscriptions changes.
 func (m *Manager) find(name string) (*subscription, error) {
+	if err := m.bring(name); err != nil {
+		return nil, err
+	}
+	return m.lookup(name)
+}
+
+// lookup returns a subscription that is loaded.
+func (m *Manager) lookup(name string) (*subscription, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.closed {

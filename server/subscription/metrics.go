@@ -15,6 +15,9 @@ type metrics struct {
 	// those that were parked without a copy.
 	expired, eventless *prometheus.CounterVec
 
+	// taken counts subscriptions that this gateway has taken over.
+	taken prometheus.Counter
+
 	lag, inFlight, ready, waiting, parked, parkedAge, oldestAge, streams, unusable *prometheus.Desc
 }
 
@@ -40,7 +43,22 @@ func newMetrics(m *Manager) (*metrics, error) {
 		streams:   desc("streams", "Streams attached."),
 		unusable:  desc("unusable", "1 for a subscription that was set aside because it cannot be loaded."),
 	}
-	return c, errors.Join(m.Registerer.Register(c), m.Registerer.Register(c.expired), m.Registerer.Register(c.eventless))
+	c.taken = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "webhook_gateway_cluster_subscriptions_taken_over_total",
+		Help: "Subscriptions that this gateway has taken over: at its start, when another gateway came, left or died, and those that others have created.",
+	})
+	collectors := []prometheus.Collector{c, c.expired, c.eventless}
+	if m.Sharing != nil {
+		collectors = append(collectors, c.taken, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "webhook_gateway_cluster_subscriptions_owned",
+			Help: "Subscriptions that this gateway runs for all gateways of the cluster.",
+		}, func() float64 { return float64(len(m.all())) }))
+	}
+	var errs []error
+	for _, one := range collectors {
+		errs = append(errs, m.Registerer.Register(one))
+	}
+	return c, errors.Join(errs...)
 }
 
 // know serves what is counted of a subscription before anything was: a rise from nothing

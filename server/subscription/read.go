@@ -26,11 +26,24 @@ var errMissing = errors.New("the log does not have it")
 // Read reads the events of deliveries, in their order. Those that retention
 // removed meanwhile, or that are damaged, are left out: Next reports the gap.
 func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Event, error] {
+	s := st.subscription
+	return reader{log: s.manager.Log, parked: s.parked, missing: st.missing}.read(ctx, deliveries)
+}
+
+// reader reads the events of deliveries of a subscription.
+type reader struct {
+	log    eventlog.Log
+	parked parkedStore
+	// missing deals with deliveries whose events an error says are gone: see Stream.missing.
+	missing func(deliveries []Delivery, err error) ([]Delivery, error)
+}
+
+func (r reader) read(ctx context.Context, deliveries []Delivery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for len(deliveries) > 0 {
-			read := st.readRun
+			read := r.readRun
 			if deliveries[0].copied {
-				read = st.readCopy
+				read = r.readCopy
 			}
 			rest, err := read(ctx, deliveries, yield)
 			if err == nil {
@@ -44,7 +57,7 @@ func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Eve
 				deliveries = rest
 				continue
 			}
-			if deliveries, err = st.missing(rest, err); err != nil {
+			if deliveries, err = r.missing(rest, err); err != nil {
 				yield(Event{}, err)
 				return
 			}
@@ -54,14 +67,14 @@ func (st *Stream) Read(ctx context.Context, deliveries []Delivery) iter.Seq2[Eve
 
 // readCopy reads a delivery from the copy of its event, and returns the others:
 // none if the caller wants no more.
-func (st *Stream) readCopy(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
-	record, found, err := st.subscription.parked.kept(ctx, deliveries[0].Position)
+func (r reader) readCopy(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
+	record, found, err := r.parked.kept(ctx, deliveries[0].Position)
 	switch {
 	case err != nil:
 		return deliveries, err
 	case !found:
 		// Settled meanwhile, or the log has it.
-		return st.readRun(ctx, deliveries, yield)
+		return r.readRun(ctx, deliveries, yield)
 	case !yield(Event{Delivery: deliveries[0], Record: record}, nil):
 		return nil, nil
 	}
@@ -70,9 +83,9 @@ func (st *Stream) readCopy(ctx context.Context, deliveries []Delivery, yield fun
 
 // readRun reads deliveries by one read of the log, up to the next that is not
 // nearby, and returns the others: none if the caller wants no more.
-func (st *Stream) readRun(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
+func (r reader) readRun(ctx context.Context, deliveries []Delivery, yield func(Event, error) bool) ([]Delivery, error) {
 	found := false
-	for record, err := range st.subscription.manager.Log.Read(ctx, deliveries[0].Position-1) {
+	for record, err := range r.log.Read(ctx, deliveries[0].Position-1) {
 		if err != nil {
 			if found { // the next run finds out
 				return deliveries, nil

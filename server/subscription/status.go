@@ -41,6 +41,7 @@ func (s *subscription) status(ctx context.Context) (*webhookgatewayv1.Subscripti
 		ReadyEvents:    int64(m.readyEvents()),
 		UnreadEvents:   int64(head - m.read), //nolint:gosec // not negative
 		LeftOutEvents:  s.leftOut,
+		Owner:          s.manager.Sharing.address(),
 	}
 	if s.totals.count > 0 {
 		status.OldestParkedAge = durationpb.New(age(s.totals.oldest, now))

@@ -106,7 +106,7 @@ func (st *Stream) end(broke bool) {
 // deliveries. They are the stream's from now on, but are not taken for sent before
 // Sending is called. What an earlier batch said of gaps is taken for sent. A
 // stream gets nothing while it has no credit. Errors are ErrNotFound if the
-// subscription was deleted, ErrClosed, and that of ctx; what arrives just when ctx
+// subscription was deleted, ErrMoved if another gateway has it now, ErrClosed, and that of ctx; what arrives just when ctx
 // ends is returned without an error.
 func (st *Stream) Next(ctx context.Context, n int) (Batch, error) {
 	s := st.subscription
@@ -158,7 +158,7 @@ func (st *Stream) Sending(deliveries []Delivery) []Delivery {
 	s := st.subscription
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.streams[st.id] != st {
+	if s.streams[st.id] != st || !s.manager.Sharing.certain(s.name) {
 		return nil
 	}
 	now := time.Now()

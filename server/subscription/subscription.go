@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -113,6 +114,9 @@ func (s *subscription) update(ctx context.Context, wanted definition) error {
 // dispatch hands gaps, and what is ready, to the streams that wait. The mutex must
 // be held.
 func (s *subscription) dispatch(now time.Time) {
+	if !s.manager.Sharing.certain(s.name) {
+		return // what another gateway may have handed out, and had settled
+	}
 	m := s.machine
 	for {
 		w, share := m.next()
@@ -179,9 +183,11 @@ func (s *subscription) end(reason error) {
 	s.stopFeeding()
 }
 
-// revive takes back an end.
+// revive takes back an end by Delete.
 func (s *subscription) revive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = nil
+	if errors.Is(s.ended, ErrNotFound) {
+		s.ended = nil
+	}
 }

@@ -33,13 +33,20 @@ type Delivery struct {
 	lease  lease
 	copied bool // the event is read from its copy
 	seal   *seal
+	// token that another gateway has made, which then is the one that knows the lease.
+	token string
 }
 
 // AckToken returns the token that settles this delivery.
 func (d Delivery) AckToken() string { return string(d.AppendAckToken(make([]byte, 0, TokenLen))) }
 
 // AppendAckToken appends the token that settles this delivery.
-func (d Delivery) AppendAckToken(b []byte) []byte { return d.seal.appendToken(b, d.lease) }
+func (d Delivery) AppendAckToken(b []byte) []byte {
+	if d.seal == nil {
+		return append(b, d.token...)
+	}
+	return d.seal.appendToken(b, d.lease)
+}
 
 var (
 	// ErrNotFound is returned for a subscription that does not exist, and to the
@@ -54,6 +61,9 @@ var (
 	// ErrTooManyWaiting is returned by Retry and Replay if more events would wait
 	// for another attempt than the settings allow. Nothing was done.
 	ErrTooManyWaiting = errors.New("max_waiting events of the subscription wait for another attempt: park or skip events, replay fewer, or raise it")
+	// ErrMoved is returned for a subscription that another gateway runs, or is taking
+	// over, and to the streams that it had here.
+	ErrMoved = errors.New("another gateway runs the subscription")
 	// ErrClosed is returned once the manager is closed.
 	ErrClosed = errors.New("the gateway is shutting down")
 )

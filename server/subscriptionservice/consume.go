@@ -30,13 +30,12 @@ type worker struct {
 	ctx context.Context //nolint:containedctx // a stream lives as long as its call
 	// ending is done when the stream is to say goodbye.
 	ending context.Context //nolint:containedctx // the same
-	name   string
 	reach  *access.Reach
 	// dismissed: the worker may not consume the subscription any more.
 	dismissed bool
 	// caughtUp: it was told that everything is delivered, so that what comes is new.
 	caughtUp  bool
-	share     *subscription.Stream
+	share     share
 	batch     *stream.Batch
 	maxBatch  int
 	heartbeat time.Duration
@@ -45,12 +44,23 @@ type worker struct {
 
 // Consume implements SubscriptionService.
 func (s *Service) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStreamingServer[webhookgatewayv1.ConsumeResponse]) error {
+	return s.consume(req, call, s.attach)
+}
+
+// attacher attaches a worker to a subscription. Its errors are those of
+// subscription.Manager, and statuses.
+type attacher func(ctx context.Context, name string, options subscription.StreamOptions) (share, error)
+
+// consume serves a worker that is attached by a function.
+func (s *Service) consume(
+	req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStreamingServer[webhookgatewayv1.ConsumeResponse], attach attacher,
+) error {
 	if err := s.streams.Enter(); err != nil {
 		return err
 	}
 	defer s.streams.Leave()
 	ctx := call.Context()
-	w, opened, err := s.open(req, call)
+	w, opened, err := s.open(req, call, attach)
 	if err != nil {
 		return s.fail(ctx, "open a worker's stream", err)
 	}
@@ -67,12 +77,10 @@ func (s *Service) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.Server
 }
 
 // open validates a request and attaches the worker.
-func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStream) (*worker, *webhookgatewayv1.Subscribed, error) {
+func (s *Service) open(
+	req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStream, attach attacher,
+) (_ *worker, _ *webhookgatewayv1.Subscribed, err error) {
 	reach, view, err := s.reach(call.Context(), req)
-	if err != nil {
-		return nil, nil, err
-	}
-	inForce, err := s.coveredBy(reach, req.GetSubscription())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,13 +95,22 @@ func (s *Service) open(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerStr
 	if n := req.GetMaxInFlight(); n < 0 {
 		return nil, nil, fielderr.New("max_in_flight", "%d is negative: give 0 for the limit of the subscription, or a lower one", n)
 	}
-	share, err := s.subscriptions.Attach(req.GetSubscription(), subscription.StreamOptions{MaxInFlight: int(req.GetMaxInFlight())})
+	share, err := attach(call.Context(), req.GetSubscription(), subscription.StreamOptions{MaxInFlight: int(req.GetMaxInFlight())})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			share.Leave(false)
+		}
+	}()
+	inForce, err := covers(reach, share.Filter)
 	if err != nil {
 		return nil, nil, err
 	}
 	w := &worker{
 		Service: s, Sender: s.streams.Sender(call.SendMsg),
-		ctx: call.Context(), name: req.GetSubscription(), reach: reach, share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
+		ctx: call.Context(), reach: reach, share: share, batch: s.streams.Batch(view), maxBatch: maxBatch, heartbeat: heartbeat,
 	}
 	if reach.Masks() {
 		w.batch.MaskBy(reach.Mask)
@@ -131,7 +148,12 @@ func (s *Service) reach(ctx context.Context, req interface {
 // coveredBy returns the filter of a subscription, and an error unless a caller may read
 // everything that it matches.
 func (s *Service) coveredBy(reach *access.Reach, name string) (*filter.Filter, error) {
-	inForce, err := s.subscriptions.Filter(name)
+	return covers(reach, func() (*filter.Filter, error) { return s.subscriptions.Filter(name) })
+}
+
+// covers is coveredBy for a filter that is yet to be asked for.
+func covers(reach *access.Reach, ask func() (*filter.Filter, error)) (*filter.Filter, error) {
+	inForce, err := ask()
 	if err != nil {
 		return nil, err
 	}
@@ -165,12 +187,7 @@ func (w *worker) run() error {
 
 // leave ends the worker's share. What it holds has failed, or is suspect, unless
 // it is the gateway that ends it.
-func (w *worker) leave() {
-	if w.dismissed || w.ending.Err() != nil {
-		w.share.Release()
-	}
-	w.share.Close()
-}
+func (w *worker) leave() { w.share.Leave(!w.dismissed && w.ending.Err() == nil) }
 
 // next waits for deliveries until a heartbeat is due.
 func (w *worker) next(ctx context.Context) (subscription.Batch, error) {
@@ -243,13 +260,11 @@ func (w *worker) sendFrameOf(deliveries []subscription.Delivery) ([]subscription
 // than when the event did. Such an event is parked for somebody who may read it, so that
 // those behind it are not held up.
 func (w *worker) withhold(d subscription.Delivery) error {
-	if _, err := w.coveredBy(w.reach, w.name); err != nil {
+	if _, err := covers(w.reach, w.share.Filter); err != nil {
 		w.dismissed = true
 		return err
 	}
-	_, err := w.subscriptions.Park(w.ctx, w.name, []string{d.AckToken()},
-		"it came before the filters changed, and its worker is not granted to read it")
-	return err
+	return w.share.Park(w.ctx, d.AckToken(), "it came before the filters changed, and its worker is not granted to read it")
 }
 
 func (w *worker) sendGap(gap subscription.Gap) error {
@@ -281,7 +296,7 @@ func (w *worker) progress() subscription.Progress {
 	if progress.LeftOut == 0 {
 		return progress
 	}
-	if inForce, err := w.subscriptions.Filter(w.name); err != nil || !countsLeftOut(w.reach, inForce) {
+	if inForce, err := w.share.Filter(); err != nil || !countsLeftOut(w.reach, inForce) {
 		progress.LeftOut = 0
 	}
 	return progress

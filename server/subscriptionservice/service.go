@@ -33,6 +33,12 @@ func New(log eventlog.Log, subscriptions *subscription.Manager, streams *stream.
 	return &Service{api: logapi.API{Log: log, Logger: logger}, log: log, subscriptions: subscriptions, streams: streams}
 }
 
+// errMoving is the status of a call on a subscription that no gateway can answer for at
+// the moment. Nothing was done.
+func errMoving(message string) error {
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING, message)
+}
+
 // fail turns an error of the subscriptions into the status of a call.
 func (s *Service) fail(ctx context.Context, doing string, err error) error {
 	var (
@@ -57,6 +63,11 @@ func (s *Service) fail(ctx context.Context, doing string, err error) error {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_INVALID_FIELD,
 			"cursor: the ack token is not of the newest event up to it: give the cursor and the token of the same event",
 			rpcerr.WithMetadata("field", "cursor"))
+	case errors.Is(err, subscription.ErrMoved):
+		return errMoving("another gateway is taking over the subscription: try again")
+	case errors.Is(err, subscription.ErrBehind):
+		s.api.Logger.WarnContext(ctx, "a worker's stream ends: it finds its events at another gateway", "error", err)
+		return errMoving("the copy of the log that this gateway has is not up to date: try again, at another gateway")
 	case errors.Is(err, subscription.ErrClosed):
 		return stream.ErrDraining()
 	}

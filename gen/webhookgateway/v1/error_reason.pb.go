@@ -138,6 +138,9 @@ const (
 	// RESOURCE_EXHAUSTED: `max_waiting` events of the subscription wait for another
 	// attempt. Nothing was done. Park or skip the events, or raise `max_waiting`.
 	ErrorReason_ERROR_REASON_TOO_MANY_WAITING ErrorReason = 84
+	// UNAVAILABLE: the gateway that runs the subscription cannot be reached, or another one
+	// is taking it over. Try again: it lasts seconds. What the worker held comes again.
+	ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING ErrorReason = 85
 	// PERMISSION_DENIED, only over HTTP: the request was made under a name (Host) that
 	// does not belong to the gateway. Ask it by its address, or configure the name.
 	ErrorReason_ERROR_REASON_HOST_NOT_ALLOWED ErrorReason = 100
@@ -203,6 +206,7 @@ var (
 		82:  "ERROR_REASON_SUBSCRIPTION_NOT_STRICT",
 		83:  "ERROR_REASON_SUBSCRIPTION_UNUSABLE",
 		84:  "ERROR_REASON_TOO_MANY_WAITING",
+		85:  "ERROR_REASON_SUBSCRIPTION_MOVING",
 		100: "ERROR_REASON_HOST_NOT_ALLOWED",
 		101: "ERROR_REASON_CROSS_ORIGIN",
 		120: "ERROR_REASON_CREDENTIALS_MISSING",
@@ -253,6 +257,7 @@ var (
 		"ERROR_REASON_SUBSCRIPTION_NOT_STRICT":      82,
 		"ERROR_REASON_SUBSCRIPTION_UNUSABLE":        83,
 		"ERROR_REASON_TOO_MANY_WAITING":             84,
+		"ERROR_REASON_SUBSCRIPTION_MOVING":          85,
 		"ERROR_REASON_HOST_NOT_ALLOWED":             100,
 		"ERROR_REASON_CROSS_ORIGIN":                 101,
 		"ERROR_REASON_CREDENTIALS_MISSING":          120,
@@ -294,7 +299,7 @@ var File_webhookgateway_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\x9d\r\n" +
+	"$webhookgateway/v1/error_reason.proto\x12\x11webhookgateway.v1*\xc3\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!ERROR_REASON_BODY_NOT_JSON_OBJECT\x10\x01\x12 \n" +
@@ -337,7 +342,8 @@ const file_webhookgateway_v1_error_reason_proto_rawDesc = "" +
 	" ERROR_REASON_SUBSCRIPTION_EXISTS\x10Q\x12(\n" +
 	"$ERROR_REASON_SUBSCRIPTION_NOT_STRICT\x10R\x12&\n" +
 	"\"ERROR_REASON_SUBSCRIPTION_UNUSABLE\x10S\x12!\n" +
-	"\x1dERROR_REASON_TOO_MANY_WAITING\x10T\x12!\n" +
+	"\x1dERROR_REASON_TOO_MANY_WAITING\x10T\x12$\n" +
+	" ERROR_REASON_SUBSCRIPTION_MOVING\x10U\x12!\n" +
 	"\x1dERROR_REASON_HOST_NOT_ALLOWED\x10d\x12\x1d\n" +
 	"\x19ERROR_REASON_CROSS_ORIGIN\x10e\x12$\n" +
 	" ERROR_REASON_CREDENTIALS_MISSING\x10x\x12$\n" +

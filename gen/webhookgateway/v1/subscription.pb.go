@@ -389,7 +389,7 @@ type SubscriptionStatus struct {
 	ParkedEvents int64 `protobuf:"varint,7,opt,name=parked_events,json=parkedEvents,proto3" json:"parked_events,omitempty"`
 	// How long ago the oldest of these was parked. Absent when there is none.
 	OldestParkedAge *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_parked_age,json=oldestParkedAge,proto3" json:"oldest_parked_age,omitempty"`
-	// How many workers share the subscription at this gateway.
+	// How many workers share the subscription, at whichever gateway.
 	Streams int32 `protobuf:"varint,9,opt,name=streams,proto3" json:"streams,omitempty"`
 	// How long until retention passes the oldest event that is known to be still
 	// undelivered, at the log's limit of age; zero if it has. Absent when there is
@@ -410,7 +410,10 @@ type SubscriptionStatus struct {
 	// Why the subscription cannot be used: it was set aside when the gateway
 	// started, for instance because a newer gateway wrote it. Empty otherwise. Calls
 	// on it answer FAILED_PRECONDITION; it can be deleted.
-	Unusable      string `protobuf:"bytes,15,opt,name=unusable,proto3" json:"unusable,omitempty"`
+	Unusable string `protobuf:"bytes,15,opt,name=unusable,proto3" json:"unusable,omitempty"`
+	// Where several gateways share an event log: the address, for the other gateways, of
+	// the one that runs the subscription. Every gateway takes calls on it. Empty otherwise.
+	Owner         string `protobuf:"bytes,16,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -546,6 +549,13 @@ func (x *SubscriptionStatus) GetLeftOutEvents() int64 {
 func (x *SubscriptionStatus) GetUnusable() string {
 	if x != nil {
 		return x.Unusable
+	}
+	return ""
+}
+
+func (x *SubscriptionStatus) GetOwner() string {
+	if x != nil {
+		return x.Owner
 	}
 	return ""
 }
@@ -902,7 +912,7 @@ const file_webhookgateway_v1_subscription_proto_rawDesc = "" +
 	"\bordering\x18\a \x01(\x0e2\x1b.webhookgateway.v1.OrderingR\bordering\x12\x1f\n" +
 	"\vmax_waiting\x18\b \x01(\x05R\n" +
 	"maxWaiting\x12D\n" +
-	"\x10parked_retention\x18\t \x01(\v2\x19.google.protobuf.DurationR\x0fparkedRetention\"\xf5\x04\n" +
+	"\x10parked_retention\x18\t \x01(\v2\x19.google.protobuf.DurationR\x0fparkedRetention\"\x8b\x05\n" +
 	"\x12SubscriptionStatus\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1f\n" +
 	"\vhead_cursor\x18\x02 \x01(\tR\n" +
@@ -922,7 +932,8 @@ const file_webhookgateway_v1_subscription_proto_rawDesc = "" +
 	"\fready_events\x18\f \x01(\x03R\vreadyEvents\x12#\n" +
 	"\runread_events\x18\r \x01(\x03R\funreadEvents\x12&\n" +
 	"\x0fleft_out_events\x18\x0e \x01(\x03R\rleftOutEvents\x12\x1a\n" +
-	"\bunusable\x18\x0f \x01(\tR\bunusable\"\x85\x01\n" +
+	"\bunusable\x18\x0f \x01(\tR\bunusable\x12\x14\n" +
+	"\x05owner\x18\x10 \x01(\tR\x05owner\"\x85\x01\n" +
 	"\x0fSubscriptionGap\x12\x1f\n" +
 	"\vfrom_cursor\x18\x01 \x01(\tR\n" +
 	"fromCursor\x12\x1b\n" +

@@ -1,0 +1,234 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/cluster"
+	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
+	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
+)
+
+// Cluster says how the gateways that share a commit log reach each other: each runs a part
+// of the subscriptions for all. Without a commit log nothing of it is used.
+type Cluster struct {
+	// Listen is the address of the listener for the other gateways.
+	Listen string `yaml:"listen"`
+	// Advertise is where the others reach that listener, as host:port. Empty: Listen, if that
+	// names a host.
+	Advertise string `yaml:"advertise"`
+	// Secret is the same for all gateways: whoever has it is one of them.
+	Secret secret.Secret `yaml:"secret"`
+	// TLS is that of the listener. A gateway shows its certificate to the others, too, and
+	// theirs are checked against ClientCA, or else the roots of the machine.
+	TLS tlsfiles.Config `yaml:"tls"`
+}
+
+// listenerCluster is the name of the listener for the other gateways.
+const listenerCluster = "cluster"
+
+func defaultCluster() Cluster {
+	return Cluster{Listen: ":9091", TLS: tlsfiles.Config{MinVersion: "1.3"}}
+}
+
+func (c Cluster) validate(commitLog CommitLog) error {
+	switch commitLog.Engine {
+	case CommitLogJetStream, CommitLogPostgreSQL:
+	case CommitLogNone:
+		if c.Secret != (secret.Secret{}) || c.Advertise != "" {
+			return fielderr.New("", "this is for gateways that share a commit log: give store.commit_log.engine, or remove it")
+		}
+		return nil
+	default:
+		return nil // nobody knows what was meant
+	}
+	errs := []error{fielderr.In("tls", c.TLS.Validate())}
+	host, err := hostOf("listen", c.Listen)
+	errs = append(errs, err)
+	switch _, every := listenIP(host); {
+	case c.Advertise != "":
+		host, err := hostOf("advertise", c.Advertise)
+		if _, every := listenIP(host); err == nil && every {
+			err = fielderr.New("advertise", "%q names no host: give the address at which the other gateways reach this one", c.Advertise)
+		}
+		errs = append(errs, err)
+	case err == nil && every:
+		errs = append(errs, fielderr.New("advertise", "give the address at which the other gateways reach this one, as host:port: cluster.listen names no host"))
+	}
+	switch {
+	case c.Secret == (secret.Secret{}):
+		errs = append(errs, fielderr.New("secret", "is missing: give the same to all gateways, as env:NAME or file:PATH"))
+	case !c.Secret.IsUnread():
+		if err := c.Secret.Check(); err != nil {
+			errs = append(errs, fielderr.New("secret", "%v", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// hostOf returns the host of an address.
+func hostOf(key, address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return "", fielderr.New(key, "%q is no address: give host:port, such as 10.0.0.1:9091", address)
+	}
+	return host, nil
+}
+
+// warnings returns what the configuration leaves open, a line each.
+func (c Cluster) warnings(shared bool) []string {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if ip, _ := listenIP(host); !shared || err != nil || ip.IsLoopback() || isLocalhost(host) || c.TLS.Enabled() {
+		return nil
+	}
+	return []string{fmt.Sprintf("cluster.listen (%s) speaks plain text: whoever is on the way reads the secret of the cluster, and may do "+
+		"everything with it. Give it a certificate (cluster.tls), or have something encrypt the way there", c.Listen)}
+}
+
+const (
+	// maxPeerConns is far more connections than other gateways make.
+	maxPeerConns = 256
+	// maxPeerHeaderBytes has room for the grants of a caller.
+	maxPeerHeaderBytes = 1 << 20
+)
+
+// peers is what a gateway has of the others.
+type peers struct {
+	cluster  *cluster.Cluster
+	listener net.Listener
+	server   *grpc.Server
+	running  sync.WaitGroup
+}
+
+// joinCluster binds the listener for the other gateways, and makes this one a member as soon
+// as its copy of the log has everything. Nothing is done if the log is not shared.
+func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry) (*subscription.Sharing, error) {
+	if !s.config.Store.CommitLog.Enabled() {
+		return nil, nil //nolint:nilnil // nothing is shared
+	}
+	c := s.config.Cluster
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("cluster.listen: another process listens on %s: is a gateway running already?", c.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cluster.listen: %w", err)
+	}
+	s.closeLater("close the listener "+listenerCluster, func() error { return ignoreClosed(listener.Close()) })
+	address := c.Advertise
+	if address == "" {
+		host, _, _ := net.SplitHostPort(c.Listen)
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		address = net.JoinHostPort(host, port)
+	}
+	guard := &cluster.Guard{Secret: c.Secret}
+	s.peers.server = grpc.NewServer(
+		grpc.ForceServerCodecV2(stream.Codec{}),
+		grpc.Creds(newBelow()),
+		grpc.MaxConcurrentStreams(0),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(5*time.Second),
+		grpc.MaxHeaderListSize(maxPeerHeaderBytes),
+		grpc.WaitForHandlers(true), // nothing reads the log after Stop
+		grpc.ChainUnaryInterceptor(recoverUnary(s.logger), guard.UnaryInterceptor(), knowUnary),
+		grpc.ChainStreamInterceptor(recoverStream(s.logger), guard.StreamInterceptor(), knowStream),
+	)
+	s.closeLater("end the calls of other gateways", func() error {
+		s.peers.server.Stop()
+		s.peers.running.Wait()
+		return nil
+	})
+	s.peers.cluster, err = cluster.New(cluster.Params{
+		States: s.store, Address: address, Dial: cluster.Dial{Secret: c.Secret, TLS: s.peerTLS()},
+		Current: s.copyIsCurrent, Logger: s.logger, Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.closeLater("leave the cluster", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return s.peers.cluster.Leave(ctx)
+	})
+	limited := connlimit.LimitStreams(
+		s.certificates.listener(listenerCluster, connlimit.New(listener, maxPeerConns, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
+		func(remote net.Addr, why error) {
+			s.logger.Warn("a connection was closed", "remote", remote, "why", why)
+		})
+	s.peers.listener = limited
+	return &subscription.Sharing{
+		Owns: s.peers.cluster.Owns, Certain: s.peers.cluster.Certain, Sync: s.peers.cluster.Sync, Current: s.copyIsCurrent, Address: address,
+	}, nil
+}
+
+// copyIsCurrent reports whether the copy of the log that this gateway has is known to have
+// all that there was in the log when it was opened.
+func (s *Server) copyIsCurrent() bool {
+	_, current := s.store.CatchUp()
+	return current
+}
+
+// peerTLS returns how other gateways are called: by the certificate that is in force.
+func (s *Server) peerTLS() func() *tls.Config {
+	current, ok := s.certificates[listenerCluster]
+	if !ok {
+		return nil
+	}
+	return func() *tls.Config {
+		loaded := current.Get()
+		return &tls.Config{MinVersion: loaded.MinVersion, Certificates: loaded.Certificates, RootCAs: loaded.ClientCAs}
+	}
+}
+
+// serveCluster has the other gateways call the service of this one, and returns the service
+// for clients, which may call the others.
+func (s *Server) serveCluster(
+	service *subscriptionservice.Service, subscriptions *subscription.Manager, registry *prometheus.Registry,
+) (webhookgatewayv1.SubscriptionServiceServer, error) {
+	if s.peers.cluster == nil {
+		return service, nil
+	}
+	webhookgatewayv1.RegisterSubscriptionServiceServer(s.peers.server, service)
+	clusterv1.RegisterPeerServiceServer(s.peers.server, subscriptionservice.NewPeer(service))
+	s.peers.running.Go(func() {
+		if err := s.peers.server.Serve(s.peers.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			s.logger.Error("other gateways cannot call this one any more", "error", err)
+		}
+	})
+	watching, end := context.WithCancel(context.Background())
+	s.closeLater("end the watch of the cluster", func() error { end(); return nil })
+	s.peers.running.Go(func() {
+		for {
+			view := s.peers.cluster.View()
+			subscriptions.Reconcile()
+			select {
+			case <-view.Changed():
+			case <-watching.Done():
+				return
+			}
+		}
+	})
+	return subscriptionservice.NewRouter(service, s.peers.cluster, registry)
+}

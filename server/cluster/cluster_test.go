@@ -1,0 +1,286 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/webhook-gateway/webhook-gateway/server/cluster"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// gateway is the place of one gateway, and the copy that it goes by.
+type gateway struct {
+	*cluster.Cluster
+
+	t     *testing.T
+	beats chan chan<- error
+	log   *pebblelog.Log
+	cut   *atomic.Bool // its commits fail
+}
+
+// cutOff are the faults of a gateway that may be cut off from the commit log.
+type cutOff struct{ cut atomic.Bool }
+
+var errCut = errors.New("cut off")
+
+func (c *cutOff) Before([]byte) error {
+	if c.cut.Load() {
+		return errCut
+	}
+	return nil
+}
+
+func (c *cutOff) After(_ []byte, answer error) error { return answer }
+
+func join(t *testing.T, memory *commitlogtest.Memory, address string) *gateway {
+	t.Helper()
+	faults := &cutOff{}
+	commits := memory.Open(faults)
+	config := pebblelog.DefaultConfig()
+	config.Path = t.TempDir()
+	logger := slog.New(slog.DiscardHandler)
+	log, err := pebblelog.Open(config, logger, pebblelog.WithCommits(t.Context(), commits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{t: t, beats: make(chan chan<- error), log: log, cut: &faults.cut}
+	g.Cluster, err = cluster.New(cluster.Params{
+		States: log, Address: address, Logger: logger, Registerer: prometheus.NewRegistry(), Beats: g.beats,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		faults.cut.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = g.Leave(ctx)
+		_ = log.Close()
+		_ = commits.Close()
+	})
+	return g
+}
+
+func (g *gateway) beat() error {
+	answer := make(chan error, 1)
+	g.beats <- answer
+	return <-answer
+}
+
+// await waits until a gateway knows exactly some, by their addresses.
+func (g *gateway) await(addresses ...string) {
+	g.t.Helper()
+	want := make(map[string]bool)
+	for _, a := range addresses {
+		want[a] = true
+	}
+	timeout := time.After(10 * time.Second)
+	for {
+		view := g.View()
+		have := make(map[string]bool)
+		for _, m := range view.Members {
+			have[m.Address] = true
+		}
+		if fmt.Sprint(have) == fmt.Sprint(want) {
+			return
+		}
+		select {
+		case <-view.Changed():
+		case <-timeout:
+			g.t.Fatalf("it knows %v, want %v", have, want)
+		}
+	}
+}
+
+// TestComeAndGo: gateways see each other come and leave without a beat of their own.
+func TestComeAndGo(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a := join(t, memory, "a")
+	a.await("a")
+	b := join(t, memory, "b")
+	b.await("a", "b")
+	a.await("a", "b")
+	if err := b.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.await("a")
+	b.await()
+	if b.Owns("anything") {
+		t.Error("a gateway that has left owns something")
+	}
+	if err := b.Sync(t.Context()); err == nil {
+		t.Error("a gateway that has left beats")
+	}
+}
+
+// TestDeath: a gateway that falls silent is dead after Patience beats of another, for all;
+// the first of these beats may have come right after its last one, and does not count.
+func TestDeath(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a, b, c := join(t, memory, "a"), join(t, memory, "b"), join(t, memory, "c")
+	beats := func(all ...*gateway) {
+		t.Helper()
+		for _, g := range all {
+			if err := g.beat(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	beats(c, b, a)
+	for range cluster.Patience - 1 {
+		beats(b, a)
+	}
+	for _, g := range []*gateway{a, b, c} {
+		g.await("a", "b", "c")
+	}
+	beats(b, a)
+	a.await("a", "b")
+	b.await("a", "b")
+
+	// It was only slow: its next beat tells it, and it joins again.
+	if !owner(t, c, a.View()) {
+		t.Log("c owns nothing of what was tried")
+	}
+	beats(c)
+	for _, g := range []*gateway{a, b, c} {
+		g.await("a", "b", "c")
+	}
+}
+
+// owner reports whether a gateway takes itself for the owner of something that another
+// view gives to others: it has not heard yet that it is dead.
+func owner(t *testing.T, g *gateway, others *cluster.View) bool {
+	t.Helper()
+	for i := range 100 {
+		name := fmt.Sprint("team", i)
+		if m, _ := others.Owner(name); g.Owns(name) && m.ID != g.ID() {
+			return true
+		}
+	}
+	return false
+}
+
+// TestCutOff: a gateway that cannot beat for long takes itself for dead, and is back with its
+// first beat.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a, b := join(t, memory, "a"), join(t, memory, "b")
+	a.await("a", "b")
+	b.await("a", "b")
+	if b.ownsSomething(b.Owns) {
+		t.Error("it owns something before the others can know of it")
+	}
+	if err := b.beat(); err != nil {
+		t.Fatal(err)
+	}
+	if !b.ownsSomething(b.Certain) {
+		t.Error("it owns nothing")
+	}
+	b.cut.Store(true)
+	for range cluster.Patience - 1 {
+		b.beats <- make(chan error, 1) // it is not decided as long as the gateway is cut off
+	}
+	b.beats <- make(chan error, 1) // the one before is taken note of
+	if b.ownsSomething(b.Certain) || !b.ownsSomething(b.Owns) {
+		t.Error("it is certain of what it owns, or owns nothing, though the others may take it for dead")
+	}
+	for range cluster.Endurance - cluster.Patience - 1 {
+		b.beats <- make(chan error, 1)
+	}
+	b.await("a", "b")
+	b.beats <- make(chan error, 1)
+	b.await()
+	if b.ownsSomething(b.Owns) {
+		t.Error("it owns something")
+	}
+	a.await("a", "b")
+	b.cut.Store(false)
+	b.await("a", "b")
+	if err := b.beat(); err != nil || !b.ownsSomething(b.Certain) {
+		t.Errorf("it owns nothing once it is back: %v", err)
+	}
+}
+
+func (g *gateway) ownsSomething(owns func(string) bool) bool {
+	for i := range 100 {
+		if owns(fmt.Sprint("team", i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestSyncSees: after Sync a gateway sees what others had committed before.
+func TestSyncSees(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a, b := join(t, memory, "a"), join(t, memory, "b")
+	a.await("a", "b")
+	for i := range 20 {
+		scope := fmt.Sprint("scope", i)
+		term, err := a.log.AcquireScope(t.Context(), scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.log.CommitScope(t.Context(), scope, term, []eventlog.StateMutation{{Key: []byte("k"), Value: []byte("v")}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for pair, err := range b.log.ReadScope(t.Context(), scope, nil, nil) {
+			found = err == nil && string(pair.Value) == "v"
+		}
+		if !found {
+			t.Fatalf("%s is not seen after a Sync", scope)
+		}
+	}
+}
+
+// TestACheckOfATermIsNoCommit: what owners do each second, for each subscription, costs the
+// commit log nothing, and tells who has lost the scope.
+func TestACheckOfATermIsNoCommit(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a, b := join(t, memory, "a"), join(t, memory, "b")
+	a.await("a", "b")
+	b.await("a", "b")
+	term, err := a.log.AcquireScope(t.Context(), "scope")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := memory.Len()
+	for range 10 {
+		if err := a.log.CommitScope(t.Context(), "scope", term, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := memory.Len(); now != before {
+		t.Errorf("%d commits for 10 checks", now-before)
+	}
+	if _, err := b.log.AcquireScope(t.Context(), "scope"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.log.CommitScope(t.Context(), "scope", term, nil); !errors.Is(err, eventlog.ErrScopeLost) {
+		t.Errorf("a check of a scope that is another's: %v", err)
+	}
+}

@@ -1,0 +1,107 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
+)
+
+// sighting is what was seen of another gateway.
+type sighting struct {
+	beat uint64
+	// waited is how many regular beats of this gateway passed since its last one.
+	waited int
+}
+
+// Ways of looking.
+const (
+	// glance tells who came and who left.
+	glance = false
+	// judge comes after a regular beat, and only then: it tells who is dead as well.
+	judge = true
+)
+
+// look looks at who is a member, and publishes what has changed.
+func (c *Cluster) look(ctx context.Context, judging bool) error {
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	records, err := c.read(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.Logger.Warn("the gateways of the cluster cannot be listed", "error", err)
+		}
+		return err
+	}
+	var members []Member
+	for id, record := range records {
+		if id != c.id && judging && c.isDead(record) && c.bury(ctx, record) {
+			continue
+		}
+		members = append(members, Member{ID: id, Address: record.GetAddress()})
+	}
+	for id := range c.seen {
+		if records[id] == nil {
+			delete(c.seen, id)
+		}
+	}
+	if !c.dead() { // see judgeMyself
+		c.publish(members)
+	}
+	return nil
+}
+
+// read reads all members from the copy.
+func (c *Cluster) read(ctx context.Context) (map[string]*clusterv1.Member, error) {
+	records := make(map[string]*clusterv1.Member)
+	for scope, err := range c.States.ListScopes(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		id, isMember := strings.CutPrefix(scope, scopePrefix)
+		if !isMember {
+			continue
+		}
+		for pair, err := range c.States.ReadScope(ctx, scope, []byte(keyMember), []byte(keyMember+"\x00")) {
+			if err != nil {
+				return nil, err
+			}
+			var record clusterv1.Member
+			if err := proto.Unmarshal(pair.Value, &record); err != nil {
+				return nil, fmt.Errorf("the gateway %s is not readable: %w", id, err)
+			}
+			record.Id = id
+			records[id] = &record
+		}
+	}
+	return records, nil
+}
+
+// isDead takes note of the beat of another gateway, after a regular beat of this one.
+func (c *Cluster) isDead(record *clusterv1.Member) bool {
+	s, known := c.seen[record.GetId()]
+	if !known || s.beat != record.GetBeat() {
+		c.seen[record.GetId()] = &sighting{beat: record.GetBeat()}
+		return false
+	}
+	s.waited++
+	return s.waited >= Patience
+}
+
+// bury drops the scope of a gateway that is dead. It returns false if it could not.
+func (c *Cluster) bury(ctx context.Context, record *clusterv1.Member) bool {
+	scope := scopePrefix + record.GetId()
+	term, err := c.States.AcquireScope(ctx, scope)
+	if err == nil {
+		err = c.States.DropScope(ctx, scope, term)
+	}
+	if err != nil { // another gateway does it at the same time
+		c.Logger.Info("a gateway that is dead was not taken out of the cluster: it is tried again", "gateway", record.GetAddress(), "error", err)
+		return false
+	}
+	c.Logger.Warn("a gateway is dead: the others take over its subscriptions", "gateway", record.GetAddress(), "id", record.GetId())
+	return true
+}

@@ -1,0 +1,131 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
+)
+
+// ownerOf returns the address of the gateway that runs a subscription, as another one shows
+// it. Gateways that have just come take a moment.
+func ownerOf(t *testing.T, g *servertest.Gateway, name string) string {
+	t.Helper()
+	resp, err := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn()).
+		GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.GetSubscription().GetStatus().GetOwner()
+}
+
+// consume takes and acknowledges the next n events of a subscription at a gateway.
+func consume(t *testing.T, g *servertest.Gateway, name string, n int) (ids []string) {
+	t.Helper()
+	client := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stream, err := client.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(ids) < n {
+		frame, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range frame.GetDeliveries().GetDeliveries() {
+			ids = append(ids, d.GetEvent().GetProviderEventId())
+			if _, err := client.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{
+				Subscription: name, AckTokens: []string{d.GetAckToken()},
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return ids
+}
+
+// Gateways that share a log share the subscriptions: any of them takes any call, over TLS as
+// well, and when the one that runs a subscription ends in order another one goes on.
+func TestGatewaysShareSubscriptions(t *testing.T) {
+	option := shares(t)
+	ca := tlstest.NewCA(t)
+	pair := ca.IssueFor(t, time.Now().AddDate(1, 0, 0), "localhost")
+	secured := func(c *server.Config) {
+		pair.Secure(&c.Cluster.TLS)
+		c.Cluster.TLS.ClientCA, c.Cluster.TLS.RequireClientCertificate = ca.File, true
+		c.Cluster.Listen = "localhost:0"
+	}
+	all := []*servertest.Gateway{servertest.Start(t, option, secured), servertest.Start(t, option, secured), servertest.Start(t, option, secured)}
+	const subscriptions = 6
+	for i := range subscriptions {
+		if _, err := webhookgatewayv1.NewSubscriptionServiceClient(all[i%3].Conn()).CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
+			Subscription: &webhookgatewayv1.Subscription{Name: fmt.Sprint("team-", i)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		all[i].DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody(fmt.Sprint("event-", i)))
+	}
+	owners := make(map[string]bool)
+	for i := range subscriptions {
+		name := fmt.Sprint("team-", i)
+		owners[ownerOf(t, all[i%3], name)] = true
+		if got := fmt.Sprint(consume(t, all[(i+1)%3], name, 3)); got != "[event-0 event-1 event-2]" {
+			t.Errorf("%s gets %s", name, got)
+		}
+	}
+	if len(owners) < 2 {
+		t.Errorf("one gateway of three runs all subscriptions: %v", owners)
+	}
+	all[1].DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("event-3"))
+	if err := all[0].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range subscriptions {
+		name := fmt.Sprint("team-", i)
+		if got := fmt.Sprint(consume(t, all[1+i%2], name, 1)); got != "[event-3]" {
+			t.Errorf("%s gets %s once a gateway has ended", name, got)
+		}
+	}
+}
+
+func TestClusterIsRefused(t *testing.T) {
+	shared := func(c *server.Config) {
+		c.Store.CommitLog.Engine = server.CommitLogJetStream
+		c.Store.CommitLog.JetStream.URLs = []string{"nats://127.0.0.1:4222"}
+		c.Cluster.Advertise, c.Cluster.Secret = "gateway-1:9091", secret.New("a long secret")
+	}
+	for name, test := range map[string]struct {
+		change func(*server.Config)
+		want   string
+	}{
+		"no commit log":    {func(c *server.Config) { c.Store = server.DefaultConfig().Store }, "cluster: this is for gateways that share a commit log"},
+		"no secret":        {func(c *server.Config) { c.Cluster.Secret = secret.Secret{} }, "cluster.secret: is missing: give the same to all gateways"},
+		"a short secret":   {func(c *server.Config) { c.Cluster.Secret = secret.New("short") }, "cluster.secret: the secret has less than 8 bytes"},
+		"no address":       {func(c *server.Config) { c.Cluster.Listen = "nowhere" }, `cluster.listen: "nowhere" is no address`},
+		"nothing to reach": {func(c *server.Config) { c.Cluster.Advertise = "" }, "cluster.advertise: give the address at which the other gateways reach this one"},
+		"everywhere":       {func(c *server.Config) { c.Cluster.Advertise = "0.0.0.0:9091" }, `cluster.advertise: "0.0.0.0:9091" names no host`},
+		"half of TLS":      {func(c *server.Config) { c.Cluster.TLS.Certificate = "c" }, "cluster.tls.certificate: a certificate and its key go together"},
+	} {
+		config := server.DefaultConfig()
+		shared(&config)
+		before := config.Validate()
+		test.change(&config)
+		if err := config.Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+		if before != nil && strings.Contains(before.Error(), "cluster") {
+			t.Errorf("before: %v", before)
+		}
+	}
+}

@@ -1,0 +1,445 @@
+package subscriptionservice_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	grpcmetadata "google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+)
+
+// TestWorkersOfAllGateways: each event of each subscription is delivered once, to workers
+// of whichever gateway, while nobody dies.
+func TestWorkersOfAllGateways(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 3)
+	const events = 30
+	all := names(20)
+	for i, name := range all {
+		nodes[i%3].create(t, name, nil)
+	}
+	type taken struct {
+		name, id string
+	}
+	came := make(chan taken, len(all)*events)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, name := range all {
+		for _, n := range nodes {
+			s, err := n.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for {
+					frame, err := s.Recv()
+					if err != nil {
+						return
+					}
+					ds := frame.GetDeliveries().GetDeliveries()
+					if len(ds) == 0 {
+						continue
+					}
+					resp, err := n.Acknowledge(ctx, &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: tokens(ds...)})
+					for i, result := range resp.GetResults() {
+						if result != ok {
+							t.Errorf("%s: %v", name, result)
+						}
+						came <- taken{name, ds[i].GetEvent().GetId()}
+					}
+					if err != nil && ctx.Err() == nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+	}
+	for i := range events {
+		nodes[i%3].add(t, 1)
+	}
+	seen := make(map[taken]bool)
+	for range len(all) * events {
+		select {
+		case one := <-came:
+			if seen[one] {
+				t.Errorf("%v came twice", one)
+			}
+			seen[one] = true
+		case <-time.After(20 * time.Second):
+			t.Fatalf("only %d of %d came", len(seen), len(all)*events)
+		}
+	}
+	select {
+	case one := <-came:
+		t.Errorf("%v came again", one)
+	default:
+	}
+}
+
+// TestOwnerDies: what the workers of a gateway that fell silent held comes again from
+// another one, the tokens from before settle nothing, and what was acknowledged never comes
+// again.
+func TestOwnerDies(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 3)
+	nodes[0].create(t, "team", nil)
+	owner, others := ownerOf(nodes, "team")
+	owner.add(t, 8)
+	w := others[0].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 8})
+	first := w.take(8)
+	others[1].acknowledge(t, "team", ok, first[:4]...)
+	ownWorker := owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 2})
+	owner.add(t, 2)
+	first = append(first, ownWorker.take(2)...)
+
+	owner.die(others...)
+	w.moved()
+	next := others[1].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	again := next.take(6)
+	for i, d := range again {
+		if d.GetEvent().GetId() != first[4+i].GetEvent().GetId() || d.GetAttempt() != 1 {
+			t.Errorf("delivery %d is %s, attempt %d, want %s", i, d.GetEvent().GetId(), d.GetAttempt(), first[4+i].GetEvent().GetId())
+		}
+	}
+	others[0].acknowledge(t, "team", fenced, first[4:]...)
+	others[0].acknowledge(t, "team", settled, first[:4]...)
+	others[0].acknowledge(t, "team", ok, again...)
+
+	// It was not dead, but stopped: it settles nothing, and what it had ends.
+	resp, err := owner.manager.Acknowledge(t.Context(), "team", tokens(first[8:]...))
+	if !errors.Is(err, subscription.ErrMoved) {
+		t.Errorf("a gateway that was taken for dead acknowledges: %v, %v", resp, err)
+	}
+	ownWorker.moved()
+	beat(t, owner, owner)
+	owner.await(1 + len(others))
+	owner.acknowledge(t, "team", settled, first...)
+	if s := owner.status(t, "team"); s.GetInFlightEvents() != 0 || s.GetLagEvents() != 0 {
+		t.Errorf("events are left: %v", s)
+	}
+}
+
+// moved waits until a stream ends because its subscription is another gateway's.
+func (w *worker) moved() {
+	w.t.Helper()
+	for {
+		_, err := w.stream.Recv()
+		if err == nil {
+			continue
+		}
+		if rpcerr.Reason(err) != moving || status.Code(err) != codes.Unavailable || rpcerr.RetryDelay(err) == 0 {
+			w.t.Fatalf("the stream ended with %v", err)
+		}
+		return
+	}
+}
+
+const moving = webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING
+
+// TestDrainHandsOver: a gateway that drains hands over at once, with all that is durable,
+// and without a beat of the others.
+func TestDrainHandsOver(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", nil)
+	owner, others := ownerOf(nodes, "team")
+	owner.add(t, 4)
+	w := others[0].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	held := w.take(4)
+	owner.acknowledge(t, "team", ok, held[0])
+	owner.leave()
+	w.moved()
+	next := others[0].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	for i, d := range next.take(3) {
+		if d.GetEvent().GetId() != held[1+i].GetEvent().GetId() || d.GetAttempt() != 1 {
+			t.Errorf("delivery %d is %s, attempt %d", i, d.GetEvent().GetId(), d.GetAttempt())
+		}
+	}
+	if got := others[0].status(t, "team").GetOwner(); got != others[0].address {
+		t.Errorf("the owner is %s, want %s", got, others[0].address)
+	}
+}
+
+// TestNewcomerTakesItsShare: what a gateway that comes owns moves to it, and nothing else.
+func TestNewcomerTakesItsShare(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a := join(t, memory)
+	beat(t, a, a)
+	all := names(30)
+	for _, name := range all {
+		a.create(t, name, nil)
+	}
+	b := join(t, memory)
+	beat(t, b, b)
+	a.await(2)
+	b.await(2)
+	moved := 0
+	for _, name := range all {
+		owner, _ := ownerOf([]*node{a, b}, name)
+		if owner == b {
+			moved++
+		}
+		for _, n := range []*node{a, b} {
+			if got := n.status(t, name).GetOwner(); got != owner.address {
+				t.Errorf("%s is with %s, and not with %s", name, got, owner.address)
+			}
+		}
+	}
+	t.Log(moved, "have moved")
+}
+
+// TestTheSameEverywhere: all gateways show and list the same.
+func TestTheSameEverywhere(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 3)
+	for i, name := range names(25) {
+		nodes[i%3].create(t, name, nil)
+	}
+	list := func(n *node) (all []*webhookgatewayv1.Subscription) {
+		req := &webhookgatewayv1.ListSubscriptionsRequest{PageSize: 7}
+		for {
+			resp, err := n.ListSubscriptions(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(resp.GetSubscriptions()) > 7 {
+				t.Errorf("a page has %d", len(resp.GetSubscriptions()))
+			}
+			all = append(all, resp.GetSubscriptions()...)
+			if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
+				return all
+			}
+		}
+	}
+	want := list(nodes[0])
+	if len(want) != 25 {
+		t.Fatalf("%d are listed, want 25", len(want))
+	}
+	for _, n := range nodes {
+		got := list(n)
+		for i, name := range names(25) {
+			one, err := n.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[i].GetName() != name || !proto.Equal(got[i], want[i]) || !proto.Equal(got[i], one.GetSubscription()) {
+				t.Errorf("%v is listed, %v shown, and %v listed elsewhere", got[i], one.GetSubscription(), want[i])
+			}
+		}
+	}
+	// What one deletes is gone for all, and may be created again by another.
+	for i, name := range names(6) {
+		if _, err := nodes[i%3].DeleteSubscription(t.Context(), &webhookgatewayv1.DeleteSubscriptionRequest{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := nodes[(i+1)%3].GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name})
+		checkError(t, err, "NotFound SUBSCRIPTION_NOT_FOUND")
+		nodes[(i+2)%3].create(t, name, nil)
+	}
+	if got := list(nodes[1]); len(got) != 25 {
+		t.Errorf("%d are listed, want 25", len(got))
+	}
+}
+
+// TestCallsDuringTakeOver: a call on a subscription whose owner is gone waits, and is
+// UNAVAILABLE if that lasts; it is answered once another gateway has taken over.
+func TestCallsDuringTakeOver(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", nil)
+	owner, others := ownerOf(nodes, "team")
+	n := others[0]
+	owner.peers.Stop()
+	_, err := n.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
+	checkError(t, err, "Unavailable SUBSCRIPTION_MOVING")
+	if rpcerr.RetryDelay(err) == 0 {
+		t.Error("it does not say when to try again")
+	}
+	_, err = n.ListSubscriptions(t.Context(), &webhookgatewayv1.ListSubscriptionsRequest{})
+	checkError(t, err, "Unavailable SUBSCRIPTION_MOVING")
+	answered := make(chan error, 1)
+	go func() {
+		_, err := n.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
+		answered <- err
+	}()
+	owner.die(n)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStrangersAtTheListenerOfPeers: whoever has not the secret of the cluster is nobody.
+func TestStrangersAtTheListenerOfPeers(t *testing.T) {
+	t.Parallel()
+	n := newCluster(t, 1)[0]
+	conn, err := grpc.NewClient("passthrough:///"+n.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	for _, given := range []string{"", "the secret of somebody else"} {
+		ctx := t.Context()
+		if given != "" {
+			ctx = grpcmetadata.AppendToOutgoingContext(ctx, "webhook-gateway-peer-secret", given)
+		}
+		_, err = webhookgatewayv1.NewSubscriptionServiceClient(conn).GetSubscription(ctx, &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
+		checkError(t, err, "Unauthenticated CREDENTIALS_INVALID")
+		s, err := clusterv1.NewPeerServiceClient(conn).Consume(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Recv()
+		checkError(t, err, "Unauthenticated CREDENTIALS_INVALID")
+	}
+	// Who has it, and passes on nobody's call, may nothing.
+	ctx := grpcmetadata.AppendToOutgoingContext(t.Context(), "webhook-gateway-peer-secret", peerSecret)
+	_, err = webhookgatewayv1.NewSubscriptionServiceClient(conn).GetSubscription(ctx, &webhookgatewayv1.GetSubscriptionRequest{Name: "team"})
+	checkError(t, err, "PermissionDenied NOT_GRANTED name")
+}
+
+// TestGrantsThroughPeers: what a caller may is the same, whichever gateway it comes to.
+func TestGrantsThroughPeers(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	for _, name := range []string{"mine", "others"} {
+		nodes[0].create(t, name, nil)
+	}
+	caller := &access.Caller{Name: "team", Grants: []*access.Grant{{
+		Filters:       []*webhookgatewayv1.EventFilter{{}},
+		Views:         []webhookgatewayv1.EventView{webhookgatewayv1.EventView_EVENT_VIEW_FULL},
+		Mask:          []string{"subject"},
+		Subscriptions: []access.SubscriptionGrant{{Prefix: "mine"}},
+	}}}
+	narrow := &access.Caller{Name: "narrow", Grants: []*access.Grant{{
+		Filters:       []*webhookgatewayv1.EventFilter{{ClientIds: []string{"another"}}},
+		Views:         []webhookgatewayv1.EventView{webhookgatewayv1.EventView_EVENT_VIEW_FULL},
+		Subscriptions: []access.SubscriptionGrant{{Prefix: "mine"}},
+	}}}
+	for _, n := range nodes {
+		ctx := streamtest.As(t.Context(), caller)
+		_, err := n.GetSubscription(ctx, &webhookgatewayv1.GetSubscriptionRequest{Name: "others"})
+		checkError(t, err, "PermissionDenied NOT_GRANTED name")
+		_, err = n.DeleteSubscription(ctx, &webhookgatewayv1.DeleteSubscriptionRequest{Name: "mine"})
+		checkError(t, err, "PermissionDenied NOT_GRANTED name")
+		list, err := n.ListSubscriptions(ctx, &webhookgatewayv1.ListSubscriptionsRequest{})
+		if err != nil || len(list.GetSubscriptions()) != 1 {
+			t.Errorf("it lists %v, %v", list, err)
+		}
+		s, err := n.Consume(streamtest.As(t.Context(), narrow), &webhookgatewayv1.ConsumeRequest{Subscription: "mine"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Recv()
+		checkError(t, err, "PermissionDenied NOT_GRANTED subscription.filters[0]")
+		w := n.consumeAs(ctx, t, &webhookgatewayv1.ConsumeRequest{Subscription: "mine", MaxInFlight: 2})
+		n.add(t, 2)
+		for _, d := range w.take(2) {
+			n.acknowledge(t, "mine", ok, d)
+			if d.GetEvent().GetSubject() == "0" || d.GetEvent().GetSubject() == "1" {
+				t.Errorf("the subject is not masked: %v", d.GetEvent())
+			}
+		}
+		w.leave()
+		w.end()
+	}
+}
+
+// end waits until a stream has ended.
+func (w *worker) end() {
+	for {
+		if _, err := w.stream.Recv(); err != nil {
+			return
+		}
+	}
+}
+
+// TestWorkerAtAnotherGateway: to a worker, the gateway of another owner is as the owner.
+func TestWorkerAtAnotherGateway(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", &webhookgatewayv1.SubscriptionSettings{AckDeadline: durationpb.New(time.Minute), MaxAttempts: 3})
+	owner, others := ownerOf(nodes, "team")
+	n := others[0]
+	w := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 2, HeartbeatInterval: durationpb.New(time.Second)})
+	if w.next().GetCaughtUp() == nil {
+		t.Error("it is not told that it caught up")
+	}
+	owner.add(t, 5)
+	// It holds no more than it asked for.
+	first := w.take(2)
+	if beat := w.next().GetHeartbeat(); beat == nil || beat.GetHeadCursor() == "" {
+		t.Error("no heartbeat comes while nothing is delivered")
+	}
+	if s := owner.status(t, "team"); s.GetInFlightEvents() != 2 || s.GetStreams() != 1 {
+		t.Errorf("%v", s)
+	}
+	if left := time.Until(first[0].GetDeadline().AsTime()); left < 50*time.Second || left > time.Minute {
+		t.Errorf("the deadline is in %v", left)
+	}
+	n.acknowledge(t, "team", ok, first[0])
+	second := w.take(1)
+	// It breaks: what it held has failed, or is suspect, and comes again one at a time.
+	w.leave()
+	w.end()
+	for owner.status(t, "team").GetStreams() != 0 {
+		<-time.After(time.Millisecond)
+	}
+	again := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 5})
+	got := make(map[string]bool)
+	for range 4 {
+		d := again.take(1)[0]
+		got[d.GetEvent().GetId()] = true
+		n.acknowledge(t, "team", ok, d)
+	}
+	for _, d := range []*webhookgatewayv1.Delivery{first[1], second[0]} {
+		if !got[d.GetEvent().GetId()] {
+			t.Errorf("%s does not come again", d.GetEvent().GetId())
+		}
+	}
+	n.acknowledge(t, "team", settled, first[0])
+
+	// It holds one only, and breaks: that is a failed attempt.
+	owner.add(t, 1)
+	d := again.take(1)[0]
+	again.leave()
+	again.end()
+	last := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	if e := last.take(1)[0]; e.GetEvent().GetId() != d.GetEvent().GetId() || e.GetAttempt() != 2 {
+		t.Errorf("%s, attempt %d", e.GetEvent().GetId(), e.GetAttempt())
+	}
+}
+
+// TestPeerBreaks: if the gateway between breaks, its worker is not to blame.
+func TestPeerBreaks(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", nil)
+	owner, others := ownerOf(nodes, "team")
+	owner.add(t, 1)
+	w := others[0].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	d := w.take(1)[0]
+	if err := others[0].cluster.Leave(t.Context()); err != nil { // it closes its connections
+		t.Fatal(err)
+	}
+	w.moved()
+	again := owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	if e := again.take(1)[0]; e.GetEvent().GetId() != d.GetEvent().GetId() || e.GetAttempt() != 1 {
+		t.Errorf("%s, attempt %d", e.GetEvent().GetId(), e.GetAttempt())
+	}
+}

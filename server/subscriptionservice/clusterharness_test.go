@@ -1,0 +1,226 @@
+package subscriptionservice_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/cluster"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
+	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
+)
+
+// peerSecret is that of the cluster of a test.
+const peerSecret = "the secret of the gateways"
+
+// node is one of several gateways that share a log.
+type node struct {
+	*gateway
+
+	t        *testing.T
+	manager  *subscription.Manager
+	cluster  *cluster.Cluster
+	beats    chan chan<- error
+	peers    *grpc.Server
+	address  string
+	registry *prometheus.Registry
+	left     bool
+}
+
+// newCluster returns some gateways that know each other.
+func newCluster(t *testing.T, n int) []*node {
+	t.Helper()
+	memory := commitlogtest.NewMemory()
+	var nodes []*node
+	for range n {
+		nodes = append(nodes, join(t, memory))
+	}
+	for range cluster.Arrival {
+		beat(t, nodes...)
+	}
+	for _, one := range nodes {
+		one.await(n)
+	}
+	return nodes
+}
+
+// join adds a gateway to those of a log.
+func join(t *testing.T, memory *commitlogtest.Memory) *node {
+	t.Helper()
+	commits := memory.Open(nil)
+	config := pebblelog.DefaultConfig()
+	config.Path = t.TempDir()
+	logger, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	if testing.Verbose() {
+		logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	log, err := pebblelog.Open(config, logger, pebblelog.WithCommits(t.Context(), commits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	logger = logger.With("at", address)
+	n := &node{t: t, beats: make(chan chan<- error), address: address, registry: registry}
+	n.cluster, err = cluster.New(cluster.Params{
+		States: log, Address: address, Dial: cluster.Dial{Secret: secret.New(peerSecret)},
+		Logger: logger, Registerer: registry, Beats: n.beats,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.manager, err = subscription.New(t.Context(), subscription.Params{
+		Log: log, States: log, Logger: logger, Registerer: registry,
+		Sharing: &subscription.Sharing{Owns: n.cluster.Owns, Certain: n.cluster.Certain, Sync: n.cluster.Sync, Address: address},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams, err := stream.New(stream.Config{MaxStreams: maxStreams, DefaultHeartbeat: time.Minute}, time.Now, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := subscriptionservice.New(log, n.manager, streams, logger)
+	router, err := subscriptionservice.NewRouter(service, n.cluster, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := &cluster.Guard{Secret: secret.New(peerSecret)}
+	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true),
+		grpc.UnaryInterceptor(guard.UnaryInterceptor()), grpc.StreamInterceptor(guard.StreamInterceptor()))
+	webhookgatewayv1.RegisterSubscriptionServiceServer(n.peers, service)
+	clusterv1.RegisterPeerServiceServer(n.peers, subscriptionservice.NewPeer(service))
+	served := make(chan error, 1)
+	go func() { served <- n.peers.Serve(listener) }()
+	watched := watch(n)
+	t.Cleanup(func() {
+		n.leave()
+		n.peers.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		<-watched
+		_ = log.Close()
+		_ = commits.Close()
+	})
+	conn := streamtest.Serve(t, func(server grpc.ServiceRegistrar) {
+		webhookgatewayv1.RegisterSubscriptionServiceServer(server, router)
+	})
+	n.gateway = &gateway{SubscriptionServiceClient: webhookgatewayv1.NewSubscriptionServiceClient(conn), log: log, streams: streams, metrics: registry}
+	return n
+}
+
+// watch has the manager know when owners may have changed, as the server does.
+func watch(n *node) <-chan struct{} {
+	ended := make(chan struct{})
+	ctx := n.t.Context()
+	go func() {
+		defer close(ended)
+		for {
+			view := n.cluster.View()
+			n.manager.Reconcile()
+			select {
+			case <-view.Changed():
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ended
+}
+
+// leave drains a gateway, in the order of the server.
+func (n *node) leave() {
+	n.t.Helper()
+	if n.left {
+		return
+	}
+	n.left = true
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := n.streams.Drain(ctx); err != nil {
+		n.t.Error(err)
+	}
+	if err := n.manager.Close(ctx); err != nil {
+		n.t.Log(err) // a gateway that the others took for dead has lost what it had
+	}
+	if err := n.cluster.Leave(ctx); err != nil {
+		n.t.Log(err)
+	}
+}
+
+// beat has gateways beat once, each after the one before.
+func beat(t *testing.T, nodes ...*node) {
+	t.Helper()
+	for _, n := range nodes {
+		answer := make(chan error, 1)
+		n.beats <- answer
+		if err := <-answer; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// await waits until a gateway knows of so many.
+func (n *node) await(members int) {
+	n.t.Helper()
+	for {
+		view := n.cluster.View()
+		if len(view.Members) == members {
+			return
+		}
+		select {
+		case <-view.Changed():
+		case <-time.After(10 * time.Second):
+			n.t.Fatalf("%s knows of %d gateways, not of %d", n.address, len(n.cluster.View().Members), members)
+		}
+	}
+}
+
+// die has a gateway fall silent, and the others find out.
+func (n *node) die(others ...*node) {
+	n.t.Helper()
+	n.peers.Stop()
+	for range cluster.Patience + 1 {
+		beat(n.t, others...)
+	}
+	for _, other := range others {
+		other.await(len(others))
+	}
+}
+
+// ownerOf returns the gateway that owns a subscription, and the others.
+func ownerOf(nodes []*node, name string) (owner *node, others []*node) {
+	for _, n := range nodes {
+		if n.cluster.Owns(name) {
+			owner = n
+		} else {
+			others = append(others, n)
+		}
+	}
+	return owner, others
+}
+
+func names(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("team-%02d", i)
+	}
+	return list
+}

@@ -1,0 +1,188 @@
+package subscriptionservice
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/cluster"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+)
+
+const (
+	// moveTimeout is how long a call waits while its subscription is taken over, and
+	// moveRetry how often it looks.
+	moveTimeout = 2 * time.Second
+	moveRetry   = 100 * time.Millisecond
+)
+
+// Router is SubscriptionService of a gateway that shares its log with others. It answers
+// calls on the subscriptions that this gateway owns, and passes others on to their
+// owners, which never pass them on.
+type Router struct {
+	webhookgatewayv1.UnimplementedSubscriptionServiceServer
+
+	own     *Service
+	cluster *cluster.Cluster
+	calls   *prometheus.CounterVec
+}
+
+// NewRouter returns the router in front of the service of a gateway. It registers its
+// metrics.
+func NewRouter(own *Service, members *cluster.Cluster, registerer prometheus.Registerer) (*Router, error) {
+	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "webhook_gateway_cluster_forwarded_calls_total",
+		Help: "Calls that were passed on to the gateway that owns the subscription, by result: ok, refused (it answered with an error), moving (it does not own it), unreachable.",
+	}, []string{"result"})
+	for _, result := range []string{resultOK, resultRefused, resultMoving, resultUnreachable} {
+		calls.WithLabelValues(result)
+	}
+	return &Router{own: own, cluster: members, calls: calls}, registerer.Register(calls)
+}
+
+// Results of calls that are passed on.
+const (
+	resultOK          = "ok"
+	resultRefused     = "refused"
+	resultMoving      = "moving"
+	resultUnreachable = "unreachable"
+)
+
+// at makes a call where a subscription is owned: own here, or other at another gateway.
+// While nobody can take it, it waits a little and looks again.
+func (r *Router) at(ctx context.Context, name string, own func() error, other func(context.Context, *grpc.ClientConn) error) error {
+	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	return r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
+		owner, known := view.Owner(name)
+		switch {
+		case !known:
+			return true, errMoving("no gateway is known to run the subscription: try again")
+		case owner.ID == r.cluster.ID():
+			err := own()
+			return isMoving(err), err
+		}
+		return r.call(ctx, waiting, owner, other)
+	})
+}
+
+// persist makes a call until it says that there is no use in making it again, or waiting
+// ends.
+func (r *Router) persist(ctx, waiting context.Context, call func(*cluster.View) (again bool, err error)) error {
+	for {
+		view := r.cluster.View()
+		again, err := call(view)
+		if !again {
+			return err
+		}
+		retry := time.NewTimer(moveRetry)
+		select {
+		case <-view.Changed():
+		case <-retry.C:
+		case <-waiting.Done():
+		}
+		retry.Stop()
+		switch {
+		case ctx.Err() != nil:
+			return rpcerr.Ended(ctx.Err())
+		case waiting.Err() != nil:
+			return err
+		}
+	}
+}
+
+// isMoving reports whether an error says that a call was not made, as its subscription is
+// owned elsewhere.
+func isMoving(err error) bool {
+	return rpcerr.Reason(err) == webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING
+}
+
+// call makes a call at another gateway. Again is returned if it was not made, and may be.
+func (r *Router) call(
+	ctx, waiting context.Context, owner cluster.Member, other func(context.Context, *grpc.ClientConn) error,
+) (again bool, err error) {
+	conn, err := r.cluster.Conn(owner)
+	// NOTE A call that fails on its way may have been made. One that waits was not.
+	if err != nil || !cluster.Ready(waiting, conn) {
+		r.calls.WithLabelValues(resultUnreachable).Inc()
+		if err == nil && ctx.Err() == nil && waiting.Err() != nil {
+			r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster cannot be reached", "gateway", owner.Address, "error", whyNotReady(ctx, conn))
+		}
+		return true, errMoving("the gateway that runs the subscription cannot be reached: try again")
+	}
+	passing, err := cluster.Passing(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = r.failed(ctx, owner.Address, other(passing, conn))
+	return isMoving(err) && !isUnreachable(err), err
+}
+
+// whyNotReady returns why a connection takes no calls: only a call is told.
+func whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
+	ctx, cancel := context.WithTimeout(ctx, moveRetry)
+	defer cancel()
+	_, err := clusterv1.NewPeerServiceClient(conn).Consume(ctx) // if it can be made by now, its end has no effect
+	return err
+}
+
+// unreachable is the metadata key of a call that may have been made, or not.
+const unreachable = "unreachable"
+
+func isUnreachable(err error) bool { return rpcerr.Metadata(err)[unreachable] != "" }
+
+// failed returns the status of a call for what another gateway answered, and counts it.
+func (r *Router) failed(ctx context.Context, owner string, err error) error {
+	result := resultRefused
+	defer func() { r.calls.WithLabelValues(result).Inc() }()
+	if err == nil {
+		result = resultOK
+		return nil
+	}
+	if ctx.Err() != nil {
+		return rpcerr.Ended(ctx.Err())
+	}
+	switch rpcerr.Reason(err) {
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING:
+		result = resultMoving
+		return err
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
+		result = resultMoving
+		return errMoving("the gateway that runs the subscription is shutting down: try again")
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
+		webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // of gRPC itself
+		result = resultUnreachable
+		r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster did not answer a call that was passed on to it", "gateway", owner, "error", err)
+		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING,
+			"the gateway that runs the subscription did not answer, and may have done what was asked: try again",
+			rpcerr.WithMetadata(unreachable, "true"))
+	default:
+		return err
+	}
+}
+
+// route makes a unary call where a subscription is owned.
+func route[Q, A any](
+	ctx context.Context, r *Router, name string, req Q,
+	own func(context.Context, Q) (A, error),
+	other func(webhookgatewayv1.SubscriptionServiceClient, context.Context, Q, ...grpc.CallOption) (A, error),
+) (answer A, err error) {
+	err = r.at(ctx, name,
+		func() (err error) {
+			answer, err = own(ctx, req)
+			return err
+		},
+		func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+			answer, err = other(webhookgatewayv1.NewSubscriptionServiceClient(conn), ctx, req)
+			return err
+		})
+	if err != nil {
+		var none A
+		return none, err
+	}
+	return answer, nil
+}
