@@ -40,7 +40,7 @@ type gateway struct {
 }
 
 func newGateway(l *lab, n int) (*gateway, error) {
-	addresses, err := ports(3)
+	addresses, err := ports(4)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,7 @@ func newGateway(l *lab, n int) (*gateway, error) {
 	g := &gateway{lab: l, webhooks: addresses[0], grpc: addresses[1], internal: addresses[2], folder: filepath.Join(l.dir, name, "store")}
 	config := filepath.Join(l.dir, name+".yaml")
 	text := fmt.Sprintf(`listen: {webhooks: %q, grpc: %q, internal_http: %q}
+cluster: {listen: %q, secret: "env:`+secretName+`"}
 log: {level: info}
 shutdown: {delay: 0s, timeout: 10s}
 webhooks: {append_timeout: %v}
@@ -58,9 +59,9 @@ store:
 providers:
   finicity:
     enabled: true
-    clients: {%s: {secrets: {lab: "env:%s"}}}
-  vezgo: {enabled: true, clients: [%[9]s], source_addresses: [127.0.0.1]}
-`, g.webhooks, g.grpc, g.internal, appendTimeout, g.folder, 16<<20, retention, l.engine.config(n), clientID, secretName)
+    clients: {`+clientID+`: {secrets: {lab: "env:`+secretName+`"}}}
+  vezgo: {enabled: true, clients: [`+clientID+`], source_addresses: [127.0.0.1]}
+`, g.webhooks, g.grpc, g.internal, addresses[3], appendTimeout, g.folder, 16<<20, retention, l.engine.config(n))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

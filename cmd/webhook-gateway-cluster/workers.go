@@ -29,9 +29,6 @@ var names = []string{"ledger", "mail", "search", "audit"}
 // startWorkers creates the subscriptions, and starts their workers, each of which goes to another
 // gateway when its stream ends.
 func (l *lab) startWorkers(ctx context.Context) error {
-	if !l.withWorkers {
-		return nil
-	}
 	l.subscriptions = names
 	for i, name := range l.subscriptions {
 		if err := l.subscribe(ctx, l.gateways[i%gateways], name); err != nil {
