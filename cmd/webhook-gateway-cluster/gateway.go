@@ -22,6 +22,9 @@ const (
 	labSecret  = "the partner secret of the lab"
 	// appendTimeout is webhooks.append_timeout: when the gateways give up, and answer 503.
 	appendTimeout = 3 * time.Second
+	// retention is store.retention.max_age: longer than any reader may be behind, and short
+	// enough that much is removed in a run.
+	retention = time.Minute
 )
 
 // A gateway is a real one, in a process of its own.
@@ -37,7 +40,7 @@ type gateway struct {
 }
 
 func newGateway(l *lab, n int) (*gateway, error) {
-	addresses, err := ports(3)
+	addresses, err := ports(4)
 	if err != nil {
 		return nil, err
 	}
@@ -45,17 +48,20 @@ func newGateway(l *lab, n int) (*gateway, error) {
 	g := &gateway{lab: l, webhooks: addresses[0], grpc: addresses[1], internal: addresses[2], folder: filepath.Join(l.dir, name, "store")}
 	config := filepath.Join(l.dir, name+".yaml")
 	text := fmt.Sprintf(`listen: {webhooks: %q, grpc: %q, internal_http: %q}
+cluster: {listen: %q, secret: "env:`+secretName+`"}
 log: {level: info}
 shutdown: {delay: 0s, timeout: 10s}
 webhooks: {append_timeout: %v}
 store:
   pebble: {path: %q, disk_reserve: %d}
+  retention: {max_age: %v, interval: 2s}
   commit_log: %s
 providers:
   finicity:
     enabled: true
-    clients: {%s: {secrets: {lab: "env:%s"}}}
-`, g.webhooks, g.grpc, g.internal, appendTimeout, g.folder, 16<<20, l.engine.config(n), clientID, secretName)
+    clients: {`+clientID+`: {secrets: {lab: "env:`+secretName+`"}}}
+  vezgo: {enabled: true, clients: [`+clientID+`], source_addresses: [127.0.0.1]}
+`, g.webhooks, g.grpc, g.internal, addresses[3], appendTimeout, g.folder, 16<<20, retention, l.engine.config(n))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,6 @@ type lab struct {
 	endWriting, endTasks   context.CancelFunc
 	readers, subscriptions []string
 	unmount                func()
-	withWorkers            bool
 	stopped                sync.Once
 }
 

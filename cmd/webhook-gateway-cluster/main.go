@@ -38,7 +38,7 @@ type settings struct {
 	duration                time.Duration
 	seed                    uint64
 	rate                    int
-	keep, workers           bool
+	keep                    bool
 }
 
 var errUsage = errors.New("say what to do: watch (make cluster) or faults (make faults)")
@@ -52,7 +52,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.Uint64Var(&s.seed, "seed", rand.Uint64(), "what decides on the faults, to try the same ones again") //nolint:gosec // not a secret
 	flags.IntVar(&s.rate, "rate", 300, "how many deliveries are sent each second")
 	flags.BoolVar(&s.keep, "keep", false, "keep the folder, also if nothing is wrong")
-	flags.BoolVar(&s.workers, "workers", false, "have workers share subscriptions")
 	if len(args) == 0 {
 		return errUsage
 	}
@@ -69,7 +68,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	l, err := newLab(dir, s.binary, s.engine, s.seed, out)
 	if err == nil {
-		l.withWorkers = s.workers
 		if s.command == "watch" {
 			err = l.show(ctx, s)
 		} else {

@@ -69,6 +69,8 @@ func serveNATS(args []string) error {
 	return nil
 }
 
+var errNoLeader = errors.New("the stream has no leader")
+
 func splitAddress(address string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
@@ -174,8 +176,8 @@ func (e *natsEngine) config(gateway int) string {
 	return fmt.Sprintf("{engine: jetstream, jetstream: {urls: [%s], stream: %s, replicas: %d, sync_always: true}}", strings.Join(urls, ", "), streamName, nodes)
 }
 
-// usable writes to a stream of its own until that is acknowledged: how soon that is possible
-// is the engine's own time.
+// usable writes to a stream of its own until that is acknowledged, and waits until that of the
+// gateways has a leader, if there is one: how soon that is possible is the engine's own time.
 func (e *natsEngine) usable(ctx context.Context) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, time.Second)
@@ -184,6 +186,13 @@ func (e *natsEngine) usable(ctx context.Context) error {
 		})
 		if err == nil {
 			_, err = e.js.Publish(try, "probe", nil)
+		}
+		if err == nil && e.leader(ctx) < 0 {
+			if _, err = e.js.Stream(try, streamName); errors.Is(err, jetstream.ErrStreamNotFound) {
+				err = nil // the gateways will create it
+			} else if err == nil {
+				err = errNoLeader
+			}
 		}
 		cancel()
 		if err == nil {

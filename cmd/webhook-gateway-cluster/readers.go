@@ -130,6 +130,14 @@ func ignoreIf(ours bool, err error) error {
 	return err
 }
 
+// keyOf returns the key with which an event was sent.
+func keyOf(e *webhookgatewayv1.Event) string {
+	if e.GetProvider() == webhookgatewayv1.Provider_PROVIDER_VEZGO {
+		return e.GetSubject()
+	}
+	return e.GetProviderEventId()
+}
+
 // moves returns from where to where a frame moves its reader, and with which events. At is
 // empty for a frame that moves nothing.
 func moves(frame *webhookgatewayv1.SubscribeResponse) (after, at string, events []entry, gap bool) {
@@ -138,7 +146,7 @@ func moves(frame *webhookgatewayv1.SubscribeResponse) (after, at string, events 
 		return f.Subscribed.GetStartCursor(), f.Subscribed.GetStartCursor(), nil, false
 	case *webhookgatewayv1.SubscribeResponse_Events:
 		for _, e := range f.Events.GetEvents() {
-			events = append(events, entry{id: e.GetId(), cursor: e.GetCursor(), key: e.GetProviderEventId()})
+			events = append(events, entry{id: e.GetId(), cursor: e.GetCursor(), key: keyOf(e)})
 			at = e.GetCursor()
 		}
 		return f.Events.GetAfterCursor(), at, events, false

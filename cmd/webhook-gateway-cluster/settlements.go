@@ -16,6 +16,7 @@ type settlement struct {
 func (v *verdicts) delivered(worker, key string, attempt int32, opened time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.handed++
 	s, ok := v.settled[key]
 	// What was on its way to another worker before it was settled may still arrive.
 	if ok && (opened.After(s.at) || attempt > s.attempt) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
@@ -18,9 +19,12 @@ const (
 	// patience is how long an answer is waited for: the gateways promise one within
 	// appendTimeout, and the machine may be busy.
 	patience = 15 * time.Second
-	// One in so many deliveries that was answered 200 is sent to another gateway too,
-	// and one in so many is sent to two at once.
-	retried, raced = 20, 50
+	// One in so many deliveries that was answered 200 is sent to another gateway too, one in
+	// so many is sent to two at once, and one in so many is of Vezgo.
+	retried, raced, ofVezgo = 20, 50, 3
+	// onceOnly begins the keys of Vezgo's deliveries. They have no event id: what is sent
+	// twice is stored twice, and so each is sent once.
+	onceOnly = "once-"
 )
 
 // startWriters starts those who deliver: one for each gateway, which sends all to that one, and
@@ -62,6 +66,10 @@ func (w *writer) deliver(ctx context.Context) {
 		if w.send(ctx, w.pinned, key) != http.StatusOK {
 			w.lab.again <- key
 		}
+		return
+	}
+	if w.rand.IntN(ofVezgo) == 0 {
+		w.send(ctx, w.rand.IntN(gateways), onceOnly+w.fresh())
 		return
 	}
 	var key string
@@ -119,13 +127,10 @@ var partnerSecret = secret.New(labSecret)
 func (l *lab) post(ctx context.Context, g *gateway, key string) (code int, retryAfter bool) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	body := fmt.Appendf(nil, `{"customerId":"7000000001","eventType":"added","eventId":%q,"payload":{"institutionId":"100001","accounts":[{"id":"6000000001","name":"IRA","balance":-12.5,"type":"ira"}]}}`, key)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+g.webhooks+"/v1/webhooks/finicity/"+clientID, bytes.NewReader(body))
+	req, err := g.request(ctx, key)
 	if err != nil {
 		return 0, false
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Finicity-Signature", finicity.Sign(partnerSecret, body))
 	resp, err := l.http.Do(req)
 	if err != nil {
 		return 0, false
@@ -133,4 +138,28 @@ func (l *lab) post(ctx context.Context, g *gateway, key string) (code int, retry
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
 	return resp.StatusCode, resp.Header.Get("Retry-After") != ""
+}
+
+// request makes a delivery.
+func (g *gateway) request(ctx context.Context, key string) (*http.Request, error) {
+	url := "http://" + g.webhooks + "/v1/webhooks/"
+	if strings.HasPrefix(key, onceOnly) {
+		body := fmt.Appendf(nil, `{"hook":"SyncAccount","user":{"id":%q,"loginName":"lab"},"account":{"id":"a","provider":"coinbase"}}`, key)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"vezgo", bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Client-Id", clientID)
+		req.GetBody = nil // Go would send it twice if the connection breaks off
+		return req, nil
+	}
+	body := fmt.Appendf(nil, `{"customerId":"7000000001","eventType":"added","eventId":%q,"payload":{"institutionId":"100001","accounts":[{"id":"6000000001","name":"IRA","balance":-12.5,"type":"ira"}]}}`, key)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"finicity/"+clientID, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Finicity-Signature", finicity.Sign(partnerSecret, body))
+	return req, nil
 }

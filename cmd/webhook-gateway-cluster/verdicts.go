@@ -69,6 +69,8 @@ type verdicts struct {
 	maySettled map[string]bool
 	// wereSettled are those of which a worker was told so.
 	wereSettled map[string]string
+	// handed counts what workers were given.
+	handed int
 
 	broken map[string][]string // by promise
 	first  chan struct{}       // closed at the first one
@@ -267,8 +269,8 @@ func (v *verdicts) report() (broken []string, judged string) {
 			broken = append(broken, "  "+one)
 		}
 	}
-	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams, %d times 503, %d times no answer",
-		len(v.acked), len(v.log), v.counts[503], v.counts[0])
+	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams, %d times 503, %d times no answer; %d deliveries to workers, %d acknowledged",
+		len(v.acked), len(v.log), v.counts[503], v.counts[0], v.handed, len(v.settled))
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }

@@ -29,9 +29,6 @@ var names = []string{"ledger", "mail", "search", "audit"}
 // startWorkers creates the subscriptions, and starts their workers, each of which goes to another
 // gateway when its stream ends.
 func (l *lab) startWorkers(ctx context.Context) error {
-	if !l.withWorkers {
-		return nil
-	}
 	l.subscriptions = names
 	for i, name := range l.subscriptions {
 		if err := l.subscribe(ctx, l.gateways[i%gateways], name); err != nil {
@@ -115,7 +112,7 @@ func (w *worker) consume(ctx context.Context, g *gateway) error {
 }
 
 func (w *worker) keyOf(d *webhookgatewayv1.Delivery) string {
-	return w.subscription + "/" + d.GetEvent().GetProviderEventId()
+	return w.subscription + "/" + keyOf(d.GetEvent())
 }
 
 func (w *worker) acknowledge(ctx context.Context, g *gateway, deliveries []*webhookgatewayv1.Delivery) error {
