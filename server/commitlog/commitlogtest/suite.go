@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -217,11 +218,11 @@ func testLarge(t *testing.T, h Harness) {
 	log, other := open(t, h), open(t, h)
 	var commits []string
 	for i, size := range []int{1, 900 << 10, 3 << 20, 20 << 20, 1} {
-		commit := make([]byte, size)
-		for j := range commit {
-			commit[j] = byte(i + j/1000)
+		var commit strings.Builder
+		for j := 0; commit.Len() < size; j++ {
+			commit.WriteString(strings.Repeat(string([]byte{byte(i + j)}), min(1000, size-commit.Len())))
 		}
-		commits = append(commits, string(commit))
+		commits = append(commits, commit.String())
 	}
 	settleAll(t, log, commits...)
 	for i, got := range readN(t, other, 0, len(commits)) {

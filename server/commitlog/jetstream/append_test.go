@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -14,11 +15,11 @@ import (
 
 // large returns a commit that is cut into many messages, which differ.
 func large(size int, name byte) []byte {
-	commit := make([]byte, size)
-	for i := range commit {
-		commit[i] = name + byte(i/1000)
+	commit := make([]byte, 0, size+1000)
+	for i := 0; len(commit) < size; i++ {
+		commit = append(commit, bytes.Repeat([]byte{name + byte(i)}, 1000)...)
 	}
-	return commit
+	return commit[:size]
 }
 
 // TestLargeCommits: commits of 40 MiB, here one, are whole and in order although the leader is killed while they
@@ -118,8 +119,8 @@ func TestLimitsOfBatches(t *testing.T) {
 	t.Run("small messages", func(t *testing.T) {
 		t.Parallel()
 		log := mustOpen(t, configFor(jetstreamtest.Start(t, 1, "max_payload: 131072")))
-		commit := large(16<<20, 1)
-		if at := mustSettle(t, log, 0, string(commit)); at != 130 {
+		commit := large(8<<20, 1)
+		if at := mustSettle(t, log, 0, string(commit)); at != 65 {
 			t.Errorf("it has %d messages", at)
 		}
 		if commits := readN(t, log, 1); len(commits) != 1 || !bytes.Equal(commits[0], commit) {
@@ -129,7 +130,11 @@ func TestLimitsOfBatches(t *testing.T) {
 	t.Run("few messages", func(t *testing.T) {
 		t.Parallel()
 		log := mustOpen(t, configFor(jetstreamtest.Start(t, 1, "jetstream { limits { batch { max_msgs: 3 } } }")))
-		_, err := log.Append(t.Context(), 0, large(4<<20, 1))
+		var err error
+		eventually(t, "it is refused", func() bool {
+			_, err = log.Append(t.Context(), 0, large(4<<20, 1))
+			return !errors.Is(err, context.DeadlineExceeded)
+		})
 		if !says(err, "raise max_payload") || !says(log.Err(), "jetstream.limits.batch.max_msgs") {
 			t.Errorf("Append() = %v, Err() = %v", err, log.Err())
 		}

@@ -33,9 +33,9 @@ func (l *Log) begin(ctx context.Context, after commitlog.Sequence, place int) (l
 // quicker, but to make one takes a leader of the cluster, too, who may be elected seconds later; and it may be on a
 // server that lacks what the others have, such as one whose disk is new.
 func (l *Log) fetch(ctx context.Context, after commitlog.Sequence, place int) error {
-	ctx, cancel := context.WithTimeout(ctx, consumerTimeout)
+	first, cancel := context.WithTimeout(ctx, consumerTimeout)
 	defer cancel()
-	last, err := l.begin(ctx, after, place)
+	last, err := l.begin(first, after, place)
 	if err != nil || l.tail.isTrimmed() {
 		return err
 	}
@@ -56,6 +56,8 @@ func (c Config) messageSubject() string { return "$JS.API.STREAM.MSG.GET." + c.S
 
 // message asks the leader for a message. (The library would ask any server, if the stream allows that.)
 func (l *Log) message(ctx context.Context, at uint64) (nats.Header, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, consumerTimeout)
+	defer cancel()
 	reply, err := l.conn.RequestWithContext(ctx, l.config.messageSubject(), fmt.Appendf(nil, `{"seq":%d}`, at))
 	if err != nil {
 		return nil, nil, err

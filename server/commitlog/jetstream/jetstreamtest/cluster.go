@@ -3,10 +3,12 @@
 package jetstreamtest
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +22,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // nodeVariable has the path of the configuration of the server that a process is to run.
@@ -80,12 +83,13 @@ func Start(t testing.TB, n int, more string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
 	clients, routes := addresses(t, n), addresses(t, n)
+	name := nuid.Next() // nobody else's servers join this cluster
 	for i := range n {
-		node := &Node{Name: fmt.Sprint("n", i+1), URL: "nats://" + clients[i], t: t, folder: t.TempDir()}
+		node := &Node{Name: fmt.Sprintf("n%d-%s", i+1, name), URL: "nats://" + clients[i], t: t, folder: t.TempDir()}
 		node.base = fmt.Sprintf("server_name: %s\nlisten: %q\nlog_file: %q\nstore_dir: %q\njetstream { sync_interval: always }\n",
 			node.Name, clients[i], node.log(), node.folder)
 		if n > 1 {
-			node.base += fmt.Sprintf("cluster { name: test, listen: %q, routes: [ %s ] }\n", routes[i], "nats://"+strings.Join(routes, ", nats://"))
+			node.base += fmt.Sprintf("cluster { name: %s, listen: %q, routes: [ %s ] }\n", name, routes[i], "nats://"+strings.Join(routes, ", nats://"))
 		}
 		node.configure(more)
 		c.Nodes = append(c.Nodes, node)
@@ -101,13 +105,14 @@ func Start(t testing.TB, n int, more string) *Cluster {
 	return c
 }
 
-// addresses returns addresses that are free.
+// addresses returns addresses that are free, and not of the ports that the system gives to whoever connects: a
+// server that is started again has to get its own.
 func addresses(t testing.TB, n int) (free []string) {
 	t.Helper()
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	for len(free) < n {
+		listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))) //nolint:noctx,gosec // a test
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer func() { _ = listener.Close() }() // all at the end: each is another
 		free = append(free, listener.Addr().String())
@@ -148,8 +153,13 @@ func (n *Node) Start() {
 	for end := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
 		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(n.URL, "nats://"), time.Second) //nolint:noctx // a test
 		if err == nil {
+			_ = conn.SetDeadline(time.Now().Add(time.Second))
+			var greeting string
+			greeting, err = bufio.NewReader(conn).ReadString('\n')
 			_ = conn.Close()
-			return
+			if strings.Contains(greeting, n.Name) {
+				return
+			}
 		}
 		select {
 		case <-n.exited:
