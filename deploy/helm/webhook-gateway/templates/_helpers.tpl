@@ -57,3 +57,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $config.listen "internal_hosts" (concat (get $config.listen "internal_hosts" | default list) $names) -}}
 {{- toYaml $config -}}
 {{- end -}}
+
+{{/* The port that the gateways call each other at; nothing without a commit log. */}}
+{{- define "webhook-gateway.peers" -}}
+{{- $engine := dig "store" "commit_log" "engine" "none" .Values.config -}}
+{{- if ne $engine "none" -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) -}}
+{{- fail "networkPolicy.egress: name the servers of config.store.commit_log, which the gateway has to reach, and DNS" -}}
+{{- end -}}
+{{- $address := dig "cluster" "listen" ":9091" .Values.config -}}
+{{- regexFind "[0-9]+$" $address | required (printf "config.cluster.listen: %q has no port: give an address such as :9091" $address) -}}
+{{- else if gt (int .Values.replicas) 1 -}}
+{{- fail "replicas: several gateways share their events by config.store.commit_log: name its engine, or leave it at 1" -}}
+{{- end -}}
+{{- end -}}
