@@ -57,15 +57,16 @@ func listSubscriptions(ctx context.Context, client webhookgatewayv1.Subscription
 	}
 }
 
-// printSubscriptions prints a table of subscriptions.
+// printSubscriptions prints a table of subscriptions. The owner is empty where a gateway is
+// alone.
 func printSubscriptions(w io.Writer, list []*webhookgatewayv1.Subscription) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tUNREAD\tREADY\tIN FLIGHT\tWAITING\tPARKED\tSTREAMS\tUNUSABLE") // Flush returns its error
+	_, _ = fmt.Fprintln(table, "NAME\tUNREAD\tREADY\tIN FLIGHT\tWAITING\tPARKED\tSTREAMS\tOWNER\tUNUSABLE") // Flush returns its error
 	for _, s := range list {
 		status := s.GetStatus()
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.GetName(),
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", s.GetName(),
 			status.GetUnreadEvents(), status.GetReadyEvents(), status.GetInFlightEvents(),
-			status.GetWaitingEvents(), status.GetParkedEvents(), status.GetStreams(), clean(status.GetUnusable()))
+			status.GetWaitingEvents(), status.GetParkedEvents(), status.GetStreams(), clean(status.GetOwner()), clean(status.GetUnusable()))
 	}
 	return table.Flush()
 }

@@ -32,6 +32,15 @@ func checkCommitLog(ctx context.Context, c server.CommitLog) []Finding {
 	return findings
 }
 
+// checkClusterPort looks at the port for the other gateways, which is served by the gateway
+// that runs.
+func checkClusterPort(ctx context.Context, c server.Config, g gateway) []Finding {
+	if !c.Store.CommitLog.Enabled() {
+		return nil
+	}
+	return []Finding{checkPort(ctx, "cluster.listen", c.Cluster.Listen, g.internal.isInternal)}
+}
+
 // checkReached looks whether servers take connections, and says nothing more of them: the
 // gateway itself makes what is missing there.
 func checkReached(ctx context.Context, urls []string) (findings []Finding) {
@@ -55,7 +64,7 @@ func checkReached(ctx context.Context, urls []string) (findings []Finding) {
 		reached++
 	}
 	if reached == 0 {
-		findings = append(findings, finding(Fail, "start the servers, or correct store.commit_log.jetstream.urls", "no NATS server can be reached: the gateway could not start"))
+		findings = append(findings, finding(Fail, "start the servers, or correct store.commit_log.jetstream.urls", "no NATS server can be reached: deliveries are answered 503, and a gateway without a copy of the events does not start"))
 	}
 	return findings
 }

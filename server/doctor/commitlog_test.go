@@ -40,6 +40,23 @@ func TestCheckCommitLog(t *testing.T) {
 	expect(t, check(1)[0], Warn, "speaks plain text")
 }
 
+func TestCheckClusterPort(t *testing.T) {
+	config := server.DefaultConfig()
+	var listen net.ListenConfig
+	taken, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Cluster.Listen, config.Listen.InternalHTTP = taken.Addr().String(), "127.0.0.1:1"
+	if findings := checkClusterPort(t.Context(), config, newGateway(config, nil)); len(findings) != 0 {
+		t.Errorf("a gateway alone has no such port: %v", findings)
+	}
+	config.Store.CommitLog.Engine = server.CommitLogJetStream
+	expect(t, checkClusterPort(t.Context(), config, newGateway(config, nil))[0], Fail, "cluster.listen "+taken.Addr().String()+" is taken by another process")
+	_ = taken.Close()
+	expect(t, checkClusterPort(t.Context(), config, newGateway(config, nil))[0], OK, "is free")
+}
+
 // The disk of a copy may be slow, and may be lost.
 func TestDiskOfACopy(t *testing.T) {
 	store := server.DefaultConfig().Store

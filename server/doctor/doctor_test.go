@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 	o := Options{Load: func() (server.Config, error) { return config, nil }, URL: g.WebhookURL()}
 	checks := make(map[string][]Finding)
 	Run(t.Context(), o, func(f Finding) { checks[f.Check] = append(checks[f.Check], f) })
-	for _, name := range []string{"config", "folder", "disk", "commit_log", "ports", "running", "clock", "secrets", "tls", "access", "limits", "outside"} {
+	for _, name := range []string{"config", "folder", "disk", "commits", "ports", "running", "clock", "secrets", "tls", "access", "limits", "outside"} {
 		if len(checks[name]) == 0 {
 			t.Errorf("nothing is said of %s", name)
 		}
