@@ -19,9 +19,27 @@ help: ## List the targets.
 demo: build ## Build, and run the main job end to end: every event type in by HTTP, out by gRPC.
 	@bin/webhook-gateway demo
 
+ENGINE ?= jetstream
+DURATION ?= 10m
+CLUSTER = $(BUILD) -o bin/webhook-gateway-cluster ./cmd/webhook-gateway-cluster && bin/webhook-gateway-cluster
+
+.PHONY: cluster
+cluster: build ## Build, and show three gateways on three NATS servers while some are killed (a minute; ENGINE=postgresql).
+	@$(CLUSTER) watch -engine $(ENGINE)
+
+.PHONY: faults
+faults: build ## Torment such a cluster, and judge from outside whether every promise is kept (DURATION=10m, SEED, ENGINE).
+	@$(CLUSTER) faults -engine $(ENGINE) -duration $(DURATION) $(if $(SEED),-seed $(SEED))
+
+.PHONY: faults-short
+faults-short: ## As faults, for as long as CI has time.
+	@$(MAKE) --no-print-directory faults DURATION=75s
+
 .PHONY: test
 test: ## Run all tests with the race detector.
 	$(GO) test -race -timeout 30m ./...
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || \
+	echo 'Left out: the tests of server/commitlog/postgresql, which need a PostgreSQL server (on Debian: apt-get install postgresql).'
 
 BINARY ?= bin/webhook-gateway
 

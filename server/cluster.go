@@ -167,11 +167,7 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 	if err != nil {
 		return nil, err
 	}
-	s.closeLater("leave the cluster", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		return s.peers.cluster.Leave(ctx)
-	})
+	s.closeLater("leave the cluster", func() error { s.leaveCluster(); return nil })
 	limited := connlimit.LimitStreams(
 		s.certificates.listener(listenerCluster, connlimit.New(listener, maxPeerConns, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
 		func(remote net.Addr, why error) {
@@ -181,6 +177,20 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 	return &subscription.Sharing{
 		Owns: s.peers.cluster.Owns, Certain: s.peers.cluster.Certain, Sync: s.peers.cluster.Sync, Current: s.copyIsCurrent, Address: address,
 	}, nil
+}
+
+// leaveCluster has the other gateways take over at once. If the log takes nothing, they find
+// out by themselves.
+func (s *Server) leaveCluster() {
+	timeout := closeTimeout
+	if !s.copyIsCurrent() {
+		timeout = time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := s.peers.cluster.Leave(ctx); err != nil {
+		s.logger.Warn("the other gateways were not told that this one ends: they take over after some seconds", "error", err)
+	}
 }
 
 // copyIsCurrent reports whether the copy of the log that this gateway has is known to have

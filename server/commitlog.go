@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/jetstream"
@@ -187,6 +189,9 @@ func isThisMachine(host string) bool {
 	return ip.IsLoopback() || isLocalhost(host)
 }
 
+// startPatience is how long a start waits for the commit log, before it goes on without.
+const startPatience = 5 * time.Second
+
 // shareLog opens the commit log, and returns what the event log is opened with. It is closed
 // after the event log.
 func (s *Server) shareLog(ctx context.Context) ([]pebblelog.Option, error) {
@@ -194,7 +199,9 @@ func (s *Server) shareLog(ctx context.Context) ([]pebblelog.Option, error) {
 	if !c.Enabled() {
 		return nil, nil
 	}
-	commits, err := c.open(ctx, s.logger)
+	commits, err := commitlog.Start(ctx, startPatience, s.logger, func(ctx context.Context) (commitlog.Log, error) {
+		return c.open(ctx, s.logger)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open what the event log is shared by: store.commit_log.%s: %w", c.Engine, err)
 	}
@@ -207,4 +214,40 @@ func (c CommitLog) open(ctx context.Context, logger *slog.Logger) (commitlog.Log
 		return jetstream.Open(ctx, c.JetStream.connection(), logger)
 	}
 	return postgresql.Open(ctx, c.PostgreSQL, logger)
+}
+
+// current returns a channel that is closed when the gateway serves what all gateways have
+// stored.
+func (s *Server) current() <-chan struct{} {
+	if current := s.store.Current(); current != nil {
+		return current
+	}
+	alone := make(chan struct{})
+	close(alone)
+	return alone
+}
+
+// catchingUp says how far the copy of the event log is; nothing if it has caught up.
+func (s *Server) catchingUp() []string {
+	progress, current := s.store.CatchUp()
+	switch {
+	case current:
+		return nil
+	case progress.Newest > progress.Applied:
+		return []string{fmt.Sprintf("catching up: %s of %s commits", thousands(progress.Applied), thousands(progress.Newest))}
+	}
+	text := fmt.Sprintf("catching up: %s commits, and it is not known yet whether there are more", thousands(progress.Applied))
+	if err := s.log.Err(); err != nil && !errors.Is(err, pebblelog.ErrCatchingUp) {
+		text += ": " + err.Error()
+	}
+	return []string{text}
+}
+
+// thousands returns a number such as 40,000.
+func thousands(n commitlog.Sequence) string {
+	text := strconv.FormatUint(uint64(n), 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }

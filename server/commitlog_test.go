@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
@@ -120,6 +121,14 @@ func TestCommitLogWarnings(t *testing.T) {
 			if !strings.HasPrefix(got[i], "store.commit_log."+want[i]) {
 				t.Errorf("%s: %q, want %q", text, got[i], want[i])
 			}
+		}
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[commitlog.Sequence]string{0: "0", 999: "999", 1200: "1,200", 40000: "40,000", 1234567: "1,234,567"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
 		}
 	}
 }

@@ -56,8 +56,8 @@ func (s *Server) buildGRPC() {
 		grpc.WriteBufferSize(grpcWriteBuffer),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
 		grpc.InTapHandle(newRequestLimit(watches, requestTimeout).begin),
-		grpc.ChainUnaryInterceptor(arrivedUnary, recoverUnary(s.logger), s.access.UnaryInterceptor(), knowUnary),
-		grpc.ChainStreamInterceptor(arrivedStream, recoverStream(s.logger), s.access.StreamInterceptor(), knowStream, endWatches(watches)),
+		grpc.ChainUnaryInterceptor(arrivedUnary, recoverUnary(s.logger), s.access.UnaryInterceptor(), knowUnary, s.startedUnary),
+		grpc.ChainStreamInterceptor(arrivedStream, recoverStream(s.logger), s.access.StreamInterceptor(), knowStream, s.startedStream, endWatches(watches)),
 	)
 	s.closeLater("end what the gRPC server would wait for", func() error { s.endWatches(); return nil })
 	s.closeLater("stop the gRPC server", func() error { s.grpcServer.Stop(); return nil })

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 )
 
@@ -140,12 +142,12 @@ func (s *Server) notReady() []string {
 	if s.draining.Load() {
 		return []string{"the gateway is shutting down"}
 	}
-	return nil
+	return s.catchingUp()
 }
 
 // problems returns what does not work although the gateway serves.
 func (s *Server) problems() []string {
-	if err := s.log.Err(); err != nil {
+	if err := s.log.Err(); err != nil && !errors.Is(err, pebblelog.ErrCatchingUp) { // see notReady
 		return []string{"the event log does not accept events: " + err.Error()}
 	}
 	return nil

@@ -11,10 +11,17 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
-// rareMetrics are not served before what they count has happened, or without TLS.
+// rareMetrics are not served before what they count has happened, or without TLS or a commit
+// log.
 var rareMetrics = []string{
 	"webhook_gateway_tls_certificate_expiry_timestamp_seconds",
 	"webhook_gateway_access_refused_total",
+	"webhook_gateway_commitlog_applied_sequence",
+	"webhook_gateway_commitlog_newest_sequence",
+	"webhook_gateway_commitlog_copy_current",
+	"webhook_gateway_commitlog_commits_total",
+	"webhook_gateway_commitlog_commits_decided_again_total",
+	"webhook_gateway_commitlog_copies_made_anew_total",
 	"webhook_gateway_subscription_unusable",
 	"webhook_gateway_subscription_parked_expired_total",
 	"webhook_gateway_subscription_parked_without_event_total",

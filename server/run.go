@@ -68,12 +68,15 @@ func (s *Server) runCanary(ctx context.Context) (end func()) {
 // wait waits until ctx is done or a listener has ended. It returns how many have, and
 // why.
 func (s *Server) wait(ctx context.Context, failed <-chan error) (int, error) {
-	s.setHealth(healthpb.HealthCheckResponse_SERVING)
-	select {
-	case <-ctx.Done():
-		return 0, nil
-	case err := <-failed:
-		return 1, err
+	for current := s.current(); ; current = nil {
+		select {
+		case <-current:
+			s.setHealth(healthpb.HealthCheckResponse_SERVING)
+		case <-ctx.Done():
+			return 0, nil
+		case err := <-failed:
+			return 1, err
+		}
 	}
 }
 

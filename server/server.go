@@ -191,6 +191,9 @@ func (s *Server) newRegistry() *prometheus.Registry {
 		s.refusedConns,
 		s.reloads,
 	)
+	if shared := s.store.SharedMetrics(); shared != nil {
+		registry.MustRegister(shared)
+	}
 	return registry
 }
 

@@ -3,15 +3,21 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	nats "github.com/nats-io/nats-server/v2/server"
+	natsgo "github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
@@ -105,6 +111,125 @@ func TestGatewaysShareEvents(t *testing.T) {
 	resumed := next(t, stream, (*webhookgatewayv1.SubscribeResponse).GetEvents)
 	if resumed.GetAfterCursor() != want[each].GetCursor() || resumed.GetEvents()[0].GetId() != want[each+1].GetId() {
 		t.Errorf("after %s comes %s after %s", want[each].GetId(), resumed.GetEvents()[0].GetId(), resumed.GetAfterCursor())
+	}
+}
+
+// A gateway is not ready, and takes nothing, until its copy is known to have everything.
+func TestGatewayThatCatchesUp(t *testing.T) {
+	option := shares(t)
+	var config server.Config
+	a := servertest.Start(t, option, func(c *server.Config) { config = *c })
+	a.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("1"))
+	isReady(t, a, true)
+
+	// A stream that is full can be read, but nobody can find out whether that was all.
+	jetstream := config.Store.CommitLog.JetStream
+	js := streams(t, jetstream)
+	limit := func(bytes func(natsjs.StreamInfo) int64) {
+		stream, err := js.Stream(t.Context(), jetstream.Stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := stream.CachedInfo()
+		info.Config.MaxBytes = bytes(*info)
+		if _, err := js.UpdateStream(t.Context(), info.Config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(func(i natsjs.StreamInfo) int64 { return int64(i.State.Bytes) })
+
+	b := servertest.Start(t, option, func(c *server.Config) { c.Webhooks.AppendTimeout = 100 * time.Millisecond })
+	if body := isReady(t, b, false); !strings.Contains(body, "catching up: ") || !strings.Contains(body, "commits") {
+		t.Errorf("/readyz says %s", body)
+	}
+	health := healthpb.NewHealthClient(b.Conn())
+	watching, err := health.Watch(t.Context(), &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want healthpb.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		answer, err := watching.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answer.GetStatus(); got != want {
+			t.Errorf("the health is %v, want %v", got, want)
+		}
+	}
+	expect(healthpb.HealthCheckResponse_NOT_SERVING)
+	if code, answer := b.Send(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("2")); code != http.StatusServiceUnavailable {
+		t.Errorf("a delivery is answered %d: %s", code, answer)
+	}
+
+	limit(func(natsjs.StreamInfo) int64 { return -1 })
+	expect(healthpb.HealthCheckResponse_SERVING)
+	isReady(t, b, true)
+	b.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("3"))
+	if diff := cmp.Diff(read(t, a, 2)[:1], read(t, b, 2)[:1], protocmp.Transform()); diff != "" {
+		t.Errorf("the gateways have other events (-a +b):\n%s", diff)
+	}
+}
+
+// streams speaks to the NATS server as an operator does.
+func streams(t *testing.T, config server.JetStream) natsjs.JetStream {
+	t.Helper()
+	conn, err := natsgo.Connect(config.URLs[0], natsgo.UserInfo(config.Username, config.Password.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// A copy that lacks the beginning of the commit log is not served before it is whole.
+func TestGatewayThatIsNotWhole(t *testing.T) {
+	option := shares(t)
+	var config server.Config
+	a := servertest.Start(t, option, func(c *server.Config) { config = *c })
+	for i := range 3 {
+		a.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody(fmt.Sprint(i)))
+	}
+	jetstream := config.Store.CommitLog.JetStream
+	js := streams(t, jetstream)
+	stream, err := js.Stream(t.Context(), jetstream.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), natsjs.WithPurgeKeep(1)); err != nil { // not by a gateway, which says it again before
+		t.Fatal(err)
+	}
+	b := servertest.Start(t, option)
+	isReady(t, b, false)
+	events := webhookgatewayv1.NewEventServiceClient(b.Conn())
+	_, err = events.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{})
+	if got := rpcerr.Reason(err); got != webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING {
+		t.Errorf("the answer is %v: %v", got, err)
+	}
+	subscribed, err := events.Subscribe(t.Context(), &webhookgatewayv1.SubscribeRequest{})
+	if err == nil {
+		_, err = subscribed.Recv()
+	}
+	if got := rpcerr.Reason(err); got != webhookgatewayv1.ErrorReason_ERROR_REASON_STARTING {
+		t.Errorf("the answer is %v: %v", got, err)
+	}
+}
+
+// isReady checks what /readyz says, and waits for it if it is to be good.
+func isReady(t *testing.T, g *servertest.Gateway, want bool) (body string) {
+	t.Helper()
+	for began := time.Now(); ; {
+		code, body := get(t, g, "/readyz")
+		if (code == http.StatusOK) == want {
+			return body
+		}
+		if !want || time.Since(began) > time.Minute {
+			t.Fatalf("/readyz: %d %s", code, body)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -55,4 +57,21 @@ func VerifyStore(ctx context.Context, path string, progress func(done, all uint6
 // the files of a folder; with an empty one, in those that the store has set aside.
 func RepairStore(ctx context.Context, path, from string, logger *slog.Logger) (StoreRepaired, error) {
 	return pebblelog.Repair(ctx, path, from, logger)
+}
+
+// LogMoved says what MoveLog has done.
+type LogMoved = pebblelog.Moved
+
+// MoveLog moves the log in a folder into a commit log that no gateway uses yet, and seals the
+// folder; with ahead, it moves events alone. An interrupted one is gone on with. Progress is
+// called now and then with how many of all events are there, and may be nil.
+func MoveLog(
+	ctx context.Context, to CommitLog, path string, ahead bool, logger *slog.Logger, progress func(done, all uint64),
+) (moved LogMoved, err error) {
+	commits, err := to.open(ctx, logger)
+	if err != nil {
+		return LogMoved{}, fmt.Errorf("open store.commit_log.%s: %w", to.Engine, err)
+	}
+	defer func() { err = errors.Join(err, commits.Close()) }()
+	return pebblelog.Move(ctx, path, ahead, commits, "to store.commit_log."+to.Engine, logger, progress)
 }

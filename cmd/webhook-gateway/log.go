@@ -21,6 +21,7 @@ func newLog(std streams) *cobra.Command {
 		newLogInfo(std),
 		newLogVerifyCommand(std),
 		newLogRepairCommand(std),
+		newLogCopyCommand(std),
 	)
 	return c
 }

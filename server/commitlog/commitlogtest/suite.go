@@ -31,6 +31,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"a commit that is sent again is there once", testAgain},
 		{"large commits", testLarge},
 		{"trim", testTrim},
+		{"a trim of everything", testTrimAll},
 		{"a log that was closed", testClosed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -253,6 +254,30 @@ func testTrim(t *testing.T, h Harness) {
 		}
 	}
 	settle(t, other, at[5], "g")
+}
+
+func testTrimAll(t *testing.T, h Harness) {
+	log := open(t, h)
+	at := settleAll(t, log, 0, "a", "b", "c")
+	if err := log.Trim(bounded(t), at[2]); err != nil {
+		t.Fatalf("Trim() = %v", err)
+	}
+	for _, l := range []commitlog.Log{log, open(t, h)} {
+		for i, after := range []commitlog.Sequence{0, at[0], at[2]} {
+			var yielded error
+			for _, err := range l.Read(bounded(t), after) {
+				yielded = err
+			}
+			var trimmed *commitlog.TrimmedError
+			if gone := errors.As(yielded, &trimmed) && trimmed.Trimmed == at[2]; gone != (i < 2) || !gone && yielded != nil {
+				t.Errorf("Read(%d) yields %v", after, yielded)
+			}
+		}
+	}
+	settle(t, log, at[2], "d")
+	if got := readN(t, open(t, h), at[2], 1); !slices.Equal(got, []string{"d"}) {
+		t.Errorf("after the trim comes %q", got)
+	}
 }
 
 func testClosed(t *testing.T, h Harness) {

@@ -3,26 +3,14 @@ package postgresql
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
-)
-
-const (
-	// appendTimeout is how long an answer is waited for.
-	appendTimeout = 3 * time.Second
-	// pollInterval is how often it is asked for news, beneath the notifications.
-	pollInterval = 250 * time.Millisecond
-	// readCommits is how many commits one query reads.
-	readCommits = 64
 )
 
 // Log is a commit log in a table. It implements commitlog.Log.
@@ -30,112 +18,111 @@ type Log struct {
 	config Config
 	logger *slog.Logger
 	pool   *pgxpool.Pool
+	server server
+	// owner has the tables, and so the partitions.
+	owner string
+	// perPartition is how many commits a partition has; partitions are the numbers of those
+	// that are known to exist.
+	perPartition uint64
+	partitions   sync.Map
 
-	mu     sync.Mutex
-	head   commitlog.Sequence // the newest that is known
-	change chan struct{}
-	err    error // of the last poll
+	mu sync.Mutex
+	// head is the newest commit that is believed, seen the newest that the server has shown, if
+	// it was asked yet.
+	head, seen commitlog.Sequence
+	asked      bool
+	// last is the commit that was read or appended last.
+	last               identity
+	change             chan struct{}
+	pollErr, appendErr error
+
+	toTell chan struct{}
 
 	ctx   context.Context //nolint:containedctx // the life of the log
 	end   context.CancelFunc
 	tasks sync.WaitGroup
-	// parts are the partitions that are known to exist, by number.
-	parts sync.Map
 }
 
 var _ commitlog.Log = (*Log)(nil)
 
-// Open connects to the server, and creates the tables, or checks those that are there.
+// identity is a commit, and the random number by which it is known from another at its
+// place, in a log that has lost its end and goes on.
+type identity struct {
+	at commitlog.Sequence
+	id int64
+}
+
+// Open connects to the server, and creates the tables, or checks those that are there. It
+// waits until ctx ends for a server that does not answer, or is not the primary yet. What
+// time does not mend is an error at once.
 func Open(ctx context.Context, config Config, logger *slog.Logger) (*Log, error) {
+	return open(ctx, config, logger, partitionCommits)
+}
+
+func open(ctx context.Context, config Config, logger *slog.Logger, perPartition uint64) (*Log, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	settings, err := config.pool()
+	settings, err := config.connect()
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, settings)
-	if err != nil {
+	l := &Log{
+		config: config, logger: logger, perPartition: perPartition,
+		change: make(chan struct{}), toTell: make(chan struct{}, 1),
+	}
+	settings.ConnConfig.ValidateConnect = l.check
+	settings.ConnConfig.OnNotice = noticed
+	if l.pool, err = pgxpool.NewWithConfig(ctx, settings); err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
-	l := &Log{config: config, logger: logger, pool: pool, change: make(chan struct{})}
-	if err := l.prepare(ctx); err != nil {
-		pool.Close()
+	if err := l.await(ctx, settings); err != nil {
+		l.pool.Close()
 		return nil, err
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
-	if err := l.poll(ctx); err != nil {
-		l.end()
-		pool.Close()
-		return nil, err
+	first, cancel := l.within(ctx, pollTimeout)
+	defer cancel()
+	if err := l.poll(first); err != nil {
+		// It is the standby that does not answer: all but the newest commit can be read.
+		logger.WarnContext(ctx, "the commit log is not up to date yet", "error", err)
+		l.polled(err)
 	}
 	l.tasks.Go(l.listen)
+	l.tasks.Go(l.keepTelling)
 	l.tasks.Go(l.keepPolling)
+	l.tasks.Go(func() { l.keepProbing(settings) })
 	return l, nil
 }
 
-// Append implements commitlog.Log.
-func (l *Log) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
-	ctx, cancel := l.within(ctx)
-	defer cancel()
-	at := after + 1
-	stored, err := l.insert(ctx, at, commit)
-	switch {
-	case l.ctx.Err() != nil:
-		return 0, commitlog.ErrClosed
-	case err != nil:
-		return 0, fmt.Errorf("append a commit: %w", err)
-	case !stored:
-		return 0, commitlog.ErrTaken
-	}
-	l.know(at)
-	return at, nil
-}
+// prepareTimeout is how long the tables may take, which are made with the standby.
+const prepareTimeout = 5 * time.Second
 
-// Read implements commitlog.Log.
-func (l *Log) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
-	return func(yield func(commitlog.Commit, error) bool) {
-		for {
-			if l.ctx.Err() != nil {
-				yield(commitlog.Commit{}, commitlog.ErrClosed)
-				return
-			}
-			if after >= l.known() {
-				return
-			}
-			commits, err := l.read(ctx, after)
-			if err == nil && len(commits) > 0 && commits[0].Sequence != after+1 {
-				err = &commitlog.TrimmedError{After: after, Trimmed: commits[0].Sequence - 1}
-			}
-			if err != nil {
-				yield(commitlog.Commit{}, err)
-				return
-			}
-			if len(commits) == 0 {
-				return
-			}
-			for _, commit := range commits {
-				if !yield(commit, nil) {
-					return
-				}
-				after = commit.Sequence
-			}
+// await prepares the tables as soon as there is a server.
+func (l *Log) await(ctx context.Context, settings *pgxpool.Config) error {
+	var last error
+	for {
+		l.probe(ctx, settings)
+		attempt, cancel := context.WithTimeout(ctx, prepareTimeout)
+		err := l.prepare(attempt)
+		late := attempt.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil && last != nil:
+			return last // it says more
+		case !late && !mayPass(err):
+			return err
+		}
+		last = err
+		l.logger.WarnContext(ctx, "PostgreSQL cannot be used yet: it is tried again", "error", err)
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+			return err
 		}
 	}
-}
-
-func (l *Log) read(ctx context.Context, after commitlog.Sequence) ([]commitlog.Commit, error) {
-	rows, err := l.pool.Query(ctx, l.config.sql(`SELECT seq, bytes FROM {commits}
-		WHERE seq > greatest($1, (SELECT trimmed FROM {facts})) ORDER BY seq LIMIT $2`), int64(after), readCommits) //nolint:gosec // never so many
-	if err != nil {
-		return nil, fmt.Errorf("read commits: %w", err)
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c commitlog.Commit, err error) {
-		var at int64
-		err = row.Scan(&at, &c.Bytes)
-		c.Sequence = commitlog.Sequence(at) //nolint:gosec // not negative
-		return c, err
-	})
 }
 
 // Changed implements commitlog.Log.
@@ -152,19 +139,34 @@ func (l *Log) Err() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.err
+	if l.pollErr != nil {
+		return l.pollErr
+	}
+	return l.appendErr
 }
 
 // Close implements commitlog.Log.
 func (l *Log) Close() error {
 	l.end()
 	l.tasks.Wait()
-	l.pool.Close()
+	closed := make(chan struct{})
+	go func() {
+		l.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout): // a server that does not answer: the rest ends by itself
+	}
 	return nil
 }
 
-func (l *Log) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+// closeTimeout is how long the server is waited for at the end.
+const closeTimeout = 3 * time.Second
+
+// within bounds what is asked of the server by a time, and by the life of the log.
+func (l *Log) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	stop := context.AfterFunc(l.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
 }
@@ -175,78 +177,83 @@ func (l *Log) known() commitlog.Sequence {
 	return l.head
 }
 
-// know says that a commit exists.
+// knownAfter returns the newest commit that is believed. It returns an error if the server
+// lacks the one that is asked after, and another may be the primary.
+func (l *Log) knownAfter(after commitlog.Sequence) (commitlog.Sequence, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asked && after > l.seen {
+		return l.head, l.server.mayBeAnother(after)
+	}
+	return l.head, nil
+}
+
+// know says that a commit exists, and is believed.
 func (l *Log) know(at commitlog.Sequence) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.seen = max(l.seen, at)
 	if at > l.head {
 		l.head = at
-		close(l.change)
-		l.change = make(chan struct{})
+		l.changed()
 	}
 }
 
-// keepPolling asks for news that no notification told of.
-func (l *Log) keepPolling() {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-l.ctx.Done():
-			return
-		}
-		ctx, cancel := l.within(l.ctx)
-		err := l.poll(ctx)
-		cancel()
-		l.mu.Lock()
-		l.err = err
-		l.mu.Unlock()
-	}
+func (l *Log) changed() {
+	close(l.change)
+	l.change = make(chan struct{})
 }
 
-func (l *Log) poll(ctx context.Context) error {
-	var head int64
-	err := l.pool.QueryRow(ctx, l.config.sql(`SELECT coalesce((SELECT max(seq) FROM {commits}), (SELECT trimmed FROM {facts}), 0)`)).Scan(&head)
-	if err != nil {
-		return fmt.Errorf("ask for the newest commit: %w", err)
+// see says which commit the server has shown as the newest. It returns an error if that is
+// older than one that was known when it was asked: the log has lost its end.
+func (l *Log) see(newest, known commitlog.Sequence) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = true
+	if newest >= known || l.head != known {
+		l.seen = max(l.seen, newest)
+		return nil
 	}
-	l.know(commitlog.Sequence(head)) //nolint:gosec // not negative
-	return nil
+	l.seen, l.head = newest, max(newest, 1)-1 // the newest one is in doubt
+	l.changed()
+	return fmt.Errorf("the commit log has lost its end: it had commit %d, and ends at %d", known, newest)
 }
 
-// listen waits for notifications on a connection of its own.
-func (l *Log) listen() {
-	for l.ctx.Err() == nil {
-		if err := l.listenOnce(); err != nil && l.ctx.Err() == nil {
-			l.logger.Warn("no notifications from PostgreSQL: it is asked now and then", "error", err)
-			select {
-			case <-time.After(time.Second):
-			case <-l.ctx.Done():
-			}
-		}
-	}
+func (l *Log) remember(at commitlog.Sequence, id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = identity{at, id}
 }
 
-func (l *Log) listenOnce() error {
-	conn, err := l.pool.Acquire(l.ctx)
-	if err != nil {
-		return err
+// idOf returns the id of a commit, nil if it is not known.
+func (l *Log) idOf(at commitlog.Sequence) *int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last.at != at {
+		return nil
 	}
-	defer conn.Release()
-	if _, err := conn.Exec(l.ctx, "LISTEN "+pgx.Identifier{l.config.channel()}.Sanitize()); err != nil {
-		return err
-	}
-	for {
-		note, err := conn.Conn().WaitForNotification(l.ctx)
-		if err != nil {
-			return errors.Join(err, conn.Conn().Close(context.Background()))
-		}
-		var at uint64
-		if _, err := fmt.Sscan(note.Payload, &at); err == nil {
-			l.know(commitlog.Sequence(at))
-		}
-	}
+	id := l.last.id
+	return &id
+}
+
+// appended and polled say how the last append and the last poll went.
+func (l *Log) appended(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.appendErr = err
+}
+
+// failing reports whether the last append has failed.
+func (l *Log) failing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appendErr != nil
+}
+
+func (l *Log) polled(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pollErr = err
 }
 
 // Newest implements commitlog.Log.

@@ -1,117 +1,88 @@
 package postgresql
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
-	"net"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"syscall"
+	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
 )
 
-// program finds a program of PostgreSQL, and skips the test if there is none.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is right
-	if path, err := exec.LookPath(name); err == nil {
-		found = append(found, path)
-	}
-	if len(found) == 0 {
-		t.Skipf("%s of PostgreSQL is not installed: .ci/run installs it", name)
-	}
-	return slices.Max(found)
-}
-
-// asServer has a command run as another user than root, as PostgreSQL demands.
-func asServer(t *testing.T, cmd *exec.Cmd, dir string) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return
-	}
-	as, err := user.Lookup("postgres")
-	if err != nil {
-		t.Skip("PostgreSQL does not run as root, and there is no user postgres")
-	}
-	uid, _ := strconv.Atoi(as.Uid)
-	gid, _ := strconv.Atoi(as.Gid)
-	if err := os.Chown(dir, uid, gid); err != nil {
-		t.Fatal(err)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids
-	cmd.Dir = dir
-}
-
-// startServer starts PostgreSQL, and returns the URL of a database.
-func startServer(t *testing.T) string {
-	t.Helper()
-	initdb, postgres := program(t, "initdb"), program(t, "postgres")
-	dir, err := os.MkdirTemp("", "postgresql-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	create := exec.CommandContext(t.Context(), initdb, "-D", filepath.Join(dir, "data"), "-A", "trust", "-U", "gateway", "--no-sync") //nolint:gosec // a test
-	asServer(t, create, dir)
-	if out, err := create.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
-	}
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
-	serve := exec.Command(postgres, "-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir, "-h", "127.0.0.1") //nolint:gosec,noctx // it is stopped below
-	asServer(t, serve, dir)
-	var output bytes.Buffer
-	serve.Stdout, serve.Stderr = &output, &output
-	if err := serve.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = serve.Process.Signal(syscall.SIGINT)
-		_ = serve.Wait()
-	})
-	url := fmt.Sprintf("postgres://gateway@127.0.0.1:%d/postgres", port)
-	for began := time.Now(); ; {
-		conn, err := pgx.Connect(t.Context(), url)
-		if err == nil {
-			_ = conn.Close(t.Context())
-			return url
-		}
-		if time.Since(began) > time.Minute {
-			t.Fatalf("PostgreSQL is not ready: %v\n%s", err, output.String())
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 func TestCommitLog(t *testing.T) {
-	url := startServer(t)
-	tables := make(chan int, 100)
-	for i := range cap(tables) {
-		tables <- i
+	t.Parallel()
+	server := startServer(t)
+	var logs atomic.Int32
+	commitlogtest.Run(t, func(*testing.T) commitlogtest.Harness {
+		config := configOf(server)
+		config.Table = fmt.Sprint("log_", logs.Add(1))
+		return commitlogtest.Harness{Open: func(t *testing.T) commitlog.Log { return openLog(t, config) }}
+	})
+}
+
+// TestSeveralLogs: those with other tables or schemas have nothing to do with each other.
+func TestSeveralLogs(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	server.exec("CREATE SCHEMA webhooks")
+	first := configOf(server)
+	second, third := first, first
+	second.Table, third.Schema = "other", "webhooks"
+	for i, config := range []Config{first, second, third} {
+		log, reader := openLog(t, config), openLog(t, config)
+		settle(t, log, 0, fmt.Sprint("of log ", i))
+		if got := awaitRead(t, reader, 0, 1); !slices.Equal(got, []string{fmt.Sprint("of log ", i)}) {
+			t.Errorf("log %d has %q", i, got)
+		}
 	}
-	commitlogtest.Run(t, func(t *testing.T) commitlogtest.Harness {
-		config := Config{URL: url, Table: fmt.Sprint("log_", <-tables)}
-		return commitlogtest.Harness{Open: func(t *testing.T) commitlog.Log {
-			log, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return log
-		}}
+}
+
+// TestHugeCommits: of 40 MiB, by all limits of time; a reader takes them one at a time.
+func TestHugeCommits(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	log, reader := openLog(t, configOf(server)), openLog(t, configOf(server))
+	huge := strings.Repeat("0123456789abcdef", 40<<20/16)
+	after := settle(t, log, 0, "small")
+	after = settle(t, log, after, huge)
+	settle(t, log, after, "small again")
+	if got := awaitRead(t, reader, 0, 3); !slices.Equal(got, []string{"small", huge, "small again"}) {
+		t.Errorf("read %d commits", len(got))
+	}
+	if rows, err := reader.query(t.Context(), 0, 3); err != nil || len(rows) != 2 {
+		t.Errorf("one query reads %d commits, %v", len(rows), err)
+	}
+}
+
+// TestNotificationsLost: without them it is asked now and then.
+func TestNotificationsLost(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	log := openLog(t, configOf(server))
+	after := settle(t, log, 0, "first")
+	// A gateway that dies after its commit tells nobody.
+	server.exec(`INSERT INTO webhook_gateway_commits VALUES (2, 7, 'second')`)
+	if got := awaitRead(t, log, after, 1); got[0] != "second" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// TestNotifications: what they tell is believed at once.
+func TestNotifications(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	log := openLog(t, configOf(server))
+	settle(t, log, 0, "first")
+	eventually(t, "a notification is believed, until a poll shows that there is no such commit", func() bool {
+		server.exec("NOTIFY \"public.webhook_gateway\", '5'")
+		return log.known() == 5
+	})
+	eventually(t, "the poll shows it", func() bool { return log.known() == 1 && log.Err() == nil })
+	server.exec(cutAll)
+	eventually(t, "it listens again", func() bool {
+		server.exec("NOTIFY \"public.webhook_gateway\", '5'")
+		return log.known() == 5
 	})
 }

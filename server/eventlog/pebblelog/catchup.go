@@ -40,6 +40,10 @@ func (l *Log) CatchUp() (CatchUp, bool) {
 	return CatchUp{Applied: applied, Newest: max(applied, l.shared.commits.Newest())}, false
 }
 
+// Whole reports whether the copy has all that came before the last commit in it. One that
+// began in the middle of the commit log has not at first.
+func (l *Log) Whole() bool { return l.shared == nil || l.shared.whole.Load() }
+
 // Current returns a channel that is closed when the copy has caught up for the first time.
 // It is nil if the log is not shared.
 func (l *Log) Current() <-chan struct{} {

@@ -71,6 +71,8 @@ type committer struct {
 	epoch *eventlog.EpochStart
 	// current is the epoch of this opening.
 	current eventlog.Epoch
+	// epochDue is the position after which an epoch has to begin, in a shared log.
+	epochDue eventlog.Position
 	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
 	// position up to which this opening has removed events.
 	trimmed mark
@@ -291,6 +293,10 @@ func (c *committer) recover() bool {
 	l.failures.Add(1)
 	l.logger.Error("the event log cannot write: it refuses events and tries again", "error", cause)
 	l.queue.refuse(cannotWrite(cause))
+	if l.shared != nil {
+		head, _ := l.published.get()
+		l.shared.spoil(cause, head)
+	}
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
 	l.groups <- &group{settled: settled}

@@ -34,6 +34,8 @@ type Config struct {
 	// copy is set for the copy of a shared log, in which nothing is mended: where it begins
 	// if it does not exist.
 	copy *place
+	// moving is set to open a log that is to be moved, or was: see move.go.
+	moving bool
 }
 
 // Retention is how long events are kept. The limit that is reached first holds.

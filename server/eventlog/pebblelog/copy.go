@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
@@ -37,10 +38,9 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	}
 	l.removeOldBackups()
 	store, dedup, err := l.openCopy(l.shared.opening, nil)
-	if unusable := (*copyError)(nil); errors.As(err, &unusable) {
-		l.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error)
-		l.shared.rebuilt.Add(1)
-		store, dedup, err = l.openCopy(l.shared.opening, unusable)
+	if l.shared.spoil(err, mark{}); l.shared.spoiled != nil {
+		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
+		l.shared.spoiled = nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the copy of the event log in %s: %w", l.config.Path, err)
@@ -173,6 +173,19 @@ func (c *committer) useCopy(store *store, dedup *dedup) error {
 	if n := len(store.epochs); n > 0 {
 		c.current = store.epochs[n-1].Epoch
 	}
+	c.epochDue, c.log.shared.moving = 0, false
+	for _, name := range []string{metaEpochDue, metaMoving} {
+		value, err := store.meta(name)
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = c.observeFacts(&commitlogv1.Operation{Key: metaKey(name), Value: value})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	c.log.history.Store(history)
 	c.log.terms = terms{}
 	return nil
@@ -185,40 +198,43 @@ func (c *committer) serves() bool {
 	return c.log.store == c.store
 }
 
+// spoil takes note of why the copy cannot be used, if it is that. head is what readers have
+// seen of it.
+func (s *shared) spoil(err error, head mark) {
+	s.current.Store(false)
+	var unusable *copyError
+	if !errors.As(err, &unusable) {
+		return
+	}
+	s.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
+	s.rebuilt.Add(1)
+	s.spoiled = unusable
+	if unusable.keep && s.ended == nil {
+		s.ended = &head
+	}
+}
+
 // reopenCopy replaces the copy by a new opening of it. One that cannot be used is made
 // anew. Reads go on with the old one until the new one has all that they have seen.
 func (c *committer) reopenCopy() error {
 	l, s := c.log, c.log.shared
-	s.current.Store(false)
 	head, _ := l.published.get()
-	var unusable *copyError
-	if errors.As(c.store.fence.err(), &unusable) && !s.cleared {
-		l.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
-		if unusable.keep && s.ended == nil {
-			s.ended = &head
-		}
-		s.rebuilt.Add(1)
-	} else {
-		unusable = nil
-	}
-	store, dedup, err := l.openCopy(s.life, unusable)
-	if again := (*copyError)(nil); errors.As(err, &again) {
-		store, dedup, err = l.openCopy(s.life, again)
-	}
+	store, dedup, err := l.openCopy(s.life, s.spoiled)
 	if err != nil {
+		s.spoil(err, head)
 		return err
 	}
-	s.cleared = s.cleared || unusable != nil
+	s.spoiled = nil
 	was, wasDedup := c.store, c.dedup
 	if err = c.useCopy(store, dedup); err == nil {
 		err = c.catchUpTo(head)
 	}
 	if err != nil {
+		s.spoil(err, head)
 		failed := c.store // refresh may have replaced it
 		c.store, c.dedup = was, wasDedup
 		return errors.Join(err, failed.abandon())
 	}
-	s.cleared = false
 	if s.ended != nil {
 		l.window.Trim(lastPosition)
 	}
@@ -267,7 +283,7 @@ func (c *committer) refresh() error {
 		if memoryErr != nil {
 			return errors.Join(err, memoryErr)
 		}
-		store, dedup = closed, c.dedup
+		store = closed
 	} else {
 		err = c.useCopy(store, dedup)
 	}

@@ -84,7 +84,8 @@ func pairsOf(t *testing.T, log *Log) map[string]string {
 	}
 	pairs := make(map[string]string)
 	for ok := it.First(); ok; ok = it.Next() {
-		if it.Key()[0] != prefixCopy {
+		// The clock goes on meanwhile.
+		if it.Key()[0] != prefixCopy && string(it.Key()) != string(metaKey(metaClock)) {
 			pairs[string(it.Key())] = string(it.Value())
 		}
 	}
@@ -398,4 +399,45 @@ func (s *switched) Err() error {
 		return errOff
 	}
 	return nil
+}
+
+// TestSeedFromBackup: a gateway that begins with a backup of another has the rest from the
+// commit log.
+func TestSeedFromBackup(t *testing.T) {
+	memory := commitlogtest.NewMemory()
+	one := mustOpen(t, testConfig(t.TempDir()), WithCommits(t.Context(), commitsOf(t, memory)))
+	<-one.Current()
+	appendMany(t, one, "before", 20)
+	backup := backUp(t, one)
+	if report := mustVerifyBackup(t, backup); !report.OK() {
+		t.Errorf("the backup: %v", report.Problems)
+	}
+	at := memory.Len()
+	appendMany(t, one, "after", 5)
+	path, _ := mustRestore(t, backup)
+	reads := &countsReads{Log: commitsOf(t, memory)}
+	reads.from.Store(uint64(memory.Len()))
+	two := mustOpen(t, testConfig(path), WithCommits(t.Context(), reads))
+	<-two.Current()
+	sameLogs(t, one, two)
+	if from := commitlog.Sequence(reads.from.Load()); from < at-1 {
+		t.Errorf("it read from commit %d on, want %d", from, at)
+	}
+}
+
+func mustVerifyBackup(t *testing.T, backup []byte) *Report {
+	t.Helper()
+	path, _ := mustRestore(t, backup)
+	return mustVerify(t, path)
+}
+
+// countsReads knows the earliest sequence that was read after. One reads at a time.
+type countsReads struct {
+	commitlog.Log
+	from atomic.Uint64
+}
+
+func (c *countsReads) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
+	c.from.Store(min(c.from.Load(), uint64(after)))
+	return c.Log.Read(ctx, after)
 }

@@ -24,6 +24,7 @@ func newStore(config Config, disk vfs.FS, sectors *badSectors, logger *slog.Logg
 		memTable: memTableOf(config, disk),
 		maxFiles: config.MaxOpenFiles,
 		copy:     config.copy,
+		moving:   config.moving,
 		damaged:  damagedTables{logger: logger},
 	}
 }
@@ -128,8 +129,11 @@ func (s *store) open(id eventlog.ID, known headMark, wals []string, aside string
 	if s.copy != nil {
 		return true, s.finishCopy()
 	}
-	if !s.readOnly {
-		if err := s.refuseCopy(); err != nil {
+	if err := s.refuseCopy(); err != nil {
+		return true, err
+	}
+	if !s.moving {
+		if err := s.refuseMoved(); err != nil {
 			return true, err
 		}
 	}

@@ -124,9 +124,7 @@ func (l *Log) readChunk(c *chunk, after, head eventlog.Position, limit int) (*st
 		return nil, eventlog.ErrClosed
 	}
 	err := c.fill(l.store, after, head, limit)
-	if damaged := (*eventlog.DamagedError)(nil); l.store.copy != nil && errors.As(err, &damaged) && !l.store.isLost(damaged.After+1) {
-		l.store.isDamage(damaged.Err)
-	}
+	l.spoilBy(err)
 	if err != nil && l.store.fence.err() != nil {
 		// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
 		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {
@@ -134,6 +132,15 @@ func (l *Log) readChunk(c *chunk, after, head eventlog.Position, limit int) (*st
 		}
 	}
 	return l.store, err
+}
+
+// spoilBy ends the use of a copy if an event in it is damaged that was neither lost nor
+// trimmed meanwhile.
+func (l *Log) spoilBy(err error) {
+	damaged := (*eventlog.DamagedError)(nil)
+	if l.store.copy != nil && errors.As(err, &damaged) && damaged.After >= l.Bounds().Trimmed && !l.store.isLost(damaged.After+1) {
+		l.store.isDamage(damaged.Err)
+	}
 }
 
 // fill reads the events that follow a position, up to what is damaged. It returns

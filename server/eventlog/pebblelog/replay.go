@@ -105,7 +105,11 @@ func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) 
 func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 	key, value := o.GetKey(), o.GetValue()
 	switch {
+	case string(key) == string(metaKey(metaMoving)):
+		c.log.shared.moving = o.Value != nil
 	case o.Value == nil:
+	case string(key) == string(metaKey(metaEpochDue)) && len(value) == 8:
+		c.epochDue = eventlog.Position(binary.BigEndian.Uint64(value))
 	case key[0] == prefixHistory:
 		start, err := parseEpochPair(key, value)
 		if err != nil {
@@ -148,11 +152,11 @@ func (c *committer) learnLoss(lost loss) {
 	}
 }
 
-// beginEpoch has the next event begin an epoch, if there is none yet, or the newest
-// positions are lost, or this gateway knows that they were given out before.
+// beginEpoch has the next event begin an epoch, if there is none yet, or one is due, or
+// this gateway knows that positions were given out before.
 func (c *committer) beginEpoch() {
 	starts := c.log.history.Load().Starts()
-	if n := len(starts); n > 0 && !c.log.shared.newEpoch && (!c.store.isLost(c.head.position) || starts[n-1].First > c.head.position) {
+	if n := len(starts); n > 0 && !c.log.shared.newEpoch && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
 		return
 	}
 	start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: c.head.position + 1}
@@ -185,5 +189,6 @@ func (c *committer) tellEnded(batch *pebble.Batch) error {
 	lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
 	key, value := lost.pair()
 	c.head = lost.upTo
-	return batch.Set(key, value, nil)
+	due := binary.BigEndian.AppendUint64(nil, uint64(lost.upTo.position))
+	return errors.Join(batch.Set(key, value, nil), batch.Set(metaKey(metaEpochDue), due, nil))
 }

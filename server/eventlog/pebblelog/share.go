@@ -18,6 +18,9 @@ import (
 // readPause is between two attempts to read a commit log that failed.
 const readPause = 100 * time.Millisecond
 
+// errMoving is why nothing is appended while a log is being moved into the commit log.
+var errMoving = errors.New("an event log is being moved into the commit log: let `webhook-gateway log copy` finish")
+
 // decided is what deciding changes in memory.
 type decided struct {
 	head, trimmed mark
@@ -72,6 +75,10 @@ func (c *committer) share(ctx context.Context, g *group) error {
 	for {
 		if err := c.catchUp(ctx); err != nil {
 			return err
+		}
+		if s.moving {
+			s.fails(errMoving)
+			return errMoving
 		}
 		was := c.remember()
 		batch := c.store.db.NewBatch()
@@ -300,9 +307,10 @@ func (l *Log) others() <-chan struct{} {
 	if l.shared == nil {
 		return nil
 	}
-	changed := l.shared.commits.Changed()
-	for range l.shared.commits.Read(l.shared.life, l.shared.place.applied) {
-		return closedChannel
+	s := l.shared
+	changed := s.commits.Changed()
+	if _, found, err := s.first(s.life, s.place.applied); found || err != nil {
+		return closedChannel // catchUp deals with errors
 	}
 	return changed
 }

@@ -2,12 +2,12 @@ package pebblelog
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,12 +32,19 @@ import (
 // context bounds how long Open waits for it. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
-		life, end := context.WithCancel(context.WithoutCancel(ctx))
+		life, end := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Close calls it
 		l.shared = &shared{
-			commits: commits, opening: ctx, life: life, end: end, gateway: rand.Uint64(), pace: defaultPace, logger: l.logger,
+			commits: commits, opening: ctx, life: life, end: end, gateway: newGatewayID(), pace: defaultPace, logger: l.logger,
 			wasCurrent: make(chan struct{}),
 		}
 	}
+}
+
+// newGatewayID returns a number that tells the commits of a gateway from those of others.
+func newGatewayID() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // shared is how far a copy is. All but the atomic fields are the committer's.
@@ -62,14 +69,19 @@ type shared struct {
 	// before this one had, whose head was this.
 	ended *mark
 	// newEpoch is set if positions may have been given out before: the next event begins an
-	// epoch. cleared is set once a copy that cannot be used is gone.
-	newEpoch, cleared bool
+	// epoch.
+	newEpoch bool
+	// moving is set while a log is being moved into the commit log: see move.go.
+	moving bool
+	// spoiled is why the copy has to be made anew, until that is begun.
+	spoiled *copyError
 	// unlisted counts commits since the last one that is listed: see restate.go.
 	unlisted int
 
-	// applied is the sequence of the place. current is set while nothing is known to be
+	// applied and whole are of the place. current is set while nothing is known to be
 	// missing that was there when the copy was opened.
 	applied    atomic.Uint64
+	whole      atomic.Bool
 	current    atomic.Bool
 	once       sync.Once
 	wasCurrent chan struct{} // closed when it was for the first time
@@ -148,29 +160,38 @@ func (s *store) place() (place, error) {
 func (s *shared) begin(ctx context.Context) (eventlog.ID, place, error) {
 	begun := place{whole: true}
 	for {
-		first, ok, err := s.first(ctx, begun.from)
+		first, found, err := s.first(ctx, begun.from)
 		trimmed := (*commitlog.TrimmedError)(nil)
 		switch {
 		case errors.As(err, &trimmed) && trimmed.Trimmed > begun.from:
 			begun.applied, begun.from, begun.whole = trimmed.Trimmed, trimmed.Trimmed, false
 			continue
-		case err != nil:
-			return eventlog.ID{}, place{}, fmt.Errorf("read the beginning of the commit log: %w", err)
-		case ok:
-			var c commitlogv1.Commit
-			if err := unmarshalCommit(first.Bytes, &c); err != nil {
-				return eventlog.ID{}, place{}, err
-			}
-			if len(c.GetLogId()) != len(eventlog.ID{}) {
-				return eventlog.ID{}, place{}, errors.New("the commits do not say which event log they are of")
-			}
-			copy(begun.hash[:], c.GetPreviousHash())
-			return eventlog.ID(c.GetLogId()), begun, nil
+		case found:
+			s.fails(nil)
+			return begun.of(first)
+		case err == nil:
+			err = s.makeFirst(ctx, begun.from)
 		}
-		if err := s.makeFirst(ctx, begun.from); err != nil {
-			return eventlog.ID{}, place{}, err
+		if err == nil {
+			continue
+		}
+		if s.cannotRead(ctx, err) != nil {
+			return eventlog.ID{}, place{}, fmt.Errorf("begin a copy of the event log: %w: %w", context.Cause(ctx), err)
 		}
 	}
+}
+
+// of completes where a copy begins by the first commit after that.
+func (p place) of(first commitlog.Commit) (eventlog.ID, place, error) {
+	var c commitlogv1.Commit
+	if err := unmarshalCommit(first.Bytes, &c); err != nil {
+		return eventlog.ID{}, place{}, err
+	}
+	if len(c.GetLogId()) != len(eventlog.ID{}) {
+		return eventlog.ID{}, place{}, errors.New("the commits do not say which event log they are of")
+	}
+	copy(p.hash[:], c.GetPreviousHash())
+	return eventlog.ID(c.GetLogId()), p, nil
 }
 
 // first returns the first commit after a sequence, if there is one.
@@ -216,6 +237,7 @@ func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, head eventl
 func (s *shared) at(p place) {
 	s.place = p
 	s.applied.Store(uint64(p.applied))
+	s.whole.Store(p.whole)
 }
 
 // endAfter ends what waits for the commit log after a while.

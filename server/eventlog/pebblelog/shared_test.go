@@ -29,13 +29,13 @@ func openShared(t *testing.T, disk vfs.FS, commits commitlog.Log, options ...Opt
 	select {
 	case <-log.Current():
 	case <-time.After(10 * time.Second):
-		t.Fatal("the copy does not catch up")
+		t.Fatalf("the copy does not catch up: %+v, at %d of %d, made anew %d times, committed %d, lost %d: %v", log.shared.place, log.shared.applied.Load(), commits.Newest(), log.shared.rebuilt.Load(), log.shared.committed.Load(), log.shared.lostRaces.Load(), log.Err())
 	}
 	return log
 }
 
 func TestSharedConformance(t *testing.T) {
-	eventlogtest.Run(t, func(t *testing.T) eventlogtest.Harness {
+	eventlogtest.Run(t, func(*testing.T) eventlogtest.Harness {
 		disk, memory := vfs.NewCrashableMem(), commitlogtest.NewMemory()
 		return eventlogtest.Harness{
 			Shared: true,

@@ -54,6 +54,8 @@ type store struct {
 	// copy is set for the copy of a shared log: what is damaged of it is an error. It says
 	// where one begins that does not exist.
 	copy *place
+	// moving is set if the log may have been moved.
+	moving bool
 	// readOnly is set if nothing may be written.
 	readOnly bool
 
