@@ -146,7 +146,7 @@ func (c *Cluster) run() {
 			go c.due().tell(answer)
 		case <-looks.C:
 			if c.Current == nil || c.Current() {
-				_ = c.look(c.ctx, glance) // it is logged
+				_ = c.look(c.ctx, false) // it is logged
 			}
 		}
 	}
@@ -161,6 +161,8 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	c.left = true
 	running := c.running
 	c.mu.Unlock()
+	c.publish(nil)
+	defer c.peers.close()
 	if running != nil {
 		select {
 		case <-running.done:
@@ -171,8 +173,6 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	c.mu.Lock()
 	term := c.term
 	c.mu.Unlock()
-	c.publish(nil)
-	defer c.peers.close()
 	if term == 0 {
 		return nil
 	}

@@ -18,15 +18,8 @@ type sighting struct {
 	waited int
 }
 
-// Ways of looking.
-const (
-	// glance tells who came and who left.
-	glance = false
-	// judge comes after a regular beat, and only then: it tells who is dead as well.
-	judge = true
-)
-
-// look looks at who is a member, and publishes what has changed.
+// look looks at who is a member, and publishes what has changed. It judges right after a
+// regular beat, and only then: otherwise it tells who came and who left, not who is dead.
 func (c *Cluster) look(ctx context.Context, judging bool) error {
 	c.looking.Lock()
 	defer c.looking.Unlock()
