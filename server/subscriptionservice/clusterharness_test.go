@@ -67,6 +67,7 @@ func newCluster(t *testing.T, n int) []*node {
 	for _, one := range nodes {
 		one.await(n)
 	}
+	settleOwners(t, nodes...)
 	beat(t, nodes...)
 	return nodes
 }
@@ -168,6 +169,7 @@ func (n *node) leave() {
 		return
 	}
 	n.left = true
+	n.cut.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := n.streams.Drain(ctx); err != nil {
@@ -196,6 +198,29 @@ func beat(t *testing.T, nodes ...*node) {
 	}
 }
 
+// settleOwners waits until some gateways, which are all, agree on who owns what.
+func settleOwners(t *testing.T, nodes ...*node) {
+	t.Helper()
+	timeout := time.After(10 * time.Second)
+	for i := 0; i < 100; {
+		owners := 0
+		for _, n := range nodes {
+			if n.cluster.Certain(fmt.Sprint("anything ", i)) {
+				owners++
+			}
+		}
+		if owners == 1 {
+			i++
+			continue
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-timeout:
+			t.Fatalf("%d gateways own the same", owners)
+		}
+	}
+}
+
 // await waits until a gateway knows of so many.
 func (n *node) await(members int) {
 	n.t.Helper()
@@ -212,9 +237,11 @@ func (n *node) await(members int) {
 	}
 }
 
-// die has a gateway fall silent, and the others find out.
+// die has a gateway fall silent, and the others find out. It is cut off, and does not
+// know.
 func (n *node) die(others ...*node) {
 	n.t.Helper()
+	n.cut.Store(true)
 	n.peers.Stop()
 	for range cluster.Patience + 1 {
 		beat(n.t, others...)
