@@ -93,10 +93,7 @@ func (j JetStream) checkLogin() error {
 	var errs []error
 	for i, text := range j.URLs {
 		key := fmt.Sprintf("urls[%d]", i)
-		switch u, err := url.Parse(text); {
-		case err != nil || u.Host == "": // the error would quote a password
-			errs = append(errs, fielderr.New(key, "is no URL: give one such as nats://nats-1:4222"))
-		case u.User != nil:
+		if u, err := url.Parse(text); err == nil && u.User != nil {
 			errs = append(errs, fielderr.New(key, "says who the gateway is, which everybody sees who prints the configuration: give username and password"))
 		}
 	}
@@ -153,7 +150,7 @@ func (j JetStream) warnings() []error {
 	}
 	for i, text := range j.URLs {
 		u, err := url.Parse(text)
-		if err == nil && u.Scheme != "tls" && u.Scheme != "wss" && j.TLS == (jetstream.TLS{}) && !isThisMachine(u.Hostname()) {
+		if err == nil && u.Scheme != "tls" && j.TLS == (jetstream.TLS{}) && !isThisMachine(u.Hostname()) {
 			warnings = append(warnings, fielderr.New(fmt.Sprintf("urls[%d]", i), "speaks plain text: whoever is on the way reads events. Use tls://, or have something encrypt the way there"))
 			break // the others too
 		}

@@ -24,6 +24,8 @@ type settings struct {
 	rounds   int
 	events   int
 	large    int
+	// postgresql is the URL of a database; empty: it is not measured.
+	postgresql string
 	dir      string
 	out      io.Writer
 }
@@ -38,6 +40,7 @@ func measurements() []measurement {
 		{"ingest", measureIngest},
 		{"attack", measureAttack},
 		{"protection", measureProtection},
+		{"cluster", measureCluster},
 		{"latency", measureLatency},
 		{"catchup", measureCatchUp},
 		{"fanout", measureFanOut},
@@ -59,10 +62,11 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s := &settings{out: out}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack, protection")
+	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack, protection, cluster")
 	attackName := flags.String("attack", "", "attack a gateway in this way (used by bench itself)")
 	attackWebhooks := flags.String("attack-webhooks", "", "its public port (used by bench itself)")
 	attackGRPC := flags.String("attack-grpc", "", "its gRPC port (used by bench itself)")
+	flags.StringVar(&s.postgresql, "postgresql", "", "the URL of a database, which cluster measures besides NATS; it must be empty")
 	limit := flags.String("limit", "", "serve what ingest is compared with at this address (used by bench itself)")
 	limitStore := flags.String("limit-store", "", "where it writes each body; empty: nowhere (used by bench itself)")
 	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")

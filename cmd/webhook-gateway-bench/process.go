@@ -61,7 +61,7 @@ func startProtected(ctx context.Context, s *settings, store string, with protect
 listen: {webhooks: %q, grpc: %q, internal_http: %q}
 log: {level: warn}
 shutdown: {delay: 0s}
-store: {pebble: {path: %q}}
+store: {pebble: {path: %q}%s}
 providers:
   finicity:
     enabled: true
@@ -71,12 +71,12 @@ providers:
     enabled: true
     any_client: true
     source_addresses: ["127.0.0.1"]
-%s`, p.webhooks, p.grpc, p.internal, filepath.Join(s.dir, store), with.config)
+%s`, p.webhooks, p.grpc, p.internal, filepath.Join(s.dir, store), with.store, with.config)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "webhook-gateway"), "serve", "--config", config) //nolint:gosec // our own binary
-	cmd.Env = append(os.Environ(), "BENCH_FINICITY_SECRET="+finicitySecret)
+	cmd.Env = append(os.Environ(), "BENCH_FINICITY_SECRET="+finicitySecret, "BENCH_CLUSTER_SECRET="+finicitySecret)
 	return p, p.start(ctx, cmd, "http://"+p.internal+"/readyz")
 }
 

@@ -28,6 +28,7 @@ import (
 type protection struct {
 	name   string
 	config string // more of its YAML
+	store  string // more of its section store
 	tls    *tls.Config
 	token  string
 }

@@ -40,14 +40,18 @@ func measureDelivery(ctx context.Context, s *settings, rate, subscribers int) er
 		return err
 	}
 	defer g.stop()
+	return measureBetween(ctx, s, g, g, rate, subscribers)
+}
 
+// measureBetween delivers to a gateway, and reads from one, which may be another.
+func measureBetween(ctx context.Context, s *settings, to, from *process, rate, subscribers int) error {
 	total := int(s.duration.Seconds()) * rate
 	sent := make([]time.Time, total) // by number, written before the POST
 	latencies := make([][]time.Duration, subscribers)
 	var streams sync.WaitGroup
 	failed := make(chan error, subscribers+1)
 	for i := range subscribers {
-		conn, err := g.dial()
+		conn, err := from.dial()
 		if err != nil {
 			return err
 		}
@@ -64,7 +68,7 @@ func measureDelivery(ctx context.Context, s *settings, rate, subscribers int) er
 			}
 		})
 	}
-	if err := postAtRate(ctx, g.webhooks, rate, sent); err != nil {
+	if err := postAtRate(ctx, to.webhooks, rate, sent); err != nil {
 		return err
 	}
 	streams.Wait()

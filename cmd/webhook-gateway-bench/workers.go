@@ -27,7 +27,7 @@ func measureWorkers(ctx context.Context, s *settings) error {
 	const batch = 1000
 	for _, workers := range []int{1, 8, 64} {
 		name := fmt.Sprintf("bench-%d", workers)
-		took, err := settleAll(ctx, g, name, workers, batch, s.events)
+		took, err := settleAll(ctx, []*process{g}, name, workers, batch, s.events)
 		if err != nil {
 			return err
 		}
@@ -41,14 +41,18 @@ func measureWorkers(ctx context.Context, s *settings) error {
 	return nil
 }
 
-func settleAll(ctx context.Context, g *process, name string, workers int, batch int32, events int) (time.Duration, error) {
-	conn, err := g.dial()
-	if err != nil {
-		return 0, err
+// settleAll settles events with workers that are spread over gateways.
+func settleAll(ctx context.Context, gateways []*process, name string, workers int, batch int32, events int) (time.Duration, error) {
+	var clients []webhookgatewayv1.SubscriptionServiceClient
+	for _, g := range gateways {
+		conn, err := g.dial()
+		if err != nil {
+			return 0, err
+		}
+		defer conn.Close()
+		clients = append(clients, webhookgatewayv1.NewSubscriptionServiceClient(conn))
 	}
-	defer conn.Close()
-	client := webhookgatewayv1.NewSubscriptionServiceClient(conn)
-	_, err = client.CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{
+	_, err := clients[0].CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{
 		Subscription: &webhookgatewayv1.Subscription{
 			Name: name,
 			Start: &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{
@@ -65,9 +69,9 @@ func settleAll(ctx context.Context, g *process, name string, workers int, batch 
 	failed := make(chan error, workers)
 	var group sync.WaitGroup
 	start := time.Now()
-	for range workers {
+	for i := range workers {
 		group.Go(func() {
-			err := settle(ctx, client, name, batch, func(n int) {
+			err := settle(ctx, clients[i%len(clients)], name, batch, func(n int) {
 				if settled.Add(int64(n)) >= int64(events) {
 					cancel()
 				}

@@ -173,7 +173,7 @@ func (e *natsEngine) config(gateway int) string {
 	for _, way := range e.ways[gateway] {
 		urls = append(urls, strconv.Quote("nats://"+way.address()))
 	}
-	return fmt.Sprintf("{engine: jetstream, jetstream: {urls: [%s], stream: %s, replicas: %d}}", strings.Join(urls, ", "), streamName, nodes)
+	return fmt.Sprintf("{engine: jetstream, jetstream: {urls: [%s], stream: %s, replicas: %d, sync_always: true}}", strings.Join(urls, ", "), streamName, nodes)
 }
 
 // usable writes to a stream of its own until that is acknowledged, and waits until that of the

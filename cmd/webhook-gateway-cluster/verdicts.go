@@ -199,14 +199,23 @@ func (v *verdicts) ender(s *span) func() {
 	}
 }
 
-// head returns how many events there are, and how far a reader is.
-func (v *verdicts) head(reader string) (all, read int) {
+// A tally counts events that are in the streams, and answers 503.
+type tally struct{ stored, refused int }
+
+func (v *verdicts) tally() tally {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return tally{stored: len(v.log), refused: v.counts[503]}
+}
+
+// read returns how many events a reader has read.
+func (v *verdicts) read(reader string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if r := v.readers[reader]; r != nil {
-		read = r.n
+		return r.n
 	}
-	return len(v.log), read
+	return 0
 }
 
 // missing returns how many of the events that were answered 200 nobody has read yet, and of

@@ -17,7 +17,9 @@ type scene struct {
 
 // show runs the cluster, kills a part of it for a while, and prints a line each second.
 func (l *lab) show(ctx context.Context, s settings) error {
-	_, _ = fmt.Fprintf(l.out, "Three gateways (g1, g2, g3) share their events by %s. It takes a minute or so; Ctrl-C ends it.\n\n", l.engine.name())
+	_, _ = fmt.Fprintf(l.out, "Three gateways (g1, g2, g3) share their events by %s. It takes a minute or so; Ctrl-C ends it.\n"+
+		"Each line: how many deliveries were stored in a second, how many got 503 and will be sent again, how many events each gateway has\n"+
+		"streamed to its reader, and who decides in what order commits come.\n\n", l.engine.name())
 	defer l.stop(context.WithoutCancel(ctx))
 	if err := l.start(ctx); err != nil {
 		return err
@@ -48,15 +50,18 @@ func (l *lab) show(ctx context.Context, s settings) error {
 	})
 	l.rest(context.WithoutCancel(ctx), recovery)
 	l.stop(context.WithoutCancel(ctx))
-	_, _ = fmt.Fprint(l.out, "\nWhat was answered 200 is in the stream of every gateway, once, in the same order, with the same cursors.\n"+
+	if concluded := l.conclude(s); concluded != nil || err != nil {
+		return errors.Join(err, concluded)
+	}
+	_, _ = fmt.Fprint(l.out, "What was answered 200 is in the stream of every gateway, once, in the same order, with the same cursors.\n"+
 		"What could not be stored was answered 503, and was sent again, as providers do: that is why nothing is missing.\n")
-	return errors.Join(err, l.conclude(s))
+	return nil
 }
 
 // play prints a line each second until the last scene.
 func (l *lab) play(ctx context.Context, scenes []scene) error {
 	began := time.Now()
-	before, _ := l.verdicts.head("")
+	var before tally
 	done := make(chan error, 1)
 	for len(scenes) > 0 {
 		if pause(ctx, time.Second) != nil {
@@ -84,20 +89,19 @@ func (l *lab) play(ctx context.Context, scenes []scene) error {
 	return nil
 }
 
-// line prints how many deliveries were stored since the last one, how far each gateway is, and
-// who leads. It returns how many are stored.
-func (l *lab) line(ctx context.Context, before int) int {
+// line prints what has changed since the last one, how far each gateway is, and who leads.
+func (l *lab) line(ctx context.Context, before tally) tally {
 	var heads []string
-	all := 0
 	for i, g := range l.gateways {
-		n, read := l.verdicts.head(l.readers[i])
-		all = n
+		read := l.verdicts.read(l.readers[i])
 		state := strconv.Itoa(read)
 		if !g.isReady(ctx) {
 			state = "down"
 		}
 		heads = append(heads, fmt.Sprintf("%s %s", g.name, state))
 	}
-	l.note("%4d deliveries/s  |  events of %s  |  %s leads", all-before, strings.Join(heads, ", "), l.engine.leads(ctx))
-	return all
+	now := l.verdicts.tally()
+	l.note("%4d stored, %3d times 503  |  events of %s  |  %s leads", now.stored-before.stored, now.refused-before.refused,
+		strings.Join(heads, ", "), l.engine.leads(ctx))
+	return now
 }

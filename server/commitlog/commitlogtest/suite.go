@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,9 +74,10 @@ func settle(t *testing.T, log commitlog.Log, after commitlog.Sequence, commit st
 	return at
 }
 
-// settleAll appends commits one after the other, and returns their sequences.
-func settleAll(t *testing.T, log commitlog.Log, after commitlog.Sequence, commits ...string) (at []commitlog.Sequence) {
+// settleAll appends commits to an empty log, one after the other, and returns their sequences.
+func settleAll(t *testing.T, log commitlog.Log, commits ...string) (at []commitlog.Sequence) {
 	t.Helper()
+	var after commitlog.Sequence
 	for _, commit := range commits {
 		after = settle(t, log, after, commit)
 		at = append(at, after)
@@ -114,7 +116,7 @@ func readN(t *testing.T, log commitlog.Log, after commitlog.Sequence, n int) (co
 func testAppendRead(t *testing.T, h Harness) {
 	log, other := open(t, h), open(t, h)
 	commits := []string{"a", "b", "c", "d", "e", "f", "g"}
-	at := settleAll(t, log, 0, commits...)
+	at := settleAll(t, log, commits...)
 	for _, l := range []commitlog.Log{log, other, open(t, h)} {
 		for _, i := range []int{0, 3, 6, 1} {
 			if got := readN(t, l, at[i], len(commits)-i-1); !slices.Equal(got, commits[i+1:]) {
@@ -146,7 +148,7 @@ func testChanged(t *testing.T, h Harness) {
 	log, other := open(t, h), open(t, h)
 	read := make(chan []string)
 	go func() { read <- readN(t, other, 0, 3) }()
-	settleAll(t, log, 0, "a", "b", "c")
+	settleAll(t, log, "a", "b", "c")
 	if got := <-read; !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("read %q", got)
 	}
@@ -216,13 +218,13 @@ func testLarge(t *testing.T, h Harness) {
 	log, other := open(t, h), open(t, h)
 	var commits []string
 	for i, size := range []int{1, 900 << 10, 3 << 20, 20 << 20, 1} {
-		commit := make([]byte, size)
-		for j := range commit {
-			commit[j] = byte(i + j/1000)
+		var commit strings.Builder
+		for j := 0; commit.Len() < size; j++ {
+			commit.WriteString(strings.Repeat(string([]byte{byte(i + j)}), min(1000, size-commit.Len())))
 		}
-		commits = append(commits, string(commit))
+		commits = append(commits, commit.String())
 	}
-	settleAll(t, log, 0, commits...)
+	settleAll(t, log, commits...)
 	for i, got := range readN(t, other, 0, len(commits)) {
 		if got != commits[i] {
 			t.Errorf("commit %d has %d bytes, and differs from one of %d", i, len(got), len(commits[i]))
@@ -232,7 +234,7 @@ func testLarge(t *testing.T, h Harness) {
 
 func testTrim(t *testing.T, h Harness) {
 	log, other := open(t, h), open(t, h)
-	at := settleAll(t, log, 0, "a", "b", "c", "d", "e", "f")
+	at := settleAll(t, log, "a", "b", "c", "d", "e", "f")
 	for range 2 {
 		if err := log.Trim(bounded(t), at[3]); err != nil {
 			t.Fatalf("Trim() = %v", err)
@@ -258,7 +260,7 @@ func testTrim(t *testing.T, h Harness) {
 
 func testTrimAll(t *testing.T, h Harness) {
 	log := open(t, h)
-	at := settleAll(t, log, 0, "a", "b", "c")
+	at := settleAll(t, log, "a", "b", "c")
 	if err := log.Trim(bounded(t), at[2]); err != nil {
 		t.Fatalf("Trim() = %v", err)
 	}

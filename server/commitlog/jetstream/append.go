@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -17,9 +16,12 @@ import (
 
 // How long an answer is waited for: then the commit is undecided, and sent again. The
 // library is not asked to try again by itself: each try has to look at the stream first.
+// That to the last part of a commit comes when all of it is replicated, at batchRate bytes
+// a second at worst.
 const (
 	appendTimeout = 1500 * time.Millisecond
 	batchTimeout  = 3 * time.Second
+	batchRate     = 8 << 20
 )
 
 // Headers of atomic batches (ADR-50 of NATS).
@@ -35,26 +37,36 @@ const (
 	wrongLastSequenceConstant = 10164
 )
 
+// tooLargeBatch is the answer to a batch of more messages than the server allows.
+const tooLargeBatch = 10199
+
 // headersBytes is more than the headers of a message take.
 const headersBytes = 1 << 10
 
 // Append implements commitlog.Log.
 func (l *Log) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
-	if l.ctx.Err() != nil {
+	if l.life.Err() != nil {
 		return 0, commitlog.ErrClosed
 	}
 	answer, err := l.publish(ctx, after, l.cut(commit))
-	if l.ctx.Err() != nil {
+	if l.life.Err() != nil {
 		return 0, commitlog.ErrClosed
 	}
 	if err != nil {
-		return 0, fmt.Errorf("append to the stream %s: %w", l.config.Stream, err)
+		err = fmt.Errorf("append to the stream %s: %w", l.config.Stream, err)
+	}
+	if ctx.Err() == nil {
+		l.health.appended(err)
+	}
+	if err != nil {
+		return 0, err
 	}
 	l.tail.expect(answer)
 	return answer, nil
 }
 
-// cut cuts a commit into parts that fit into a message.
+// cut cuts a commit into parts that fit into a message of the server that is connected. The
+// next one may have another limit: readers put parts together of whatever size.
 func (l *Log) cut(commit []byte) (parts [][]byte) {
 	limit := max(int(l.conn.MaxPayload())-headersBytes, headersBytes)
 	for len(commit) > limit {
@@ -64,13 +76,9 @@ func (l *Log) cut(commit []byte) (parts [][]byte) {
 	return append(parts, commit)
 }
 
-func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]byte) (commitlog.Sequence, error) {
-	timeout := appendTimeout
-	if len(parts) > 1 {
-		timeout = batchTimeout
-	}
-	ctx, cancel := l.within(ctx, timeout)
-	defer cancel()
+// publish sends the parts of a commit, each when the one before it was answered. The answer to
+// all but the last says only that the leader has it.
+func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]byte) (at commitlog.Sequence, err error) {
 	batch := nuid.Next() // one of its own for each try
 	for i, part := range parts {
 		message := &nats.Msg{Subject: l.config.subject(), Data: part, Header: nats.Header{}}
@@ -78,29 +86,33 @@ func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]b
 		if i == 0 {
 			message.Header.Set(natsjs.ExpectedLastSeqHeader, strconv.FormatUint(uint64(after), 10))
 		}
+		timeout := appendTimeout
 		if len(parts) > 1 {
 			message.Header.Set(batchIDHeader, batch)
 			message.Header.Set(batchSequenceHeader, strconv.Itoa(i+1))
-		}
-		last := i == len(parts)-1
-		if last && len(parts) > 1 {
-			message.Header.Set(batchCommitHeader, "1")
-		}
-		if i > 0 && !last {
-			if err := l.conn.PublishMsg(message); err != nil {
-				return 0, err
+			if i == len(parts)-1 {
+				message.Header.Set(batchCommitHeader, "1")
+				timeout = batchTimeout + time.Duration(len(parts)*len(parts[0]))*time.Second/batchRate
 			}
-			continue
 		}
-		answer, err := l.conn.RequestMsgWithContext(ctx, message)
-		if err != nil {
+		if at, err = l.request(ctx, message, timeout); err != nil {
 			return 0, err
 		}
-		if at, err := sequenceOf(answer.Data); last || err != nil {
-			return at, err
-		}
 	}
-	return 0, errors.New("a commit has no parts")
+	if want := after + commitlog.Sequence(len(parts)); at != want {
+		return 0, fmt.Errorf("the answer says that it is at %d, and not at %d", at, want)
+	}
+	return at, nil
+}
+
+func (l *Log) request(ctx context.Context, message *nats.Msg, timeout time.Duration) (commitlog.Sequence, error) {
+	ctx, cancel := l.within(ctx, timeout)
+	defer cancel()
+	answer, err := l.conn.RequestMsgWithContext(ctx, message)
+	if err != nil {
+		return 0, err
+	}
+	return sequenceOf(answer.Data)
 }
 
 // sequenceOf reads the answer to a message. That to the first of a batch is empty.
@@ -120,6 +132,9 @@ func sequenceOf(text []byte) (commitlog.Sequence, error) {
 		return commitlog.Sequence(answer.Sequence), nil
 	case answer.Error.ErrorCode == wrongLastSequence, answer.Error.ErrorCode == wrongLastSequenceConstant:
 		return 0, fmt.Errorf("%w: %w", commitlog.ErrTaken, answer.Error)
+	}
+	if answer.Error.ErrorCode == tooLargeBatch {
+		return 0, fmt.Errorf("%w: the commit needs more messages: raise max_payload of the servers, or their jetstream.limits.batch.max_msgs (1000 by default)", answer.Error)
 	}
 	return 0, answer.Error
 }

@@ -1,52 +1,53 @@
 package jetstream
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/jetstream/jetstreamtest"
 )
 
-// startServer starts a NATS server in this process.
-func startServer(t *testing.T) *server.Server {
+func TestMain(m *testing.M) {
+	jetstreamtest.Main()
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait for elections
+		panic(err)
+	}
+	m.Run()
+}
+
+var streams atomic.Int64
+
+// configFor returns the configuration of a stream of its own on a cluster.
+func configFor(c *jetstreamtest.Cluster) Config {
+	config := DefaultConfig()
+	config.URLs, config.Replicas, config.SyncAlways = c.URLs(), len(c.Nodes), true
+	config.Stream = fmt.Sprint("commits-", streams.Add(1))
+	return config
+}
+
+func mustOpen(t testing.TB, config Config) *Log {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true, SyncAlways: true,
-	})
+	log, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(time.Minute) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s
+	t.Cleanup(func() { _ = log.Close() })
+	return log
 }
 
-func TestCommitLog(t *testing.T) {
-	s := startServer(t)
-	streams := make(chan int, 100)
-	for i := range cap(streams) {
-		streams <- i
-	}
-	commitlogtest.Run(t, func(t *testing.T) commitlogtest.Harness {
-		config := DefaultConfig()
-		config.URLs, config.Replicas, config.Stream = []string{s.ClientURL()}, 1, fmt.Sprint("commits-", <-streams)
-		return commitlogtest.Harness{Open: func(t *testing.T) commitlog.Log {
-			log, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return log
-		}}
+func runSuite(t *testing.T, c *jetstreamtest.Cluster) {
+	commitlogtest.Run(t, func(*testing.T) commitlogtest.Harness {
+		config := configFor(c)
+		return commitlogtest.Harness{Open: func(t *testing.T) commitlog.Log { return mustOpen(t, config) }}
 	})
 }
+
+func TestOneServer(t *testing.T) { t.Parallel(); runSuite(t, jetstreamtest.Start(t, 1, "")) }
+
+func TestThreeServers(t *testing.T) { t.Parallel(); runSuite(t, jetstreamtest.Start(t, 3, "")) }

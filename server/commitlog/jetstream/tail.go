@@ -3,12 +3,7 @@ package jetstream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-	"time"
-
-	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
@@ -16,30 +11,34 @@ import (
 const (
 	// aheadBytes bounds what is read ahead of who reads the tail.
 	aheadBytes = 32 << 20
-	// watchdog is after how long without a message it is asked whether there should be one.
-	watchdog = time.Second
-	// retryPause is the pause after a consumer that could not be made, or failed.
-	retryPause = 200 * time.Millisecond
+	// near is how many messages what the reader has not read from the tail may be ahead of it, such
+	// as its own commits, for the tail to go on instead of beginning elsewhere.
+	near = 4096
 )
 
-// tail has the commits that one reader, who goes from one to the next, wants next.
+var errTwoReaders = errors.New("two read the same commit log at the same time")
+
+// tail has the commits that one reader, who goes from one to the next, wants next. A consumer of
+// the stream adds them.
 type tail struct {
 	mu sync.Mutex
-	// after is the sequence after which the commits come; all of them were read from the
-	// stream by the same consumer, or the ones before it.
-	after   commitlog.Sequence
+	// begun: there was a reader, who is now after a sequence.
+	begun bool
+	after commitlog.Sequence
+	// commits are those after it that were read ahead, got is the last message that is done with.
 	commits []commitlog.Commit
 	bytes   int
+	got     commitlog.Sequence
 	// newest is the newest sequence that is known to exist.
 	newest commitlog.Sequence
-	// settled: it is known whether anything comes after the sequence.
+	// settled: it is known whether anything comes. trimmed: what comes after got is gone.
 	settled bool
 	trimmed *commitlog.TrimmedError
-	change  chan struct{}
-	// moved is closed when the reader has gone elsewhere or on.
-	moved chan struct{}
+	// change is closed when there is more to read, moved when the reader has gone on or elsewhere.
+	change, moved chan struct{}
 	// place counts how often the reader went elsewhere.
-	place int
+	place  int
+	closed bool
 }
 
 func newTail() *tail { return &tail{change: make(chan struct{}), moved: make(chan struct{})} }
@@ -55,61 +54,77 @@ func (t *tail) signal() {
 	t.change = make(chan struct{})
 }
 
-func (t *tail) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.settled = true
-	t.signal()
-	t.move()
-}
-
 func (t *tail) move() {
 	close(t.moved)
 	t.moved = make(chan struct{})
 }
 
-// read returns the commit after a sequence, if there is one.
+func (t *tail) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.signal()
+	t.move()
+}
+
+// read returns the commit after a sequence, if there is one. It waits until that is known.
 func (t *tail) read(ctx context.Context, after commitlog.Sequence) (commit commitlog.Commit, ok bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.goTo(after)
-	for !t.settled {
+	for !t.settled && !t.closed {
 		change := t.change
 		t.mu.Unlock()
 		select {
 		case <-change:
-			t.mu.Lock()
 		case <-ctx.Done():
-			t.mu.Lock()
-			return commit, false, context.Cause(ctx)
 		}
-		if t.after != after {
-			return commit, false, errors.New("two read the same commit log at the same time")
+		t.mu.Lock()
+		switch {
+		case ctx.Err() != nil:
+			return commit, false, context.Cause(ctx)
+		case t.after != after:
+			return commit, false, errTwoReaders
 		}
 	}
-	if t.trimmed != nil {
+	switch {
+	case t.closed:
+		return commit, false, commitlog.ErrClosed
+	case len(t.commits) > 0:
+		return t.commits[0], true, nil
+	case t.trimmed != nil:
 		return commit, false, t.trimmed
 	}
-	if len(t.commits) == 0 {
-		return commit, false, nil
-	}
-	return t.commits[0], true, nil
+	return commit, false, nil
 }
 
 // goTo makes a sequence the one after which the reader reads. What it has read is dropped.
 func (t *tail) goTo(after commitlog.Sequence) {
-	if after == t.after && t.trimmed == nil {
+	stands := t.begun && (t.trimmed == nil || len(t.commits) > 0)
+	if stands && after == t.after {
 		return
 	}
 	for i, commit := range t.commits {
-		t.bytes -= len(commit.Bytes)
 		if commit.Sequence == after {
+			for _, read := range t.commits[:i+1] {
+				t.bytes -= len(read.Bytes)
+			}
+			clear(t.commits[:i+1])
 			t.after, t.commits = after, t.commits[i+1:]
 			t.move()
 			return
 		}
 	}
-	t.after, t.commits, t.bytes, t.settled, t.trimmed = after, nil, 0, false, nil
+	if !t.settled {
+		t.signal() // another reader waits
+	}
+	t.commits, t.bytes = nil, 0
+	if stands && t.trimmed == nil && after >= t.got && after-t.got <= near {
+		t.after = after // the consumer is about to get there: add drops what is before
+		t.move()
+		return
+	}
+	t.begun, t.after, t.got, t.settled, t.trimmed = true, after, after, false, nil
 	t.place++
 	t.move()
 }
@@ -121,15 +136,19 @@ func (t *tail) expect(at commitlog.Sequence) {
 	t.newest = max(t.newest, at)
 }
 
-// where returns where a consumer has to begin, and what is closed when the reader moves.
+// known returns the newest sequence that is known to exist.
+func (t *tail) known() commitlog.Sequence {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest
+}
+
+// where returns after which message a consumer has to begin, for which place, and what is closed when
+// the reader moves. Place 0 is before there is a reader.
 func (t *tail) where() (after commitlog.Sequence, place int, moved <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	after = t.after
-	if n := len(t.commits); n > 0 {
-		after = t.commits[n-1].Sequence
-	}
-	return after, t.place, t.moved
+	return t.got, t.place, t.moved
 }
 
 // add adds a commit that a consumer has found for a place. It waits while too much is read ahead,
@@ -137,7 +156,7 @@ func (t *tail) where() (after commitlog.Sequence, place int, moved <-chan struct
 func (t *tail) add(ctx context.Context, place int, commit commitlog.Commit) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.place == place && t.bytes > aheadBytes {
+	for t.place == place && t.bytes > aheadBytes && ctx.Err() == nil {
 		moved := t.moved
 		t.mu.Unlock()
 		select {
@@ -145,17 +164,15 @@ func (t *tail) add(ctx context.Context, place int, commit commitlog.Commit) bool
 		case <-ctx.Done():
 		}
 		t.mu.Lock()
-		if ctx.Err() != nil {
-			return false
-		}
 	}
-	if t.place != place {
+	if t.place != place || ctx.Err() != nil {
 		return false
 	}
-	t.commits = append(t.commits, commit)
-	t.bytes += len(commit.Bytes)
-	t.newest = max(t.newest, commit.Sequence)
-	t.settled = true
+	t.got, t.newest, t.settled = commit.Sequence, max(t.newest, commit.Sequence), true
+	if commit.Sequence > t.after {
+		t.commits = append(t.commits, commit)
+		t.bytes += len(commit.Bytes)
+	}
 	t.signal()
 	return true
 }
@@ -170,162 +187,16 @@ func (t *tail) settle(place int, trimmed *commitlog.TrimmedError) {
 	}
 }
 
-// known returns the newest sequence that is known to exist.
-func (t *tail) known() commitlog.Sequence {
+// isTrimmed reports whether what comes next is gone.
+func (t *tail) isTrimmed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.newest
+	return t.trimmed != nil
 }
 
-// follow reads the stream for the tail until the log is closed.
-func (l *Log) follow() {
-	for l.ctx.Err() == nil {
-		after, place, moved := l.tail.where()
-		err := l.consume(after, place)
-		if err != nil && l.ctx.Err() == nil {
-			l.logger.Debug("the commit log is read anew", "after", uint64(after), "error", err)
-			select {
-			case <-moved:
-			case <-time.After(retryPause):
-			case <-l.ctx.Done():
-			}
-		}
-	}
-}
-
-// consume reads what comes after a sequence, until the reader of the tail goes elsewhere
-// or something fails.
-func (l *Log) consume(after commitlog.Sequence, place int) error {
-	ctx, cancel := context.WithCancel(l.ctx)
-	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
-	first, cancelFirst := l.within(ctx, 3*time.Second)
-	defer cancelFirst()
-	consumer, err := l.js.OrderedConsumer(first, l.config.Stream, natsjs.OrderedConsumerConfig{
-		DeliverPolicy: natsjs.DeliverByStartSequencePolicy, OptStartSeq: uint64(after) + 1,
-		InactiveThreshold: 10 * time.Second, MaxResetAttempts: 1,
-	})
-	if err != nil {
-		return fmt.Errorf("read the stream: %w", err)
-	}
-	info := consumer.CachedInfo()
-	l.tail.expect(after + commitlog.Sequence(info.NumPending))
-	if info.NumPending == 0 {
-		stream, err := l.js.Stream(first, l.config.Stream)
-		if err != nil {
-			return fmt.Errorf("look at the stream: %w", err)
-		}
-		if state := stream.CachedInfo().State; state.FirstSeq > uint64(after)+1 && state.LastSeq > uint64(after) {
-			l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(state.FirstSeq - 1)})
-			return l.elsewhere(place)
-		}
-		l.tail.settle(place, nil)
-	}
-	messages, err := consumer.Messages(natsjs.PullMaxMessages(512), natsjs.PullHeartbeat(watchdog))
-	if err != nil {
-		return fmt.Errorf("read the stream: %w", err)
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
-	go func() { // ends the wait for a message if the reader goes elsewhere, or nothing comes
-		for {
-			_, now, moved := l.tail.where()
-			if now != place {
-				cancel()
-				return
-			}
-			select {
-			case <-moved:
-			case <-stop:
-				return
-			}
-		}
-	}()
-	return l.deliver(ctx, messages, after, place)
-}
-
-// elsewhere waits until the reader wants another place.
-func (l *Log) elsewhere(place int) error {
-	for {
-		_, now, moved := l.tail.where()
-		if now != place {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-l.ctx.Done():
-			return nil
-		}
-	}
-}
-
-// stalled returns an error if there should be more messages than the last one: consumers
-// have been seen to stand still after all servers had been killed.
-func (l *Log) stalled(ctx context.Context, last uint64) error {
-	newest := l.tail.known()
-	if uint64(newest) <= last {
-		ctx, cancel := l.within(ctx, appendTimeout)
-		defer cancel()
-		stream, err := l.js.Stream(ctx, l.config.Stream)
-		if err != nil {
-			return nil //nolint:nilerr // the servers do not answer: nobody knows
-		}
-		newest = commitlog.Sequence(stream.CachedInfo().State.LastSeq)
-	}
-	if uint64(newest) > last {
-		return fmt.Errorf("the stream has message %d, and nothing comes after %d", newest, last)
-	}
-	return nil
-}
-
-// deliver makes commits of messages.
-func (l *Log) deliver(ctx context.Context, messages natsjs.MessagesContext, after commitlog.Sequence, place int) error {
-	last := uint64(after)
-	var parts []byte
-	for {
-		message, err := messages.Next(natsjs.NextMaxWait(watchdog))
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, nats.ErrTimeout) {
-			if err := l.stalled(ctx, last); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		meta, err := message.Metadata()
-		if err != nil {
-			return err
-		}
-		at := meta.Sequence.Stream
-		if at <= last {
-			continue
-		}
-		if at != last+1 {
-			if parts != nil || last != uint64(after) {
-				return fmt.Errorf("after message %d comes %d", last, at)
-			}
-			l.tail.settle(place, &commitlog.TrimmedError{After: after, Trimmed: commitlog.Sequence(at - 1)})
-			return l.elsewhere(place)
-		}
-		last = at
-		headers := message.Headers()
-		whole := headers.Get(batchIDHeader) == "" || headers.Get(batchCommitHeader) != ""
-		if !whole {
-			parts = append(parts, message.Data()...)
-			continue
-		}
-		bytes := message.Data()
-		if parts != nil {
-			bytes = append(parts, bytes...) //nolint:gocritic // it is not used any more
-			parts = nil
-		}
-		if !l.tail.add(ctx, place, commitlog.Commit{Sequence: commitlog.Sequence(at), Bytes: bytes}) {
-			return nil
-		}
-	}
+// behind reports whether a consumer should find more.
+func (t *tail) behind() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes <= aheadBytes && t.trimmed == nil && t.newest > t.got
 }

@@ -311,12 +311,14 @@ func TestOpenFailure(t *testing.T) {
 // not.
 type gate struct {
 	shut   atomic.Bool
+	held   atomic.Bool // a sync waits, or has waited
 	opened chan struct{}
 	err    error
 }
 
 func (g *gate) MaybeError(op errorfs.Op) error {
 	if g.shut.Load() && to("*.log", errorfs.OpFileSync, errorfs.OpFileSyncData)(op) {
+		g.held.Store(true)
 		<-g.opened
 		return g.err
 	}
@@ -366,6 +368,7 @@ func TestNothingBeforeSync(t *testing.T) {
 				t.Errorf("Append() = %+v before the sync", o)
 			default:
 			}
+			waitUntil(t, "the event is synced", gate.held.Load)
 			gate.open()
 			first, second := <-outcomes, <-outcomes
 			if failure != nil {
