@@ -26,8 +26,8 @@ type settings struct {
 	large    int
 	// postgresql is the URL of a database; empty: it is not measured.
 	postgresql string
-	dir      string
-	out      io.Writer
+	dir        string
+	out        io.Writer
 }
 
 type measurement struct {

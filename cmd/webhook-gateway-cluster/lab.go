@@ -151,6 +151,9 @@ func (l *lab) end(ctx context.Context) {
 		all.Go(func() {
 			g.resume()
 			g.shutdown()
+			if why := g.crashed(); why != "" {
+				l.verdicts.fails("no crash", "%s: %s", g.name, why)
+			}
 			g.verify(ctx)
 		})
 	}

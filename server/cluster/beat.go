@@ -22,12 +22,20 @@ const keyMember = "m"
 // flight is a beat that is under way, or about to be.
 type flight struct {
 	// due: it is one of the regular beats, by which others are judged.
-	due  bool
-	done chan struct{}
-	err  error
+	due bool
+	// missed is how many beats were due when it began, since the last one that succeeded.
+	missed int
+	done   chan struct{}
+	err    error
 }
 
 var errLeft = errors.New("the gateway has left the cluster")
+
+func (f *flight) isDue(c *Cluster) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f.due
+}
 
 func (f *flight) tell(answer chan<- error) {
 	<-f.done
@@ -82,19 +90,23 @@ func (c *Cluster) nextFlight() *flight {
 func (c *Cluster) startFlight() {
 	c.running, c.next = c.next, nil
 	mine := c.running
+	mine.missed = c.missed
 	go func() {
 		began := time.Now()
 		err := c.write()
 		if err == nil {
 			// NOTE What was seen first, and only then the gateway is certain of it.
-			err = c.look(c.ctx, c.made(mine, began))
+			err = c.look(c.ctx, mine.isDue(c))
 		} else {
 			c.judgeMyself()
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if err == nil {
-			c.since, c.missed = began, 0
+			c.since = began
+			if c.missed -= mine.missed; c.missedTo(certainty) && !c.left {
+				c.nextFlight() // it took long
+			}
 		}
 		mine.err = err
 		close(mine.done)
@@ -109,19 +121,6 @@ func (c *Cluster) startFlight() {
 			c.startFlight()
 		}
 	}()
-}
-
-// made takes note of a beat, and returns how to look after it.
-func (c *Cluster) made(f *flight, began time.Time) (judging bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f.due {
-		c.arrived++
-	}
-	if c.missedTo(Endurance) { // it is back
-		c.since, c.missed = began, certainty
-	}
-	return f.due
 }
 
 // write writes a beat. Only the beat that is under way calls it.
@@ -142,8 +141,9 @@ func (c *Cluster) write() error {
 			}
 		}
 		c.beat++
+		known := c.View().ids()
 		value, err := proto.Marshal(&clusterv1.Member{
-			Id: c.id, Address: c.Address, Beat: c.beat, Started: timestamppb.New(c.started),
+			Id: c.id, Address: c.Address, Beat: c.beat, Started: timestamppb.New(c.started), Known: known,
 		})
 		if err != nil {
 			return fmt.Errorf("write a beat: %w", err)
@@ -152,7 +152,7 @@ func (c *Cluster) write() error {
 		if errors.Is(err, eventlog.ErrScopeLost) && !joined {
 			c.Logger.Warn("the other gateways have taken this one for dead: it joins again")
 			c.mu.Lock()
-			c.arrived = 0
+			c.arrived = false
 			c.mu.Unlock()
 			c.publish(nil) // what it owned is another's
 			term = 0
@@ -162,7 +162,7 @@ func (c *Cluster) write() error {
 			return fmt.Errorf("write a beat: %w", err)
 		}
 		c.mu.Lock()
-		c.term = term
+		c.term, c.told = term, known
 		c.mu.Unlock()
 		return nil
 	}

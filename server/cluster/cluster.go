@@ -9,13 +9,19 @@
 // Who is a member is decided in the log: a gateway is one while its scope has something.
 // One that leaves drops its scope. One that does not beat while another beats Patience
 // times is dead, and whoever finds that out drops its scope. Should it be alive after all,
-// its next beat fails, and it joins again.
+// its next beat fails, and it joins again. One that comes owns nothing until every other one
+// has written that it knows of it.
+//
+// So at no time two are certain of owning the same: one that leaves has stopped before, one
+// that is dead is not certain since before the others took it for dead (as long as their
+// clocks run about equally fast), and one that comes begins after the others have stopped.
 package cluster
 
 import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,10 +42,6 @@ const (
 	// would be wrong to end the streams of all workers for that. Meanwhile a gateway is not
 	// certain of what it owns: see Certain.
 	Endurance = 20
-	// Arrival is after how many beats of its own a gateway owns anything. The others do not
-	// own it from when they see its first one: so they have stopped before it begins.
-	Arrival = 2
-
 	// certainty is how many beats in a row a gateway may miss and be certain that the others
 	// do not take it for dead yet.
 	certainty = Patience - 1
@@ -88,9 +90,12 @@ type Cluster struct {
 	view *View
 	// since is when the last beat that succeeded began, and missed how many beats were due
 	// since then.
-	since         time.Time
-	missed        int
-	arrived       int    // regular beats since it joined
+	since  time.Time
+	missed int
+	// arrived: every other gateway has known of this one, since it joined.
+	arrived bool
+	// told are the members that it has told the others it knows of.
+	told          []string
 	term          uint64 // 0: of no scope
 	beat          uint64
 	running, next *flight
@@ -141,7 +146,7 @@ func (c *Cluster) run() {
 			go c.due().tell(answer)
 		case <-looks.C:
 			if c.Current == nil || c.Current() {
-				_ = c.look(c.ctx, glance) // it is logged
+				_ = c.look(c.ctx, false) // it is logged
 			}
 		}
 	}
@@ -156,6 +161,8 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	c.left = true
 	running := c.running
 	c.mu.Unlock()
+	c.publish(nil)
+	defer c.peers.close()
 	if running != nil {
 		select {
 		case <-running.done:
@@ -166,12 +173,11 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	c.mu.Lock()
 	term := c.term
 	c.mu.Unlock()
-	c.publish(nil)
-	defer c.peers.close()
 	if term == 0 {
 		return nil
 	}
-	if err := c.States.DropScope(ctx, scopePrefix+c.id, term); err != nil {
+	err := c.States.DropScope(ctx, scopePrefix+c.id, term)
+	if err != nil && !errors.Is(err, eventlog.ErrScopeLost) { // the others took it for dead
 		return fmt.Errorf("leave the cluster: %w", err)
 	}
 	return nil

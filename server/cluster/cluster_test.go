@@ -74,6 +74,9 @@ func join(t *testing.T, memory *commitlogtest.Memory, address string) *gateway {
 }
 
 func (g *gateway) beat() error {
+	if err := g.Sync(g.t.Context()); err != nil { // the beat before has ended
+		return err
+	}
 	answer := make(chan error, 1)
 	g.beats <- answer
 	return <-answer
@@ -132,6 +135,9 @@ func TestDeath(t *testing.T) {
 	t.Parallel()
 	memory := commitlogtest.NewMemory()
 	a, b, c := join(t, memory, "a"), join(t, memory, "b"), join(t, memory, "c")
+	for _, g := range []*gateway{a, b, c} {
+		g.awaitOwner("a", "b", "c")
+	}
 	beats := func(all ...*gateway) {
 		t.Helper()
 		for _, g := range all {
@@ -182,14 +188,9 @@ func TestCutOff(t *testing.T) {
 	a, b := join(t, memory, "a"), join(t, memory, "b")
 	a.await("a", "b")
 	b.await("a", "b")
-	if b.ownsSomething(b.Owns) {
-		t.Error("it owns something before the others can know of it")
-	}
+	b.awaitOwner("a", "b")
 	if err := b.beat(); err != nil {
 		t.Fatal(err)
-	}
-	if !b.ownsSomething(b.Certain) {
-		t.Error("it owns nothing")
 	}
 	b.cut.Store(true)
 	for range cluster.Patience - 1 {
@@ -211,8 +212,51 @@ func TestCutOff(t *testing.T) {
 	a.await("a", "b")
 	b.cut.Store(false)
 	b.await("a", "b")
-	if err := b.beat(); err != nil || !b.ownsSomething(b.Certain) {
-		t.Errorf("it owns nothing once it is back: %v", err)
+	b.awaitOwner("a", "b")
+}
+
+// TestArrival: a gateway that comes owns nothing until every other one has said that it
+// knows of it; then that one is not certain any more of what passes to the other.
+func TestArrival(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a := join(t, memory, "a")
+	a.awaitOwner("a")
+	a.cut.Store(true)
+	b := join(t, memory, "b")
+	b.await("a", "b")
+	if err := b.beat(); err != nil {
+		t.Fatal(err)
+	}
+	if b.ownsSomething(b.Owns) {
+		t.Error("it owns something that the other may own")
+	}
+	a.cut.Store(false)
+	b.awaitOwner("a", "b")
+	a.awaitOwner("a", "b")
+	for i := range 100 {
+		if name := fmt.Sprint("team", i); a.Certain(name) == b.Certain(name) {
+			t.Errorf("both own %s, or neither", name)
+		}
+	}
+}
+
+// awaitOwner waits until a gateway knows exactly some, by their addresses, and owns
+// something: all others know of it.
+func (g *gateway) awaitOwner(addresses ...string) {
+	g.t.Helper()
+	g.await(addresses...)
+	timeout := time.After(10 * time.Second)
+	for {
+		view := g.View()
+		if g.ownsSomething(g.Certain) {
+			return
+		}
+		select {
+		case <-view.Changed():
+		case <-timeout:
+			g.t.Fatal("it owns nothing")
+		}
 	}
 }
 
@@ -259,8 +303,12 @@ func TestACheckOfATermIsNoCommit(t *testing.T) {
 	t.Parallel()
 	memory := commitlogtest.NewMemory()
 	a, b := join(t, memory, "a"), join(t, memory, "b")
-	a.await("a", "b")
-	b.await("a", "b")
+	for _, g := range []*gateway{a, b} {
+		g.awaitOwner("a", "b")
+		if err := g.beat(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	term, err := a.log.AcquireScope(t.Context(), "scope")
 	if err != nil {
 		t.Fatal(err)

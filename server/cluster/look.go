@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -17,15 +18,8 @@ type sighting struct {
 	waited int
 }
 
-// Ways of looking.
-const (
-	// glance tells who came and who left.
-	glance = false
-	// judge comes after a regular beat, and only then: it tells who is dead as well.
-	judge = true
-)
-
-// look looks at who is a member, and publishes what has changed.
+// look looks at who is a member, and publishes what has changed. It judges right after a
+// regular beat, and only then: otherwise it tells who came and who left, not who is dead.
 func (c *Cluster) look(ctx context.Context, judging bool) error {
 	c.looking.Lock()
 	defer c.looking.Unlock()
@@ -37,21 +31,40 @@ func (c *Cluster) look(ctx context.Context, judging bool) error {
 		return err
 	}
 	var members []Member
+	known := records[c.id] != nil
 	for id, record := range records {
 		if id != c.id && judging && c.isDead(record) && c.bury(ctx, record) {
 			continue
 		}
 		members = append(members, Member{ID: id, Address: record.GetAddress()})
+		known = known && (id == c.id || slices.Contains(record.GetKnown(), c.id))
 	}
 	for id := range c.seen {
 		if records[id] == nil {
 			delete(c.seen, id)
 		}
 	}
-	if !c.dead() { // see judgeMyself
-		c.publish(members)
+	if c.dead() { // see judgeMyself
+		return nil
 	}
+	if known {
+		c.mu.Lock()
+		c.arrived = true
+		c.mu.Unlock()
+	}
+	c.publish(members)
+	c.tellKnown()
 	return nil
+}
+
+// tellKnown has the others know of whom this gateway knows, if it has not told them. One that
+// came waits for it.
+func (c *Cluster) tellKnown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.left && !slices.Equal(c.view.ids(), c.told) {
+		c.nextFlight()
+	}
 }
 
 // read reads all members from the copy.

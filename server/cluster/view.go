@@ -19,13 +19,22 @@ type Member struct {
 type View struct {
 	// Members by their ids. There are none while this gateway takes itself for dead.
 	Members []Member
-	// arrived: this gateway may own something.
+	// arrived: this gateway may own something, as all others know of it.
 	arrived bool
 	changed chan struct{}
 }
 
 // Changed returns a channel that is closed when there is another view.
 func (v *View) Changed() <-chan struct{} { return v.changed }
+
+// ids returns the ids of the members.
+func (v *View) ids() []string {
+	ids := make([]string, len(v.Members))
+	for i, m := range v.Members {
+		ids[i] = m.ID
+	}
+	return ids
+}
 
 // Owner returns the member that owns what has a name; false if nobody is known to be
 // alive. It is the one whose hash with the name is highest: so each owns about as many
@@ -73,18 +82,23 @@ func (c *Cluster) Owns(name string) bool {
 // yet. While it misses beats the others may have taken it for dead, and it only owns what
 // it owned.
 func (c *Cluster) Certain(name string) bool {
+	return c.View().arrived && c.CertainOf(name, c.id)
+}
+
+// CertainOf is Certain for what another gateway owns, by its id.
+func (c *Cluster) CertainOf(name, id string) bool {
 	c.mu.Lock()
 	view, uncertain := c.view, c.missedTo(certainty)
 	c.mu.Unlock()
 	owner, _ := view.Owner(name)
-	return owner.ID == c.id && view.arrived && !uncertain
+	return owner.ID == id && !uncertain
 }
 
 // publish puts another view in force, if it is another.
 func (c *Cluster) publish(members []Member) {
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	c.mu.Lock()
-	before, arrived := c.view, c.arrived >= Arrival
+	before, arrived := c.view, c.arrived
 	if slices.Equal(before.Members, members) && before.arrived == arrived || c.left && members != nil {
 		c.mu.Unlock()
 		return

@@ -31,7 +31,7 @@ func TestStartLater(t *testing.T) {
 	changed := log.Changed()
 	_, appendErr := log.Append(t.Context(), 0, []byte("a"))
 	var readErr error
-	for _, readErr = range log.Read(t.Context(), 0) { //nolint:revive // the error
+	for _, readErr = range log.Read(t.Context(), 0) {
 	}
 	for what, err := range map[string]error{"Append": appendErr, "Read": readErr, "Trim": log.Trim(t.Context(), 1), "Err": log.Err()} {
 		if !errors.Is(err, commitlog.ErrStarting) {

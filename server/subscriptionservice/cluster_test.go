@@ -102,10 +102,10 @@ func TestOwnerDies(t *testing.T) {
 	owner.add(t, 8)
 	w := others[0].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 8})
 	first := w.take(8)
-	others[1].acknowledge(t, "team", ok, first[:4]...)
 	ownWorker := owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 2})
 	owner.add(t, 2)
-	first = append(first, ownWorker.take(2)...)
+	first = append(first, ownWorker.take(2)...) // the other worker holds all that it may
+	others[1].acknowledge(t, "team", ok, first[:4]...)
 
 	owner.die(others...)
 	w.moved()
@@ -120,14 +120,16 @@ func TestOwnerDies(t *testing.T) {
 	others[0].acknowledge(t, "team", settled, first[:4]...)
 	others[0].acknowledge(t, "team", ok, again...)
 
-	// It was not dead, but stopped: it settles nothing, and what it had ends.
+	// It was not dead, but cut off: it settles nothing, and what it had ends.
+	owner.cut.Store(false)
 	resp, err := owner.manager.Acknowledge(t.Context(), "team", tokens(first[8:]...))
 	if !errors.Is(err, subscription.ErrMoved) {
 		t.Errorf("a gateway that was taken for dead acknowledges: %v, %v", resp, err)
 	}
 	ownWorker.moved()
-	beat(t, owner, owner)
+	beat(t, owner)
 	owner.await(1 + len(others))
+	settleOwners(t, nodes...)
 	owner.acknowledge(t, "team", settled, first...)
 	if s := owner.status(t, "team"); s.GetInFlightEvents() != 0 || s.GetLagEvents() != 0 {
 		t.Errorf("events are left: %v", s)
@@ -180,15 +182,15 @@ func TestNewcomerTakesItsShare(t *testing.T) {
 	t.Parallel()
 	memory := commitlogtest.NewMemory()
 	a := join(t, memory)
-	beat(t, a, a)
+	settleOwners(t, a)
 	all := names(30)
 	for _, name := range all {
 		a.create(t, name, nil)
 	}
 	b := join(t, memory)
-	beat(t, b, b)
 	a.await(2)
 	b.await(2)
+	settleOwners(t, a, b)
 	moved := 0
 	for _, name := range all {
 		owner, _ := ownerOf([]*node{a, b}, name)

@@ -2,14 +2,17 @@ package subscriptionservice_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -38,7 +41,20 @@ type node struct {
 	address  string
 	registry *prometheus.Registry
 	left     bool
+	cut      atomic.Bool // its commits do not reach the commit log
 }
+
+// Before and After are the faults of its commit log.
+func (n *node) Before([]byte) error {
+	if n.cut.Load() {
+		return errCut
+	}
+	return nil
+}
+
+func (n *node) After(_ []byte, answer error) error { return answer }
+
+var errCut = errors.New("cut off")
 
 // newCluster returns some gateways that know each other.
 func newCluster(t *testing.T, n int) []*node {
@@ -48,19 +64,19 @@ func newCluster(t *testing.T, n int) []*node {
 	for range n {
 		nodes = append(nodes, join(t, memory))
 	}
-	for range cluster.Arrival {
-		beat(t, nodes...)
-	}
 	for _, one := range nodes {
 		one.await(n)
 	}
+	settleOwners(t, nodes...)
+	beat(t, nodes...)
 	return nodes
 }
 
 // join adds a gateway to those of a log.
 func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	t.Helper()
-	commits := memory.Open(nil)
+	n := &node{t: t, beats: make(chan chan<- error)}
+	commits := memory.Open(n)
 	config := pebblelog.DefaultConfig()
 	config.Path = t.TempDir()
 	logger, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
@@ -77,7 +93,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	}
 	address := listener.Addr().String()
 	logger = logger.With("at", address)
-	n := &node{t: t, beats: make(chan chan<- error), address: address, registry: registry}
+	n.address, n.registry = address, registry
 	n.cluster, err = cluster.New(cluster.Params{
 		States: log, Address: address, Dial: cluster.Dial{Secret: secret.New(peerSecret)},
 		Logger: logger, Registerer: registry, Beats: n.beats,
@@ -103,6 +119,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	}
 	guard := &cluster.Guard{Secret: secret.New(peerSecret)}
 	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(guard.UnaryInterceptor()), grpc.StreamInterceptor(guard.StreamInterceptor()))
 	webhookgatewayv1.RegisterSubscriptionServiceServer(n.peers, service)
 	clusterv1.RegisterPeerServiceServer(n.peers, subscriptionservice.NewPeer(service))
@@ -152,6 +169,7 @@ func (n *node) leave() {
 		return
 	}
 	n.left = true
+	n.cut.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := n.streams.Drain(ctx); err != nil {
@@ -169,10 +187,36 @@ func (n *node) leave() {
 func beat(t *testing.T, nodes ...*node) {
 	t.Helper()
 	for _, n := range nodes {
+		if err := n.cluster.Sync(t.Context()); err != nil { // the beat before has ended
+			t.Fatal(err)
+		}
 		answer := make(chan error, 1)
 		n.beats <- answer
 		if err := <-answer; err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// settleOwners waits until some gateways, which are all, agree on who owns what.
+func settleOwners(t *testing.T, nodes ...*node) {
+	t.Helper()
+	timeout := time.After(10 * time.Second)
+	for i := 0; i < 100; {
+		owners := 0
+		for _, n := range nodes {
+			if n.cluster.Certain(fmt.Sprint("anything ", i)) {
+				owners++
+			}
+		}
+		if owners == 1 {
+			i++
+			continue
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-timeout:
+			t.Fatalf("%d gateways own the same", owners)
 		}
 	}
 }
@@ -193,9 +237,11 @@ func (n *node) await(members int) {
 	}
 }
 
-// die has a gateway fall silent, and the others find out.
+// die has a gateway fall silent, and the others find out. It is cut off, and does not
+// know.
 func (n *node) die(others ...*node) {
 	n.t.Helper()
+	n.cut.Store(true)
 	n.peers.Stop()
 	for range cluster.Patience + 1 {
 		beat(n.t, others...)

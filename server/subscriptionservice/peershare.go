@@ -40,8 +40,8 @@ func (r *Router) attach(ctx context.Context, name string, options subscription.S
 			attached, err = r.own.attach(ctx, name, options)
 			return r.statusOf(ctx, err)
 		},
-		func(ctx context.Context, conn *grpc.ClientConn) error {
-			p, err := r.open(ctx, conn, name, options)
+		func(ctx context.Context, owner cluster.Member, conn *grpc.ClientConn) error {
+			p, err := r.open(ctx, owner, conn, name, options)
 			attached = p
 			return err
 		})
@@ -63,6 +63,7 @@ func (r *Router) statusOf(ctx context.Context, err error) error {
 // goroutine.
 type peerShare struct {
 	router *Router
+	owner  cluster.Member
 	name   string
 	conn   *grpc.ClientConn
 	ctx    context.Context //nolint:containedctx // of the call of the worker, with who makes it
@@ -75,6 +76,8 @@ type peerShare struct {
 	filter   *filter.Filter
 	// unsent are the tokens of deliveries that were not sent to the worker yet.
 	unsent map[string]struct{}
+	// failed: it is not the worker that ends the share.
+	failed bool
 }
 
 // peerAnswer is an answer with when it came.
@@ -86,7 +89,7 @@ type peerAnswer struct {
 
 // open attaches a worker at another gateway.
 func (r *Router) open(
-	ctx context.Context, conn *grpc.ClientConn, name string, options subscription.StreamOptions,
+	ctx context.Context, owner cluster.Member, conn *grpc.ClientConn, name string, options subscription.StreamOptions,
 ) (*peerShare, error) {
 	// NOTE It outlives the call of the worker, by what tells the other gateway of its end.
 	calling, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -97,7 +100,7 @@ func (r *Router) open(
 		return nil, err
 	}
 	p := &peerShare{
-		router: r, name: name, conn: conn, ctx: ctx, call: call, cancel: cancel,
+		router: r, owner: owner, name: name, conn: conn, ctx: ctx, call: call, cancel: cancel,
 		answers: make(chan peerAnswer, 1), unsent: make(map[string]struct{}),
 	}
 	open := &clusterv1.Open{Subscription: name, MaxInFlight: int32(options.MaxInFlight)} //nolint:gosec // it came as one
@@ -146,8 +149,12 @@ func (p *peerShare) note(resp *peerResponse) error {
 }
 
 // Next implements share.
-func (p *peerShare) Next(ctx context.Context, n int) (subscription.Batch, error) {
+func (p *peerShare) Next(ctx context.Context, n int) (_ subscription.Batch, err error) {
+	defer func() { p.failed = p.failed || err != nil && ctx.Err() == nil }()
 	for {
+		if p.failed {
+			return subscription.Batch{}, errMoving("another gateway may have taken over the subscription: try again")
+		}
 		resp, err := p.answer(ctx, n)
 		if err != nil {
 			return subscription.Batch{}, err
@@ -196,7 +203,7 @@ func (p *peerShare) answered(a peerAnswer, open bool) (peerAnswer, error) {
 	if a.err == nil {
 		return a, nil
 	}
-	return a, p.router.failed(p.ctx, p.conn.Target(), a.err)
+	return a, p.router.failed(p.ctx, p.owner.Address, a.err)
 }
 
 // want asks for deliveries. If it fails, why is received.
@@ -248,6 +255,10 @@ func (p *peerShare) Read(ctx context.Context, deliveries []subscription.Delivery
 // Sending implements share. The deadlines run since the other gateway has sent the
 // deliveries.
 func (p *peerShare) Sending(deliveries []subscription.Delivery) []subscription.Delivery {
+	if !p.router.cluster.CertainOf(p.name, p.owner.ID) {
+		p.failed = true
+		return nil // what another gateway may have handed out, and had settled
+	}
 	now := time.Now()
 	return slices.DeleteFunc(deliveries, func(d subscription.Delivery) bool {
 		delete(p.unsent, d.AckToken())
@@ -272,7 +283,7 @@ func (p *peerShare) Park(ctx context.Context, token, reason string) error {
 		Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
 	})
 	delete(p.unsent, token)
-	return p.router.failed(ctx, p.conn.Target(), err)
+	return p.router.failed(ctx, p.owner.Address, err)
 }
 
 // takeBack takes what is on its way to a worker that has ended: it was not sent to it.
@@ -298,7 +309,7 @@ func (p *peerShare) takeBack() {
 func (p *peerShare) Leave(broke bool) {
 	defer p.cancel()
 	p.takeBack()
-	end := &clusterv1.End{Broke: broke, Unsent: slices.Collect(maps.Keys(p.unsent))}
+	end := &clusterv1.End{Broke: broke && !p.failed, Unsent: slices.Collect(maps.Keys(p.unsent))}
 	if p.call.Send(&peerRequest{Step: &clusterv1.ConsumeRequest_End{End: end}}) != nil {
 		return
 	}

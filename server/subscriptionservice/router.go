@@ -52,9 +52,12 @@ const (
 	resultUnreachable = "unreachable"
 )
 
+// passed makes a call at another gateway.
+type passed func(context.Context, cluster.Member, *grpc.ClientConn) error
+
 // at makes a call where a subscription is owned: own here, or other at another gateway.
 // While nobody can take it, it waits a little and looks again.
-func (r *Router) at(ctx context.Context, name string, own func() error, other func(context.Context, *grpc.ClientConn) error) error {
+func (r *Router) at(ctx context.Context, name string, own func() error, other passed) error {
 	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
 	return r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
@@ -103,7 +106,7 @@ func isMoving(err error) bool {
 
 // call makes a call at another gateway. Again is returned if it was not made, and may be.
 func (r *Router) call(
-	ctx, waiting context.Context, owner cluster.Member, other func(context.Context, *grpc.ClientConn) error,
+	ctx, waiting context.Context, owner cluster.Member, other passed,
 ) (again bool, err error) {
 	conn, err := r.cluster.Conn(owner)
 	// NOTE A call that fails on its way may have been made. One that waits was not.
@@ -118,7 +121,7 @@ func (r *Router) call(
 	if err != nil {
 		return false, err
 	}
-	err = r.failed(ctx, owner.Address, other(passing, conn))
+	err = r.failed(ctx, owner.Address, other(passing, owner, conn))
 	return isMoving(err) && !isUnreachable(err), err
 }
 
@@ -176,7 +179,7 @@ func route[Q, A any](
 			answer, err = own(ctx, req)
 			return err
 		},
-		func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		func(ctx context.Context, _ cluster.Member, conn *grpc.ClientConn) (err error) {
 			answer, err = other(webhookgatewayv1.NewSubscriptionServiceClient(conn), ctx, req)
 			return err
 		})

@@ -54,7 +54,7 @@ func (r *Router) listAll(
 				parts[i], errs[i] = r.own.ListSubscriptions(ctx, req)
 				return
 			}
-			_, errs[i] = r.call(ctx, waiting, m, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+			_, errs[i] = r.call(ctx, waiting, m, func(ctx context.Context, _ cluster.Member, conn *grpc.ClientConn) (err error) {
 				parts[i], err = webhookgatewayv1.NewSubscriptionServiceClient(conn).ListSubscriptions(ctx, req)
 				return err
 			})

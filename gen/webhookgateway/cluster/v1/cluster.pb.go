@@ -37,7 +37,9 @@ type Member struct {
 	// Counts how often this was written. While it changes, the gateway is alive.
 	Beat uint64 `protobuf:"varint,3,opt,name=beat,proto3" json:"beat,omitempty"`
 	// When the gateway was started, by its clock. For people.
-	Started       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started,proto3" json:"started,omitempty"`
+	Started *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started,proto3" json:"started,omitempty"`
+	// The ids of the gateways that it knows of, so that it owns nothing that they own.
+	Known         []string `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -96,6 +98,13 @@ func (x *Member) GetBeat() uint64 {
 func (x *Member) GetStarted() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Started
+	}
+	return nil
+}
+
+func (x *Member) GetKnown() []string {
+	if x != nil {
+		return x.Known
 	}
 	return nil
 }
@@ -940,12 +949,13 @@ var File_webhookgateway_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"'webhookgateway/cluster/v1/cluster.proto\x12\x19webhookgateway.cluster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"|\n" +
+	"'webhookgateway/cluster/v1/cluster.proto\x12\x19webhookgateway.cluster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"\x92\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04beat\x18\x03 \x01(\x04R\x04beat\x124\n" +
-	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\"n\n" +
+	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x14\n" +
+	"\x05known\x18\x05 \x03(\tR\x05known\"n\n" +
 	"\x06Caller\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x128\n" +

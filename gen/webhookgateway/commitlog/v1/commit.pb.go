@@ -137,7 +137,8 @@ func (x *Commit) GetOperations() []*Operation {
 // Operation changes one key of the store, or a range of them.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The key.
+	Key []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The new value of the key.
 	Value []byte `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	// Without a value: the key is deleted; if this is set, so are all keys from it up to,
