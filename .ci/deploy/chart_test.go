@@ -46,15 +46,6 @@ config:
 secretName: webhook-gateway
 `
 
-// several is what it takes for gateways that share their events.
-const several = `
-replicas: 3
-networkPolicy: {egress: [{ports: [{port: 4222}]}]}
-config:
-  store: {commit_log: {engine: jetstream, jetstream: {urls: ["tls://nats:4222"], sync_always: true}}}
-  cluster: {secret: "file:/run/secrets/webhook-gateway/finicity-acme"}
-`
-
 // everything sets what fine leaves out.
 const everything = fine + `
 image: {repository: example.test/webhook-gateway, digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", pullSecrets: [{name: pull}]}
@@ -329,34 +320,6 @@ func TestChartWithTLS(t *testing.T) {
 	}
 	if scheme := i.monitor.Spec.Endpoints[0].Scheme; scheme == nil || *scheme != "https" {
 		t.Errorf("metrics are read by %v", scheme)
-	}
-}
-
-// TestChartOfSeveral: the gateways reach each other, and nobody else reaches that port.
-func TestChartOfSeveral(t *testing.T) {
-	i := install(t, several+strings.Replace(fine, "\nconfig:\n", "", 1))
-	checkMeetings(t, i)
-	checkGatewayTakes(t, i)
-	if *i.set.Spec.Replicas != 3 || len(i.set.Spec.Template.Spec.TopologySpreadConstraints) != 1 {
-		t.Errorf("there are %d, spread by %v", *i.set.Spec.Replicas, i.set.Spec.Template.Spec.TopologySpreadConstraints)
-	}
-	pod := labels.Set(i.set.Spec.Template.Labels)
-	in, out := 0, 0
-	for _, rule := range i.policy.Spec.Ingress {
-		if rule.Ports[0].Port.StrVal == "cluster" && len(rule.From) == 1 && labels.SelectorFromSet(rule.From[0].PodSelector.MatchLabels).Matches(pod) {
-			in++
-		}
-	}
-	for _, rule := range i.policy.Spec.Egress {
-		if rule.Ports[0].Port.StrVal == "cluster" && len(rule.To) == 1 && labels.SelectorFromSet(rule.To[0].PodSelector.MatchLabels).Matches(pod) {
-			out++
-		}
-	}
-	if in != 1 || out != 1 {
-		t.Errorf("%d rules let the gateways call each other, and %d be called", out, in)
-	}
-	if alone := install(t, fine); len(alone.set.Spec.Template.Spec.Containers[0].Ports) != 3 {
-		t.Error("a gateway alone has a port for others")
 	}
 }
 

@@ -278,7 +278,7 @@ func (v *verdicts) report() (broken []string, judged string) {
 			broken = append(broken, "  "+one)
 		}
 	}
-	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams, %d times 503, %d times no answer; %d deliveries to workers, %d acknowledged",
+	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams (what was stored and not answered in time is there, too), %d times 503, %d times no answer; %d deliveries to workers, %d acknowledged",
 		len(v.acked), len(v.log), v.counts[503], v.counts[0], v.handed, len(v.settled))
 }
 
