@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options, report func(Finding)) {
 		{"folder", func(context.Context) []Finding { return checkFolder(config.Store.Pebble.Path) }},
 		{"disk", func(context.Context) []Finding { return checkDisk(config.Store) }},
 		{"commits", func(ctx context.Context) []Finding { return checkCommitLog(ctx, config.Store.CommitLog) }},
-		{"ports", func(ctx context.Context) []Finding { 
+		{"ports", func(ctx context.Context) []Finding {
 			return append(checkPorts(ctx, config.Listen, running), checkClusterPort(ctx, config, running)...)
 		}},
 		{"running", func(ctx context.Context) []Finding { return checkRunning(ctx, config, running.internal) }},
