@@ -375,13 +375,13 @@ func TestStartWithoutCommitLog(t *testing.T) {
 // switched is a commit log that can be off.
 type switched struct {
 	commitlog.Log
-	off atomic.Bool
+	off, noAppends atomic.Bool
 }
 
 var errOff = errors.New("no server answers")
 
 func (s *switched) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
-	if s.off.Load() {
+	if s.off.Load() || s.noAppends.Load() {
 		return 0, errOff
 	}
 	return s.Log.Append(ctx, after, commit)

@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -115,8 +116,6 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 		if err != nil {
 			return err
 		}
-		c.current, c.epoch = start.Epoch, nil
-		c.log.shared.newEpoch = false
 		return c.learnEpoch(start)
 	case key[0] == prefixLost:
 		lost, err := parseLoss(key, value)
@@ -130,11 +129,14 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 	return nil
 }
 
+// learnEpoch learns where an epoch begins. A pass says again what is known. What a copy that is
+// not whole lacks comes with the pass: until then it has no history.
 func (c *committer) learnEpoch(start eventlog.EpochStart) error {
 	starts := c.log.history.Load().Starts()
-	if slices.Contains(starts, start) {
+	if !c.log.shared.place.whole || slices.Contains(starts, start) {
 		return nil
 	}
+	c.current, c.epoch = start.Epoch, nil
 	history, err := eventlog.NewHistory(c.log.shared.logID, append(slices.Clip(starts), start)...)
 	if err != nil {
 		return err
@@ -152,43 +154,55 @@ func (c *committer) learnLoss(lost loss) {
 	}
 }
 
-// beginEpoch has the next event begin an epoch, if there is none yet, or one is due, or
-// this gateway knows that positions were given out before.
+// beginEpoch has the next event begin an epoch, if there is none yet, or one is due.
 func (c *committer) beginEpoch() {
 	starts := c.log.history.Load().Starts()
-	if n := len(starts); n > 0 && !c.log.shared.newEpoch && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
+	if n := len(starts); n > 0 && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
 		return
 	}
 	start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: c.head.position + 1}
 	c.epoch, c.current = &start, start.Epoch
 }
 
-// tellEnded makes it known to all gateways, with the next commit, that the commit log has lost
-// what this one had: the positions are not given out again, and what comes is of a new
-// epoch.
-func (c *committer) tellEnded(batch *pebble.Batch) error {
-	s := c.log.shared
-	if s.ended == nil {
-		return nil
+// tellEnded makes it known to all gateways that the commit log has lost what this one had:
+// the positions and terms are not given out again, and what comes is of a new epoch. It is a
+// commit of its own, which is tried again if another comes first.
+func (c *committer) tellEnded(ctx context.Context) error {
+	was := c.remember()
+	batch := c.store.db.NewBatch()
+	defer batch.Close() // it is applied by then, or useless
+	if err := c.addEnded(batch); err != nil {
+		return err
 	}
-	had := *s.ended
-	s.newEpoch = true
+	done, err := c.commit(ctx, batch)
+	if err != nil || !done {
+		c.forget(was)
+		return err
+	}
+	c.log.shared.ended.Store(nil)
+	return nil
+}
+
+func (c *committer) addEnded(batch *pebble.Batch) error {
+	had := *c.log.shared.ended.Load()
 	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
 	if had.position <= c.head.position {
 		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
-		s.ended = nil
-		return nil
-	}
-	log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
-	if len(c.log.history.Load().Starts()) == 0 {
-		key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+	} else {
+		log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
+		if len(c.log.history.Load().Starts()) == 0 {
+			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+			if err := batch.Set(key, value, nil); err != nil {
+				return err
+			}
+		}
+		lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
+		key, value := lost.pair()
 		if err := batch.Set(key, value, nil); err != nil {
 			return err
 		}
+		c.head = lost.upTo
 	}
-	lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
-	key, value := lost.pair()
-	c.head = lost.upTo
-	due := binary.BigEndian.AppendUint64(nil, uint64(lost.upTo.position))
-	return errors.Join(batch.Set(key, value, nil), batch.Set(metaKey(metaEpochDue), due, nil))
+	due := binary.BigEndian.AppendUint64(nil, uint64(c.head.position))
+	return errors.Join(c.store.leapTerms(batch), batch.Set(metaKey(metaEpochDue), due, nil))
 }

@@ -65,12 +65,6 @@ type shared struct {
 	// does not seem to.
 	checked bool
 	absent  time.Time
-	// ended is set if the commit log has lost its end, or has another one than the copy
-	// before this one had, whose head was this.
-	ended *mark
-	// newEpoch is set if positions may have been given out before: the next event begins an
-	// epoch.
-	newEpoch bool
 	// moving is set while a log is being moved into the commit log: see move.go.
 	moving bool
 	// spoiled is why the copy has to be made anew, until that is begun.
@@ -85,6 +79,10 @@ type shared struct {
 	current    atomic.Bool
 	once       sync.Once
 	wasCurrent chan struct{} // closed when it was for the first time
+	// ended is set if the commit log has lost its end, or has another one than the copy
+	// before this one had, whose head was this. The committer sets it, and ends it when the
+	// others know.
+	ended atomic.Pointer[mark]
 	// sinceRestated is how many bytes of commits came after the state was restated last.
 	sinceRestated atomic.Uint64
 	// failing is why no commits can be made.
