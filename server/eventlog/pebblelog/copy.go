@@ -188,6 +188,9 @@ func (c *committer) useCopy(store *store, dedup *dedup) error {
 	}
 	c.log.history.Store(history)
 	c.log.terms = terms{}
+	if c.head.position > 0 {
+		c.log.clock.gave(c.head.receiveTime) // what a copy that is not whole applies is not told
+	}
 	return nil
 }
 
