@@ -77,8 +77,8 @@ func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) 
 		c.head = markOf(record)
 		return &record, nil
 	case key[0] == prefixEvent:
-		c.deleted = c.trimmed.position
-		c.freed = c.trimmed.totals.Bytes
+		c.log.freed.Add(max(c.trimmed.totals.Bytes-c.freed, 1))
+		c.deleted, c.freed = c.trimmed.position, c.trimmed.totals.Bytes
 	case key[0] == prefixDedup && o.Value != nil && len(key) > bucketLen:
 		start := int64(binary.BigEndian.Uint64(key[1:])) //nolint:gosec // written from an int64
 		if i, ok := slices.BinarySearch(c.dedup.buckets, start); !ok {

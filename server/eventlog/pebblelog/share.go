@@ -156,7 +156,6 @@ func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit) error {
 		return err
 	}
 	s.at(next)
-	s.sinceRestated.Add(uint64(len(commit.Bytes)))
 	c.unchecked += len(commit.Bytes)
 	if c.unspaced += len(commit.Bytes); c.unspaced >= spaceCheckBytes {
 		c.unspaced = 0
