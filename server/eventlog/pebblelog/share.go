@@ -288,6 +288,9 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 			return true, s.cannotRead(ctx, err)
 		}
 		commit, err := s.decode(next.Bytes)
+		if err == nil {
+			err = c.checkOperations(commit)
+		}
 		switch {
 		case errors.Is(err, errOtherHistory):
 			return false, c.unusable(&copyError{err, true})
