@@ -114,16 +114,16 @@ func TestDamagedCopyIsMadeAnew(t *testing.T) {
 		"the manifest":       func(t *testing.T, disk vfs.FS) { damageFiles(t, disk, "MANIFEST", false) },
 		"its marker":         func(t *testing.T, disk vfs.FS) { damageFiles(t, disk, manifestMarker, true) },
 		"its place": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error { return b.Set(placeKey, []byte("?"), nil) })
+			change(t, disk, "log", func(b *pebble.Batch) error { return b.Set(placeKey, []byte("?"), nil) })
 		},
 		"an event": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error { return b.Set(eventKey(50), []byte("?"), nil) })
+			change(t, disk, "log", func(b *pebble.Batch) error { return b.Set(eventKey(50), []byte("?"), nil) })
 		},
 		"an event is missing": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error { return b.Delete(eventKey(50), nil) })
+			change(t, disk, "log", func(b *pebble.Batch) error { return b.Delete(eventKey(50), nil) })
 		},
 		"the epochs": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error {
+			change(t, disk, "log", func(b *pebble.Batch) error {
 				return b.DeleteRange([]byte{prefixHistory}, []byte{prefixHistory + 1}, nil)
 			})
 		},
@@ -221,10 +221,10 @@ func overwriteMiddle(disk vfs.FS, path string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
-// change changes keys of a copy that is closed.
-func change(t *testing.T, disk vfs.FS, change func(*pebble.Batch) error) {
+// change changes keys of a log that is closed.
+func change(t *testing.T, disk vfs.FS, path string, change func(*pebble.Batch) error) {
 	t.Helper()
-	db, err := pebble.Open("log", &pebble.Options{FS: disk, FormatMajorVersion: formatVersion})
+	db, err := pebble.Open(path, &pebble.Options{FS: disk, FormatMajorVersion: formatVersion})
 	if err != nil {
 		t.Fatal(err)
 	}

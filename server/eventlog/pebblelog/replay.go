@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -49,13 +50,31 @@ func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) erro
 	if !c.serves() {
 		return nil
 	}
-	c.log.window.Append(records)
+	for run := range runs(records) {
+		c.log.window.Append(run)
+	}
 	c.log.published.publish(c.head)
 	if c.trimmed.position > 0 {
 		c.log.published.trim(c.trimmed)
 		c.log.window.Trim(c.trimmed.position)
 	}
 	return nil
+}
+
+// runs yields the parts of records that have no hole: a log that was moved may have some.
+func runs(records []eventlog.Record) iter.Seq[[]eventlog.Record] {
+	return func(yield func([]eventlog.Record) bool) {
+		for len(records) > 0 {
+			n := 1
+			for n < len(records) && records[n].Position == records[n-1].Position+1 {
+				n++
+			}
+			if !yield(records[:n]) {
+				return
+			}
+			records = records[n:]
+		}
+	}
 }
 
 // observe learns from an operation of another gateway what is kept in memory, and returns
