@@ -251,7 +251,7 @@ func TestLostEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory.Cut(at)
-	two = openShared(t, disk, commitsOf(t, memory), withAbsencePatience(0))
+	two = openShared(t, disk, commitsOf(t, memory), impatient())
 	one := openShared(t, vfs.NewMem(), commitsOf(t, memory))
 	appendMany(t, one, "new", 5)
 	sameLogs(t, one, two)
@@ -282,21 +282,22 @@ func TestLostEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory = commitlogtest.NewMemory()
-	log = openShared(t, disk, commitsOf(t, memory), withAbsencePatience(0))
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
 	appendMany(t, log, "new", 5)
 	if positions, damaged := readAll(t, log, 0); len(positions) != 5 || len(damaged) != 1 || log.ID() != id {
 		t.Errorf("log %v, events %v, damaged %v", log.ID(), positions, damaged)
 	}
 }
 
-func withAbsencePatience(d time.Duration) Option {
-	return func(l *Log) { l.shared.pace.absencePatience = d }
+// impatient believes a commit log at once that lacks what it had.
+func impatient() Option {
+	return func(l *Log) { l.shared.pace.absencePatience = 0 }
 }
 
 // TestLostEndWhileRunning: it is noticed at the next append, and the gateway goes on.
 func TestLostEndWhileRunning(t *testing.T) {
 	memory := commitlogtest.NewMemory()
-	log := openShared(t, vfs.NewMem(), commitsOf(t, memory), withAbsencePatience(0), withSettlePatience(50*time.Millisecond))
+	log := openShared(t, vfs.NewMem(), commitsOf(t, memory), impatient(), withSettlePatience(50*time.Millisecond))
 	appendMany(t, log, "kept", 5)
 	at := memory.Len()
 	appendMany(t, log, "lost", 5)

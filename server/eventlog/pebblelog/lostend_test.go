@@ -45,7 +45,7 @@ func TestLostTerms(t *testing.T) {
 			memory.Cut(at)
 			one := openShared(t, vfs.NewMem(), commitsOf(t, memory))
 			appendMany(t, one, "went on", c.before)
-			two = openShared(t, disk, commitsOf(t, memory), withAbsencePatience(0))
+			two = openShared(t, disk, commitsOf(t, memory), impatient())
 			if term := acquire(two); term <= given {
 				t.Errorf("term %d is given, and %d was", term, given)
 			}
@@ -67,7 +67,7 @@ func TestLostTerms(t *testing.T) {
 func TestLostEndIsRead(t *testing.T) {
 	memory := commitlogtest.NewMemory()
 	commits := &switched{Log: commitsOf(t, memory)}
-	log := openShared(t, vfs.NewMem(), commits, withAbsencePatience(0), withSettlePatience(20*time.Millisecond))
+	log := openShared(t, vfs.NewMem(), commits, impatient(), withSettlePatience(20*time.Millisecond))
 	appendMany(t, log, "kept", 5)
 	at := memory.Len()
 	appendMany(t, log, "lost", 5)
@@ -83,7 +83,7 @@ func TestLostEndIsRead(t *testing.T) {
 	}
 	first := served()
 	for served() == first {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	for range 100 {
 		for _, err := range log.Read(t.Context(), 5) {
@@ -148,13 +148,13 @@ func TestLostEndTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory.Cut(at)
-	two = openShared(t, disks[1], commitsOf(t, memory), withAbsencePatience(0))
+	two = openShared(t, disks[1], commitsOf(t, memory), impatient())
 	memory.Cut(at) // what it has said is lost
-	one = openShared(t, disks[0], commitsOf(t, memory), withAbsencePatience(0))
+	one = openShared(t, disks[0], commitsOf(t, memory), impatient())
 	if err := two.Close(); err != nil {
 		t.Fatal(err)
 	}
-	two = openShared(t, disks[1], commitsOf(t, memory), withAbsencePatience(0))
+	two = openShared(t, disks[1], commitsOf(t, memory), impatient())
 	mustAppend(t, two, "", "new")
 	sameLogs(t, one, two)
 	if positions, damaged := readAll(t, one, 0); len(positions) != 6 || damaged[0].After != 5 || damaged[len(damaged)-1].UpTo != 11 {

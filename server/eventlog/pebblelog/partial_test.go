@@ -91,7 +91,7 @@ func TestPartialCopy(t *testing.T) {
 			limited.limit.Store(uint64(at))
 			two := mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), limited), byHand())
 			for two.shared.applied.Load() < uint64(at) {
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			}
 			two.shared.end()
 			if err := two.Close(); err != nil {

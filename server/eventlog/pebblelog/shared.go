@@ -32,7 +32,7 @@ import (
 // context bounds how long Open waits for it. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
-		life, end := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Close calls it
+		life, end := context.WithCancel(context.WithoutCancel(ctx))
 		l.shared = &shared{
 			commits: commits, opening: ctx, life: life, end: end, gateway: newGatewayID(), pace: defaultPace, logger: l.logger,
 			wasCurrent: make(chan struct{}),

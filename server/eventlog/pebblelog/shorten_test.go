@@ -2,11 +2,13 @@ package pebblelog
 
 import (
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/eventlogtest"
 )
 
 // TestOnePassForAll: a pass that one gateway has made is not due on the others, and one that
@@ -94,5 +96,45 @@ func TestRoomOfOthers(t *testing.T) {
 	}
 	if freed := two.freed.Load(); freed < stats.Bytes {
 		t.Errorf("%d bytes were freed, want %d", freed, stats.Bytes)
+	}
+}
+
+// TestClockOfOneGateway: a new gateway whose clock is far ahead removes nothing, and gives no
+// event its time, whether it begins with the first commit or behind what was trimmed.
+func TestClockOfOneGateway(t *testing.T) {
+	for name, trimmed := range map[string]bool{"whole": false, "behind what was trimmed": true} {
+		t.Run(name, func(t *testing.T) {
+			memory := commitlogtest.NewMemory()
+			one := openShared(t, vfs.NewMem(), commitsOf(t, memory), byHand())
+			appendMany(t, one, "event", 20)
+			if trimmed {
+				if err := one.Trim(t.Context(), 10); err != nil {
+					t.Fatal(err)
+				}
+				wholePass(t, one)
+				if _, err := one.shorten(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			ahead := WithClock(func() time.Time { return time.Now().AddDate(100, 0, 0) }, func() time.Duration { return time.Since(began) })
+			two := openShared(t, vfs.NewMem(), commitsOf(t, memory), ahead)
+			if err := two.enforceRetention(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			appendMany(t, two, "new", 1)
+			if err := one.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if one.Bounds().Len() < 11 {
+				t.Errorf("bounds %+v", one.Bounds())
+			}
+			if stats, err := one.Stats(t.Context()); err != nil || stats.HeadTime.After(time.Now().Add(time.Hour)) {
+				t.Errorf("the newest event is of %v: %v", stats.HeadTime, err)
+			}
+			if receipt, err := one.Append(t.Context(), eventlogtest.Entry(t, "acme", "event 15", "event 15")); err != nil || !receipt.Duplicate {
+				t.Errorf("an event id that is remembered: %+v, %v", receipt, err)
+			}
+		})
 	}
 }
