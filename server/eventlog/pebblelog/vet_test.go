@@ -82,7 +82,7 @@ func TestForeignCommits(t *testing.T) {
 				t.Fatal(err)
 			}
 			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commits), withPatience(time.Second, 200*time.Millisecond))
-			for deadline := time.Now().Add(5 * time.Second); log.Err() == nil || !strings.Contains(log.Err().Error(), c.want); time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(5 * time.Second); log.Err() == nil || !strings.Contains(log.Err().Error(), c.want); <-time.After(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("Err() = %v, want %q", log.Err(), c.want)
 				}
