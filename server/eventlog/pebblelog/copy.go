@@ -188,6 +188,9 @@ func (c *committer) useCopy(store *store, dedup *dedup) error {
 	}
 	c.log.history.Store(history)
 	c.log.terms = terms{}
+	if c.head.position > 0 {
+		c.log.clock.gave(c.head.receiveTime) // what a copy that is not whole applies is not told
+	}
 	return nil
 }
 
@@ -209,8 +212,8 @@ func (s *shared) spoil(err error, head mark) {
 	s.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
 	s.rebuilt.Add(1)
 	s.spoiled = unusable
-	if unusable.keep && s.ended == nil {
-		s.ended = &head
+	if unusable.keep && s.ended.Load() == nil {
+		s.ended.Store(&head)
 	}
 }
 
@@ -235,7 +238,7 @@ func (c *committer) reopenCopy() error {
 		c.store, c.dedup = was, wasDedup
 		return errors.Join(err, failed.abandon())
 	}
-	if s.ended != nil {
+	if s.ended.Load() != nil {
 		l.window.Trim(lastPosition)
 	}
 	l.replace(c.store)
@@ -244,7 +247,7 @@ func (c *committer) reopenCopy() error {
 }
 
 // catchUpTo applies commits until a head is reached that readers have seen. If the commit
-// log has lost it, it says so in the log.
+// log has lost it, which a commit that comes after its last one proves, that is to be told.
 func (c *committer) catchUpTo(head mark) error {
 	s := c.log.shared
 	for {
@@ -252,13 +255,24 @@ func (c *committer) catchUpTo(head mark) error {
 		if err := c.catchUp(s.life); err != nil {
 			return err
 		}
-		if c.head.position >= head.position || s.ended != nil {
+		if c.head.position >= head.position || s.ended.Load() != nil {
 			return nil
 		}
-		select {
-		case <-changed:
-		case <-s.life.Done():
-			return context.Cause(s.life)
+		if s.moving { // nobody else may commit
+			select {
+			case <-changed:
+				continue
+			case <-s.life.Done():
+				return context.Cause(s.life)
+			}
+		}
+		batch := c.store.db.NewBatch()
+		last, err := c.commit(s.life, batch)
+		if err := errors.Join(err, batch.Close()); err != nil {
+			return err
+		}
+		if last {
+			s.ended.Store(&head)
 		}
 	}
 }

@@ -114,16 +114,16 @@ func TestDamagedCopyIsMadeAnew(t *testing.T) {
 		"the manifest":       func(t *testing.T, disk vfs.FS) { damageFiles(t, disk, "MANIFEST", false) },
 		"its marker":         func(t *testing.T, disk vfs.FS) { damageFiles(t, disk, manifestMarker, true) },
 		"its place": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error { return b.Set(placeKey, []byte("?"), nil) })
+			change(t, disk, "log", func(b *pebble.Batch) error { return b.Set(placeKey, []byte("?"), nil) })
 		},
 		"an event": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error { return b.Set(eventKey(50), []byte("?"), nil) })
+			change(t, disk, "log", func(b *pebble.Batch) error { return b.Set(eventKey(50), []byte("?"), nil) })
 		},
 		"an event is missing": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error { return b.Delete(eventKey(50), nil) })
+			change(t, disk, "log", func(b *pebble.Batch) error { return b.Delete(eventKey(50), nil) })
 		},
 		"the epochs": func(t *testing.T, disk vfs.FS) {
-			change(t, disk, func(b *pebble.Batch) error {
+			change(t, disk, "log", func(b *pebble.Batch) error {
 				return b.DeleteRange([]byte{prefixHistory}, []byte{prefixHistory + 1}, nil)
 			})
 		},
@@ -221,10 +221,10 @@ func overwriteMiddle(disk vfs.FS, path string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
-// change changes keys of a copy that is closed.
-func change(t *testing.T, disk vfs.FS, change func(*pebble.Batch) error) {
+// change changes keys of a log that is closed.
+func change(t *testing.T, disk vfs.FS, path string, change func(*pebble.Batch) error) {
 	t.Helper()
-	db, err := pebble.Open("log", &pebble.Options{FS: disk, FormatMajorVersion: formatVersion})
+	db, err := pebble.Open(path, &pebble.Options{FS: disk, FormatMajorVersion: formatVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestLostEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory.Cut(at)
-	two = openShared(t, disk, commitsOf(t, memory), withAbsencePatience(0))
+	two = openShared(t, disk, commitsOf(t, memory), impatient())
 	one := openShared(t, vfs.NewMem(), commitsOf(t, memory))
 	appendMany(t, one, "new", 5)
 	sameLogs(t, one, two)
@@ -282,21 +282,22 @@ func TestLostEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory = commitlogtest.NewMemory()
-	log = openShared(t, disk, commitsOf(t, memory), withAbsencePatience(0))
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
 	appendMany(t, log, "new", 5)
 	if positions, damaged := readAll(t, log, 0); len(positions) != 5 || len(damaged) != 1 || log.ID() != id {
 		t.Errorf("log %v, events %v, damaged %v", log.ID(), positions, damaged)
 	}
 }
 
-func withAbsencePatience(d time.Duration) Option {
-	return func(l *Log) { l.shared.pace.absencePatience = d }
+// impatient believes a commit log at once that lacks what it had.
+func impatient() Option {
+	return func(l *Log) { l.shared.pace.absencePatience = 0 }
 }
 
 // TestLostEndWhileRunning: it is noticed at the next append, and the gateway goes on.
 func TestLostEndWhileRunning(t *testing.T) {
 	memory := commitlogtest.NewMemory()
-	log := openShared(t, vfs.NewMem(), commitsOf(t, memory), withAbsencePatience(0), withSettlePatience(50*time.Millisecond))
+	log := openShared(t, vfs.NewMem(), commitsOf(t, memory), impatient(), withSettlePatience(50*time.Millisecond))
 	appendMany(t, log, "kept", 5)
 	at := memory.Len()
 	appendMany(t, log, "lost", 5)
@@ -375,13 +376,13 @@ func TestStartWithoutCommitLog(t *testing.T) {
 // switched is a commit log that can be off.
 type switched struct {
 	commitlog.Log
-	off atomic.Bool
+	off, noAppends atomic.Bool
 }
 
 var errOff = errors.New("no server answers")
 
 func (s *switched) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
-	if s.off.Load() {
+	if s.off.Load() || s.noAppends.Load() {
 		return 0, errOff
 	}
 	return s.Log.Append(ctx, after, commit)

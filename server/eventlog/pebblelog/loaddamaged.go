@@ -174,11 +174,10 @@ func (s *store) largestEventKey() eventlog.Position {
 // included. If it does not, or cannot be read, it is made from what is known and
 // from the events.
 func (s *store) loadEpochs(known headMark) error {
-	epochs, err := s.readEpochs()
 	if s.partial() {
-		s.epochs = epochs
-		return err
+		return nil // the first ones may be missing yet
 	}
+	epochs, err := s.readEpochs()
 	if err == nil {
 		if _, err = eventlog.NewHistory(s.id, epochs...); err == nil && len(epochs) > 0 {
 			s.implied = epochs[len(epochs)-1].First

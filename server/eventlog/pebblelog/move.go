@@ -103,6 +103,7 @@ type mover struct {
 	store    *store
 	target   *shared
 	state    moving
+	under    bool // the commit log says that a log is being moved
 	progress Progress
 }
 
@@ -119,7 +120,7 @@ func (m *mover) find(ctx context.Context) error {
 		return errMoveInUse
 	}
 	s.place = begun
-	n, under := 0, false
+	n := 0
 	for next, err := range s.commits.Read(ctx, 0) {
 		if err != nil {
 			return fmt.Errorf("read the commit log: %w", err)
@@ -133,14 +134,14 @@ func (m *mover) find(ctx context.Context) error {
 			if string(o.GetKey()) != string(metaKey(metaMoving)) {
 				continue
 			}
-			if under = len(o.GetValue()) == 16; under {
+			if m.under = len(o.GetValue()) == 16; m.under {
 				m.state.position = eventlog.Position(binary.BigEndian.Uint64(o.GetValue()))
 				m.state.epoch = eventlog.Epoch(binary.BigEndian.Uint64(o.GetValue()[8:]))
 			}
 		}
 		s.place.applied, s.place.hash = next.Sequence, hashOf(next)
 	}
-	if !under && n > 1 {
+	if !m.under && n > 1 {
 		return errMoveInUse
 	}
 	return m.checkHistory()
@@ -177,7 +178,7 @@ func (m *mover) moveEvents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if next == m.state {
+		if next == m.state && m.under {
 			return batch.Close()
 		}
 		if err := batch.Set(metaKey(metaMoving), next.encode(), nil); err != nil {
@@ -186,7 +187,7 @@ func (m *mover) moveEvents(ctx context.Context) error {
 		if err := errors.Join(m.append(ctx, batch), batch.Close()); err != nil {
 			return err
 		}
-		m.state = next
+		m.state, m.under = next, true
 		if next.position >= s.head.position {
 			m.report()
 			return nil
@@ -201,8 +202,9 @@ func (m *mover) report() {
 	}
 }
 
-// nextEvents returns a batch with the events that come next. What is damaged, or lost, is
-// left out: it is as missing there as it is here.
+// nextEvents returns a batch with the events that come next. What is damaged, or missing, is
+// left out, and recorded as lost: gateways take what is missing besides for damage of their
+// copy.
 func (m *mover) nextEvents() (batch *pebble.Batch, next moving, err error) {
 	batch, next = m.store.db.NewBatch(), m.state
 	it, err := m.store.events(m.state.position, lastPosition)
@@ -212,15 +214,39 @@ func (m *mover) nextEvents() (batch *pebble.Batch, next moving, err error) {
 	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
 	for ok := it.First(); ok && batch.Len() < moveChunkBytes; ok = it.Next() {
 		record, err := recordAt(it)
+		if errors.Is(err, errValue) {
+			continue
+		}
 		if err != nil {
 			return batch, next, fmt.Errorf("event %d cannot be read: run `webhook-gateway log verify`: %w", next.position+1, err)
+		}
+		before := markOf(record)
+		before.position--
+		if err := m.store.loseBetween(next.position, before); err != nil {
+			return batch, next, err
 		}
 		if err := batch.Set(it.Key(), it.Value(), nil); err != nil {
 			return batch, next, err
 		}
 		next = moving{record.Position, record.Epoch()}
 	}
+	if batch.Empty() { // the rest, if there is any, is damaged
+		return batch, next, m.store.loseBetween(next.position, m.store.head)
+	}
 	return batch, next, nil
+}
+
+// loseBetween records that there are no events from one position on up to another, as far as
+// that is not recorded.
+func (s *store) loseBetween(after eventlog.Position, upTo mark) error {
+	for _, l := range (loss{after: after, upTo: upTo, found: time.Now()}).without(recorded(s.lost)) {
+		key, value := l.pair()
+		if err := errors.Join(s.db.Set(key, value, pebble.Sync), s.fence.err()); err != nil {
+			return fmt.Errorf("record that events are lost: %w", err)
+		}
+		s.lost = append(s.lost, l)
+	}
+	return nil
 }
 
 // finish moves all but the events, and lets gateways in.

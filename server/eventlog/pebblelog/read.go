@@ -124,9 +124,13 @@ func (l *Log) readChunk(c *chunk, after, head eventlog.Position, limit int) (*st
 		return nil, eventlog.ErrClosed
 	}
 	err := c.fill(l.store, after, head, limit)
-	l.spoilBy(err)
-	if err != nil && l.store.fence.err() != nil {
-		// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted.
+	ended := l.shared != nil && l.shared.ended.Load() != nil
+	if !ended {
+		l.spoilBy(err)
+	}
+	if err != nil && (ended || l.store.fence.err() != nil) {
+		// NOTE: Behind a raised fence what Pebble says of its files is not to be trusted. And
+		// what a commit log has lost is missing before it is decided what becomes of it.
 		if damaged := (*eventlog.DamagedError)(nil); errors.As(err, &damaged) {
 			err = damaged.Err
 		}

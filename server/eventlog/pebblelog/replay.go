@@ -1,9 +1,11 @@
 package pebblelog
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -48,13 +50,31 @@ func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) erro
 	if !c.serves() {
 		return nil
 	}
-	c.log.window.Append(records)
+	for run := range runs(records) {
+		c.log.window.Append(run)
+	}
 	c.log.published.publish(c.head)
 	if c.trimmed.position > 0 {
 		c.log.published.trim(c.trimmed)
 		c.log.window.Trim(c.trimmed.position)
 	}
 	return nil
+}
+
+// runs yields the parts of records that have no hole: a log that was moved may have some.
+func runs(records []eventlog.Record) iter.Seq[[]eventlog.Record] {
+	return func(yield func([]eventlog.Record) bool) {
+		for len(records) > 0 {
+			n := 1
+			for n < len(records) && records[n].Position == records[n-1].Position+1 {
+				n++
+			}
+			if !yield(records[:n]) {
+				return
+			}
+			records = records[n:]
+		}
+	}
 }
 
 // observe learns from an operation of another gateway what is kept in memory, and returns
@@ -76,8 +96,8 @@ func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) 
 		c.head = markOf(record)
 		return &record, nil
 	case key[0] == prefixEvent:
-		c.deleted = c.trimmed.position
-		c.freed = c.trimmed.totals.Bytes
+		c.log.freed.Add(max(c.trimmed.totals.Bytes-c.freed, 1))
+		c.deleted, c.freed = c.trimmed.position, c.trimmed.totals.Bytes
 	case key[0] == prefixDedup && o.Value != nil && len(key) > bucketLen:
 		start := int64(binary.BigEndian.Uint64(key[1:])) //nolint:gosec // written from an int64
 		if i, ok := slices.BinarySearch(c.dedup.buckets, start); !ok {
@@ -115,8 +135,6 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 		if err != nil {
 			return err
 		}
-		c.current, c.epoch = start.Epoch, nil
-		c.log.shared.newEpoch = false
 		return c.learnEpoch(start)
 	case key[0] == prefixLost:
 		lost, err := parseLoss(key, value)
@@ -130,11 +148,14 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 	return nil
 }
 
+// learnEpoch learns where an epoch begins. A pass says again what is known. What a copy that is
+// not whole lacks comes with the pass: until then it has no history.
 func (c *committer) learnEpoch(start eventlog.EpochStart) error {
 	starts := c.log.history.Load().Starts()
-	if slices.Contains(starts, start) {
+	if !c.log.shared.place.whole || slices.Contains(starts, start) {
 		return nil
 	}
+	c.current, c.epoch = start.Epoch, nil
 	history, err := eventlog.NewHistory(c.log.shared.logID, append(slices.Clip(starts), start)...)
 	if err != nil {
 		return err
@@ -152,43 +173,55 @@ func (c *committer) learnLoss(lost loss) {
 	}
 }
 
-// beginEpoch has the next event begin an epoch, if there is none yet, or one is due, or
-// this gateway knows that positions were given out before.
+// beginEpoch has the next event begin an epoch, if there is none yet, or one is due.
 func (c *committer) beginEpoch() {
 	starts := c.log.history.Load().Starts()
-	if n := len(starts); n > 0 && !c.log.shared.newEpoch && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
+	if n := len(starts); n > 0 && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
 		return
 	}
 	start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: c.head.position + 1}
 	c.epoch, c.current = &start, start.Epoch
 }
 
-// tellEnded makes it known to all gateways, with the next commit, that the commit log has lost
-// what this one had: the positions are not given out again, and what comes is of a new
-// epoch.
-func (c *committer) tellEnded(batch *pebble.Batch) error {
-	s := c.log.shared
-	if s.ended == nil {
-		return nil
+// tellEnded makes it known to all gateways that the commit log has lost what this one had:
+// the positions and terms are not given out again, and what comes is of a new epoch. It is a
+// commit of its own, which is tried again if another comes first.
+func (c *committer) tellEnded(ctx context.Context) error {
+	was := c.remember()
+	batch := c.store.db.NewBatch()
+	defer batch.Close() // it is applied by then, or useless
+	if err := c.addEnded(batch); err != nil {
+		return err
 	}
-	had := *s.ended
-	s.newEpoch = true
+	done, err := c.commit(ctx, batch)
+	if err != nil || !done {
+		c.forget(was)
+		return err
+	}
+	c.log.shared.ended.Store(nil)
+	return nil
+}
+
+func (c *committer) addEnded(batch *pebble.Batch) error {
+	had := *c.log.shared.ended.Load()
 	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
 	if had.position <= c.head.position {
 		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
-		s.ended = nil
-		return nil
-	}
-	log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
-	if len(c.log.history.Load().Starts()) == 0 {
-		key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+	} else {
+		log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
+		if len(c.log.history.Load().Starts()) == 0 {
+			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+			if err := batch.Set(key, value, nil); err != nil {
+				return err
+			}
+		}
+		lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
+		key, value := lost.pair()
 		if err := batch.Set(key, value, nil); err != nil {
 			return err
 		}
+		c.head = lost.upTo
 	}
-	lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
-	key, value := lost.pair()
-	c.head = lost.upTo
-	due := binary.BigEndian.AppendUint64(nil, uint64(lost.upTo.position))
-	return errors.Join(batch.Set(key, value, nil), batch.Set(metaKey(metaEpochDue), due, nil))
+	due := binary.BigEndian.AppendUint64(nil, uint64(c.head.position))
+	return errors.Join(c.store.leapTerms(batch), batch.Set(metaKey(metaEpochDue), due, nil))
 }

@@ -117,6 +117,7 @@ func (c *committer) learnRestated(value []byte) error {
 		return err
 	}
 	s := c.log.shared
+	s.place.sinceRestated = 0
 	if p.began >= s.place.from {
 		s.place.whole = true
 	}
@@ -160,6 +161,9 @@ func (l *Log) shorten() (more bool, err error) {
 			return false, fmt.Errorf("trim the commit log up to %d: %w", upTo, err)
 		}
 		s.trimmed = upTo
+		if err := l.forgetSequences(upTo); err != nil {
+			return false, err
+		}
 		l.logger.Debug("the commit log was trimmed", "up_to", uint64(upTo))
 	}
 	if !under && (trimmable <= done.began || s.sinceRestated.Load() < max(s.pace.minBytes, s.pace.growth*done.bytes)) {
@@ -212,7 +216,6 @@ func (c *committer) restate(batch *pebble.Batch, expected bool) error {
 		p.bytes, p.next = p.bytes+uint64(n), next //nolint:gosec // not negative
 		return batch.Set(metaKey(metaRestating), p.encode(), nil)
 	}
-	s.sinceRestated.Store(0)
 	return errors.Join(
 		batch.Delete(metaKey(metaRestating), nil),
 		batch.Set(metaKey(metaRestated), pass{began: p.began, bytes: p.bytes}.encode(), nil),
@@ -258,6 +261,16 @@ func (s *store) restateSpan(batch *pebble.Batch, from, to []byte, limit int) (n 
 
 func sequenceKey(s commitlog.Sequence) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixCopy, kindSequence}, uint64(s))
+}
+
+// forgetSequences removes the positions of the commits before one from the list.
+func (l *Log) forgetSequences(before commitlog.Sequence) error {
+	l.storeMu.RLock()
+	defer l.storeMu.RUnlock()
+	if l.store == nil {
+		return eventlog.ErrClosed
+	}
+	return errors.Join(l.store.db.DeleteRange(sequenceKey(0), sequenceKey(before), pebble.NoSync), l.store.fence.err())
 }
 
 // lastSequenceUpTo returns a sequence of which, and of all before it, the events are

@@ -85,6 +85,15 @@ func (l *Log) write(ctx context.Context, k kind, add func(*committer, *pebble.Ba
 // retain enforces the retention, now and then.
 func (l *Log) retain() {
 	ctx := context.Background() // Close ends what it waits for
+	if l.shared != nil {
+		// NOTE: Before it has read of the newest event the clock of this machine is believed,
+		// whatever it says.
+		select {
+		case <-l.Current():
+		case <-l.closing:
+			return
+		}
+	}
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
 	for {

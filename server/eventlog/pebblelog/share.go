@@ -80,11 +80,14 @@ func (c *committer) share(ctx context.Context, g *group) error {
 			s.fails(errMoving)
 			return errMoving
 		}
+		if s.ended.Load() != nil {
+			if err := c.tellEnded(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		was := c.remember()
 		batch := c.store.db.NewBatch()
-		if err := c.tellEnded(batch); err != nil {
-			return err
-		}
 		c.beginEpoch()
 		g.batch, g.records, c.syncing = batch, g.records[:0], false
 		c.build(g)
@@ -94,8 +97,6 @@ func (c *committer) share(ctx context.Context, g *group) error {
 		}
 		done, err := c.commit(ctx, batch)
 		if err == nil && done {
-			s.committed.Add(1)
-			s.ended = nil
 			c.dedup.applied()
 			return batch.Close()
 		}
@@ -132,7 +133,11 @@ func (c *committer) commit(ctx context.Context, batch *pebble.Batch) (bool, erro
 			return false, err
 		}
 	}
-	return true, c.apply(batch, commitlog.Commit{Sequence: at, Bytes: bytes})
+	if err := c.apply(batch, commitlog.Commit{Sequence: at, Bytes: bytes}); err != nil {
+		return false, err
+	}
+	s.committed.Add(1)
+	return true, nil
 }
 
 // apply applies a batch that is in the commit log.
@@ -151,7 +156,6 @@ func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit) error {
 		return err
 	}
 	s.at(next)
-	s.sinceRestated.Add(uint64(len(commit.Bytes)))
 	c.unchecked += len(commit.Bytes)
 	if c.unspaced += len(commit.Bytes); c.unspaced >= spaceCheckBytes {
 		c.unspaced = 0
@@ -284,6 +288,9 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 			return true, s.cannotRead(ctx, err)
 		}
 		commit, err := s.decode(next.Bytes)
+		if err == nil {
+			err = c.checkOperations(commit)
+		}
 		switch {
 		case errors.Is(err, errOtherHistory):
 			return false, c.unusable(&copyError{err, true})

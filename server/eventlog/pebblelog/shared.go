@@ -32,7 +32,7 @@ import (
 // context bounds how long Open waits for it. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
-		life, end := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Close calls it
+		life, end := context.WithCancel(context.WithoutCancel(ctx))
 		l.shared = &shared{
 			commits: commits, opening: ctx, life: life, end: end, gateway: newGatewayID(), pace: defaultPace, logger: l.logger,
 			wasCurrent: make(chan struct{}),
@@ -65,12 +65,6 @@ type shared struct {
 	// does not seem to.
 	checked bool
 	absent  time.Time
-	// ended is set if the commit log has lost its end, or has another one than the copy
-	// before this one had, whose head was this.
-	ended *mark
-	// newEpoch is set if positions may have been given out before: the next event begins an
-	// epoch.
-	newEpoch bool
 	// moving is set while a log is being moved into the commit log: see move.go.
 	moving bool
 	// spoiled is why the copy has to be made anew, until that is begun.
@@ -78,15 +72,16 @@ type shared struct {
 	// unlisted counts commits since the last one that is listed: see restate.go.
 	unlisted int
 
-	// applied and whole are of the place. current is set while nothing is known to be
+	// applied, whole and sinceRestated are of the place. current is set while nothing is known to be
 	// missing that was there when the copy was opened.
-	applied    atomic.Uint64
-	whole      atomic.Bool
-	current    atomic.Bool
-	once       sync.Once
-	wasCurrent chan struct{} // closed when it was for the first time
-	// sinceRestated is how many bytes of commits came after the state was restated last.
-	sinceRestated atomic.Uint64
+	applied, sinceRestated atomic.Uint64
+	whole, current         atomic.Bool
+	once                   sync.Once
+	wasCurrent             chan struct{} // closed when it was for the first time
+	// ended is set if the commit log has lost its end, or has another one than the copy
+	// before this one had, whose head was this. The committer sets it, and ends it when the
+	// others know.
+	ended atomic.Pointer[mark]
 	// failing is why no commits can be made.
 	failing atomic.Pointer[error]
 	// For metrics.
@@ -105,6 +100,8 @@ type place struct {
 	// the state has been restated since.
 	from  commitlog.Sequence
 	whole bool
+	// sinceRestated is how many bytes of commits came after the last whole pass.
+	sinceRestated uint64
 }
 
 // The keys of what is not shared: prefixCopy and
@@ -119,12 +116,12 @@ const (
 
 var placeKey = []byte{prefixCopy, kindPlace}
 
-const placeLen = 3*8 + 1 + sha256.Size
+const placeLen = 4*8 + 1 + sha256.Size
 
 func (p place) encode() []byte {
 	b := make([]byte, 0, placeLen)
-	for _, s := range []commitlog.Sequence{p.applied, p.before, p.from} {
-		b = binary.BigEndian.AppendUint64(b, uint64(s))
+	for _, n := range []uint64{uint64(p.applied), uint64(p.before), uint64(p.from), p.sinceRestated} {
+		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	whole := byte(0)
 	if p.whole {
@@ -140,8 +137,9 @@ func decodePlace(b []byte) (p place, err error) {
 	for i, s := range []*commitlog.Sequence{&p.applied, &p.before, &p.from} {
 		*s = commitlog.Sequence(binary.BigEndian.Uint64(b[8*i:]))
 	}
-	p.whole = b[24] == 1
-	copy(p.hash[:], b[25:])
+	p.sinceRestated = binary.BigEndian.Uint64(b[24:])
+	p.whole = b[32] == 1
+	copy(p.hash[:], b[33:])
 	return p, nil
 }
 
@@ -222,7 +220,7 @@ func (s *shared) makeFirst(ctx context.Context, after commitlog.Sequence) error 
 func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, head eventlog.Position) (place, error) {
 	next := place{
 		applied: commit.Sequence, before: s.place.applied, hash: sha256.Sum256(commit.Bytes),
-		from: s.place.from, whole: s.place.whole,
+		from: s.place.from, whole: s.place.whole, sinceRestated: s.place.sinceRestated + uint64(len(commit.Bytes)),
 	}
 	if s.unlisted++; s.unlisted >= s.pace.listEach {
 		s.unlisted = 0
@@ -238,6 +236,7 @@ func (s *shared) at(p place) {
 	s.place = p
 	s.applied.Store(uint64(p.applied))
 	s.whole.Store(p.whole)
+	s.sinceRestated.Store(p.sinceRestated)
 }
 
 // endAfter ends what waits for the commit log after a while.
