@@ -196,12 +196,13 @@ func (c *committer) check(ctx context.Context) error {
 	}
 	attempt, cancel := context.WithTimeout(ctx, s.pace.settlePatience)
 	defer cancel()
+	var unusable *copyError
 	commit, found, err := s.first(attempt, s.place.before)
 	trimmed := (*commitlog.TrimmedError)(nil)
 	switch {
 	case errors.As(err, &trimmed):
 		if trimmed.Trimmed > s.place.applied {
-			return c.unusable(&copyError{fmt.Errorf("the copy is older than the commit log: %w", err), false})
+			unusable = &copyError{fmt.Errorf("the copy is older than the commit log: %w", err), false}
 		}
 	case err != nil:
 		return s.cannotRead(ctx, err)
@@ -212,12 +213,36 @@ func (c *committer) check(ctx context.Context) error {
 		if time.Since(s.absent) < s.pace.absencePatience || s.commits.Err() != nil {
 			return s.cannotRead(ctx, fmt.Errorf("the commit log does not show commit %d, which the copy has", s.place.applied))
 		}
-		return c.unusable(&copyError{fmt.Errorf("%w: it ends before commit %d", errOtherHistory, s.place.applied), true})
+		unusable = &copyError{fmt.Errorf("%w: it ends before commit %d", errOtherHistory, s.place.applied), true}
 	case commit.Sequence != s.place.applied || hashOf(commit) != s.place.hash:
-		return c.unusable(&copyError{fmt.Errorf("%w: commit %d is another", errOtherHistory, s.place.applied), true})
+		unusable = &copyError{fmt.Errorf("%w: commit %d is another", errOtherHistory, s.place.applied), true}
+	}
+	if unusable != nil {
+		// NOTE What this copy has and another log has not would be recorded there as lost.
+		if err := s.isOfThisLog(attempt); err != nil {
+			return s.cannotRead(ctx, err)
+		}
+		return c.unusable(unusable)
 	}
 	s.checked, s.absent = true, time.Time{}
 	return nil
+}
+
+// isOfThisLog returns an error if the commits are those of another event log. If there are
+// none they may be of this one.
+func (s *shared) isOfThisLog(ctx context.Context) error {
+	commit, found, err := s.first(ctx, 0)
+	if trimmed := (*commitlog.TrimmedError)(nil); errors.As(err, &trimmed) {
+		commit, found, err = s.first(ctx, trimmed.Trimmed)
+	}
+	if err != nil || !found {
+		return err
+	}
+	id, _, err := place{}.of(commit)
+	if err == nil && id != s.logID {
+		err = fmt.Errorf("the folder has a copy of the event log %v, and the commit log is of %v: give store.pebble.path an empty folder, or name the commit log that the copy is of", s.logID, id)
+	}
+	return err
 }
 
 // cannotRead says that the commit log cannot be read at present, and waits a little.

@@ -244,11 +244,11 @@ func (s *shared) endAfter(d time.Duration) { time.AfterFunc(d, s.end) }
 
 // err returns why no commits are made, as far as is known.
 func (s *shared) err() error {
+	if err := s.commits.Err(); err != nil {
+		return fmt.Errorf("the commit log: %w", err) // it knows better than those who wait for it
+	}
 	if err := s.failing.Load(); err != nil {
 		return *err
-	}
-	if err := s.commits.Err(); err != nil {
-		return fmt.Errorf("the commit log: %w", err)
 	}
 	if !s.current.Load() {
 		return ErrCatchingUp
