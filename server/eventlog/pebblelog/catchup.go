@@ -93,7 +93,7 @@ func (l *Log) becomeCurrent() {
 	s.current.Store(true)
 	s.once.Do(func() { close(s.wasCurrent) })
 	l.logger.Info("the copy of the event log is current", "head", uint64(l.Bounds().Head),
-		"commits", s.applied.Load()-from, "took", time.Since(began).Round(time.Millisecond))
+		"commits", s.applied.Load()-min(from, s.applied.Load()), "took", time.Since(began).Round(time.Millisecond))
 }
 
 func (l *Log) logProgress(ctx context.Context) {
@@ -106,10 +106,11 @@ func (l *Log) logProgress(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if progress, current := l.CatchUp(); !current {
+		progress, current := l.CatchUp()
+		if applied := uint64(progress.Applied); !current && applied > last {
 			l.logger.Info("the copy of the event log is catching up", "applied", uint64(progress.Applied), "of", uint64(progress.Newest),
-				"commits_per_second", (uint64(progress.Applied)-last)/uint64(progressInterval/time.Second))
-			last = uint64(progress.Applied)
+				"commits_per_second", (applied-last)/uint64(progressInterval/time.Second))
 		}
+		last = uint64(progress.Applied)
 	}
 }

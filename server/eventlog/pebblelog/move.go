@@ -120,14 +120,38 @@ func (m *mover) find(ctx context.Context) error {
 		return errMoveInUse
 	}
 	s.place = begun
-	n := 0
-	for next, err := range s.commits.Read(ctx, 0) {
+	for read := 0; ; {
+		n, err := m.read(ctx)
 		if err != nil {
-			return fmt.Errorf("read the commit log: %w", err)
+			return err
+		}
+		if read += n; !m.under && read > 1 {
+			return errMoveInUse
+		}
+		if err := m.checkHistory(); err != nil {
+			return err
+		}
+		// NOTE: What was read may be stale. Only an append that succeeds shows that it is all.
+		batch := m.store.db.NewBatch()
+		err = errors.Join(batch.Set(metaKey(metaMoving), m.state.encode(), nil), m.append(ctx, batch), batch.Close())
+		if !errors.Is(err, errMoveOther) {
+			m.under = true
+			return err
+		}
+	}
+}
+
+// read reads how far the log is moved from the commits that come next, and returns how many
+// those are.
+func (m *mover) read(ctx context.Context) (n int, err error) {
+	s := m.target
+	for next, err := range s.commits.Read(ctx, s.place.applied) {
+		if err != nil {
+			return 0, fmt.Errorf("read the commit log: %w", err)
 		}
 		c, err := s.decode(next.Bytes)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		n++
 		for _, o := range c.GetOperations() {
@@ -141,11 +165,10 @@ func (m *mover) find(ctx context.Context) error {
 		}
 		s.place.applied, s.place.hash = next.Sequence, hashOf(next)
 	}
-	if !m.under && n > 1 {
-		return errMoveInUse
-	}
-	return m.checkHistory()
+	return n, nil
 }
+
+var errMoveOther = errors.New("something else writes into the commit log: stop what does, and start again")
 
 var errMoveInUse = errors.New("the commit log is in use already, or was moved into before: give a new one")
 
@@ -178,7 +201,7 @@ func (m *mover) moveEvents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if next == m.state && m.under {
+		if next == m.state {
 			return batch.Close()
 		}
 		if err := batch.Set(metaKey(metaMoving), next.encode(), nil); err != nil {
@@ -187,7 +210,7 @@ func (m *mover) moveEvents(ctx context.Context) error {
 		if err := errors.Join(m.append(ctx, batch), batch.Close()); err != nil {
 			return err
 		}
-		m.state, m.under = next, true
+		m.state = next
 		if next.position >= s.head.position {
 			m.report()
 			return nil
@@ -298,7 +321,7 @@ func (m *mover) append(ctx context.Context, batch *pebble.Batch) error {
 	case err != nil:
 		return fmt.Errorf("write into the commit log: %w", err)
 	case at == 0:
-		return errors.New("something else writes into the commit log: stop what does, and start again")
+		return errMoveOther
 	}
 	commit := commitlog.Commit{Sequence: at, Bytes: bytes}
 	s.place.applied, s.place.hash = at, hashOf(commit)

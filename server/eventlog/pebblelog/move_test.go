@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 
@@ -183,5 +184,40 @@ func TestMoveRefusals(t *testing.T) {
 	}
 	if err := mustOpen(t, testConfig(path)).Close(); err != nil {
 		t.Errorf("a folder that was refused: %v", err)
+	}
+}
+
+// TestMoveReadsStale: a commit log that shows less than it has, as engines do, makes no
+// difference.
+func TestMoveReadsStale(t *testing.T) {
+	path, memory := t.TempDir(), commitlogtest.NewMemory()
+	oneMachine(t, path)
+	if _, err := Move(t.Context(), path, true, commitsOf(t, memory), "", testLogger(), nil); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := Move(t.Context(), path, false, &stale{Log: commitsOf(t, memory)}, "", testLogger(), nil)
+	if err != nil || !moved.Sealed || moved.Events != 0 {
+		t.Errorf("Move() = %+v, %v", moved, err)
+	}
+}
+
+// stale shows the first commit alone until somebody appends.
+type stale struct {
+	commitlog.Log
+	appended bool
+}
+
+func (s *stale) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
+	s.appended = true
+	return s.Log.Append(ctx, after, commit)
+}
+
+func (s *stale) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
+	return func(yield func(commitlog.Commit, error) bool) {
+		for commit, err := range s.Log.Read(ctx, after) {
+			if commit.Sequence > 1 && !s.appended || !yield(commit, err) {
+				return
+			}
+		}
 	}
 }
