@@ -147,11 +147,14 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 		grpc.ForceServerCodecV2(stream.Codec{}),
 		grpc.Creds(newBelow()),
 		grpc.MaxConcurrentStreams(0),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		// What workers of a gateway whose machine is gone held comes again when its connection
+		// is found to be dead.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.MaxHeaderListSize(maxPeerHeaderBytes),
 		grpc.WaitForHandlers(true), // nothing reads the log after Stop
+		grpc.InTapHandle(guard.Tap),
 		grpc.ChainUnaryInterceptor(recoverUnary(s.logger), guard.UnaryInterceptor(), knowUnary),
 		grpc.ChainStreamInterceptor(recoverStream(s.logger), guard.StreamInterceptor(), knowStream),
 	)

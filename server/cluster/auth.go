@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
@@ -57,13 +58,27 @@ type Guard struct {
 	callers map[string]*access.Caller
 }
 
+// check refuses a call that comes from no gateway of the cluster.
+func (g *Guard) check(headers metadata.MD) error {
+	given := headers.Get(secretHeader)
+	if len(given) != 1 || g.Secret.IsZero() || !g.Secret.Equal(given[0]) {
+		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
+			"only the gateways of the cluster call here: they have its secret (cluster.secret)")
+	}
+	return nil
+}
+
+// Tap refuses strangers by their headers. It is a tap.ServerInHandle: gRPC reads the request
+// of a unary call before any interceptor sees it, and waits for it as long as it takes.
+func (g *Guard) Tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	return ctx, g.check(info.Header)
+}
+
 // admit returns the context of a call.
 func (g *Guard) admit(ctx context.Context) (context.Context, error) {
 	headers, _ := metadata.FromIncomingContext(ctx)
-	given := headers.Get(secretHeader)
-	if len(given) != 1 || g.Secret.IsZero() || !g.Secret.Equal(given[0]) {
-		return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
-			"only the gateways of the cluster call here: they have its secret (cluster.secret)")
+	if err := g.check(headers); err != nil {
+		return nil, err
 	}
 	carried := headers.Get(callerHeader)
 	if len(carried) != 1 {

@@ -56,7 +56,7 @@ type Manager struct {
 	unlisted error
 	byName   map[string]*subscription
 	aside    map[string]*setAside
-	// loading are the subscriptions that are being taken over.
+	// loading are the subscriptions that are being taken over, or created.
 	loading map[string]chan struct{}
 	// ending and taking have a token when owners may have changed.
 	ending, taking chan struct{}
@@ -147,6 +147,11 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
+	release, err := m.claim(name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	after, err := start()
 	if err != nil {
 		return nil, err
@@ -175,11 +180,8 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 		return nil, fmt.Errorf("create the subscription: %w", err)
 	}
 	m.mu.Lock()
-	if m.byName[name] == nil { // or it was seen in the store at once, and taken over
-		m.byName[name] = s
-		m.metrics.know(name)
-	}
-	s = m.byName[name]
+	m.byName[name] = s
+	m.metrics.know(name)
 	m.mu.Unlock()
 	return s.describe(ctx)
 }

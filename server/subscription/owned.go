@@ -194,6 +194,25 @@ func (m *Manager) take(ctx context.Context, name string) {
 	}
 }
 
+// claim keeps a subscription that is being created from being taken over as soon as the
+// store has it: that would fence whoever creates it. It returns ErrMoved if it is being taken
+// over already.
+func (m *Manager) claim(name string) (release func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.loading[name] != nil || m.byName[name] != nil {
+		return nil, ErrMoved
+	}
+	done := make(chan struct{})
+	m.loading[name] = done
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.loading, name)
+		close(done)
+	}, nil
+}
+
 // eachAtOnce calls a function for each, at most atOnce at the same time.
 func eachAtOnce[T any](list []T, f func(T)) {
 	var running sync.WaitGroup

@@ -118,7 +118,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 		t.Fatal(err)
 	}
 	guard := &cluster.Guard{Secret: secret.New(peerSecret)}
-	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true),
+	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true), grpc.InTapHandle(guard.Tap),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(guard.UnaryInterceptor()), grpc.StreamInterceptor(guard.StreamInterceptor()))
 	webhookgatewayv1.RegisterSubscriptionServiceServer(n.peers, service)

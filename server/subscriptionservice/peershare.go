@@ -71,7 +71,8 @@ type peerShare struct {
 	cancel context.CancelFunc
 
 	answers  chan peerAnswer
-	waiting  bool // a want is not answered yet
+	end      error // why answers was closed
+	waiting  bool  // a want is not answered yet
 	progress subscription.Progress
 	filter   *filter.Filter
 	// unsent are the tokens of deliveries that were not sent to the worker yet.
@@ -84,7 +85,6 @@ type peerShare struct {
 type peerAnswer struct {
 	*peerResponse
 	came time.Time
-	err  error
 }
 
 // open attaches a worker at another gateway.
@@ -122,12 +122,13 @@ func (p *peerShare) receive() {
 	defer close(p.answers)
 	for {
 		resp, err := p.call.Recv()
-		select {
-		case p.answers <- peerAnswer{resp, time.Now(), err}:
-		case <-p.call.Context().Done():
+		if err != nil {
+			p.end = err
 			return
 		}
-		if err != nil {
+		select {
+		case p.answers <- peerAnswer{resp, time.Now()}:
+		case <-p.call.Context().Done():
 			return
 		}
 	}
@@ -150,7 +151,7 @@ func (p *peerShare) note(resp *peerResponse) error {
 
 // Next implements share.
 func (p *peerShare) Next(ctx context.Context, n int) (_ subscription.Batch, err error) {
-	defer func() { p.failed = p.failed || err != nil && ctx.Err() == nil }()
+	defer func() { p.blame(err, context.Cause(ctx)) }()
 	for {
 		if p.failed {
 			return subscription.Batch{}, errMoving("another gateway may have taken over the subscription: try again")
@@ -167,6 +168,12 @@ func (p *peerShare) Next(ctx context.Context, n int) (_ subscription.Batch, err 
 			return batch, context.Cause(ctx)
 		}
 	}
+}
+
+// blame takes note of an error. It is not the worker's fault, unless it is that of its stream,
+// which has ended, or waits no longer.
+func (p *peerShare) blame(err, ended error) {
+	p.failed = p.failed || err != nil && p.ctx.Err() == nil && !errors.Is(err, ended)
 }
 
 // answer waits for what another gateway has for the worker.
@@ -197,13 +204,13 @@ func (p *peerShare) answer(ctx context.Context, n int) (peerAnswer, error) {
 
 func (p *peerShare) answered(a peerAnswer, open bool) (peerAnswer, error) {
 	p.waiting = false
-	if !open || errors.Is(a.err, io.EOF) {
+	switch {
+	case open:
+		return a, nil
+	case p.end == nil || errors.Is(p.end, io.EOF):
 		return a, errMoving("the gateway that runs the subscription has ended the stream: try again")
 	}
-	if a.err == nil {
-		return a, nil
-	}
-	return a, p.router.failed(p.ctx, p.owner.Address, a.err)
+	return a, p.router.failed(p.ctx, p.owner.Address, p.end)
 }
 
 // want asks for deliveries. If it fails, why is received.
@@ -244,17 +251,28 @@ func (p *peerShare) batch(ctx context.Context, a peerAnswer) (subscription.Batch
 
 // Read implements share.
 func (p *peerShare) Read(ctx context.Context, deliveries []subscription.Delivery) iter.Seq2[subscription.Event, error] {
-	return p.router.own.subscriptions.ReadCarried(ctx, p.name, deliveries, func(gone subscription.Delivery) error {
+	events := p.router.own.subscriptions.ReadCarried(ctx, p.name, deliveries, func(gone subscription.Delivery) error {
 		missing := &clusterv1.Missing{AckTokens: []string{gone.AckToken()}}
 		_ = p.call.Send(&peerRequest{Step: &clusterv1.ConsumeRequest_Missing{Missing: missing}}) // Next finds out
 		delete(p.unsent, gone.AckToken())
 		return nil
 	})
+	return func(yield func(subscription.Event, error) bool) {
+		for event, err := range events {
+			p.blame(err, context.Cause(ctx))
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
 }
 
 // Sending implements share. The deadlines run since the other gateway has sent the
 // deliveries.
 func (p *peerShare) Sending(deliveries []subscription.Delivery) []subscription.Delivery {
+	if p.ended() { // Next finds out why
+		return nil
+	}
 	if !p.router.cluster.CertainOf(p.name, p.owner.ID) {
 		p.failed = true
 		return nil // what another gateway may have handed out, and had settled
@@ -264,6 +282,16 @@ func (p *peerShare) Sending(deliveries []subscription.Delivery) []subscription.D
 		delete(p.unsent, d.AckToken())
 		return !now.Before(d.Deadline)
 	})
+}
+
+// ended reports whether the other gateway has ended the share, which has nothing to answer.
+func (p *peerShare) ended() bool {
+	select {
+	case <-p.answers:
+		return true
+	default:
+		return false
+	}
 }
 
 // Progress implements share.
@@ -283,7 +311,9 @@ func (p *peerShare) Park(ctx context.Context, token, reason string) error {
 		Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
 	})
 	delete(p.unsent, token)
-	return p.router.failed(ctx, p.owner.Address, err)
+	err = p.router.failed(ctx, p.owner.Address, err)
+	p.blame(err, context.Cause(ctx))
+	return err
 }
 
 // takeBack takes what is on its way to a worker that has ended: it was not sent to it.
@@ -296,7 +326,7 @@ func (p *peerShare) takeBack() {
 	defer late.Stop()
 	select {
 	case a, open := <-p.answers:
-		if open && a.err == nil {
+		if open {
 			for _, d := range a.GetDeliveries() {
 				p.unsent[d.GetAckToken()] = struct{}{}
 			}

@@ -1,0 +1,83 @@
+package subscription
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog/pebblelogtest"
+)
+
+// commitStore calls a function after each commit, and one before a scope is acquired.
+type commitStore struct {
+	eventlog.StateStore
+	committed, acquiring func()
+}
+
+func (s *commitStore) CommitScope(ctx context.Context, scope string, term uint64, m []eventlog.StateMutation) error {
+	err := s.StateStore.CommitScope(ctx, scope, term, m)
+	s.committed()
+	return err
+}
+
+func (s *commitStore) AcquireScope(ctx context.Context, scope string) (uint64, error) {
+	s.acquiring()
+	return s.StateStore.AcquireScope(ctx, scope)
+}
+
+// TestCreatedIsNotTakenOver: the gateway that creates a subscription sees it in the store
+// before its call returns, and does not take it over from itself: whom it has attached by
+// then would be fenced.
+func TestCreatedIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	disk := pebblelogtest.NewDisk()
+	log := disk.Open(t)
+	store := &commitStore{StateStore: log, committed: func() {}, acquiring: func() {}}
+	always := func(string) bool { return true }
+	manager, err := New(t.Context(), Params{
+		Log: log, States: store, MaxAge: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Sharing: &Sharing{Owns: always, Certain: always, Sync: func(context.Context) error { return nil }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{disk: disk, log: log, manager: manager}
+	t.Cleanup(func() { g.stop(t) })
+
+	attached, taken := make(chan struct{}), make(chan struct{})
+	acquired, committed := 0, false
+	store.acquiring = func() {
+		if acquired++; acquired > 1 {
+			<-attached
+		}
+	}
+	store.committed = func() {
+		if committed {
+			return
+		}
+		committed = true
+		go func() {
+			defer close(taken)
+			manager.take(t.Context(), "s")
+		}()
+		for begun := false; !begun; {
+			manager.mu.Lock()
+			begun = manager.loading["s"] != nil
+			manager.mu.Unlock()
+		}
+	}
+	g.create(t, "s", nil)
+	stream := g.attach(t)
+	close(attached)
+	<-taken
+	g.append(t, "client", "one")
+	batch, err := stream.Next(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.wantAck(t, resultOK, stream.Sending(batch.Deliveries)...)
+}
