@@ -22,6 +22,12 @@ const (
 func wantGaps(t *testing.T, stream *Stream, want ...Gap) Batch {
 	t.Helper()
 	batch, err := stream.Next(t.Context(), 1)
+	if err == nil && len(batch.Gaps) == 0 { // what was read ahead is handed out, and gone when it is read
+		for event, err := range stream.Read(t.Context(), batch.Deliveries) {
+			t.Errorf("event %d is there, %v", event.Position, err)
+		}
+		batch, err = stream.Next(t.Context(), 1)
+	}
 	if err != nil || !slices.Equal(batch.Gaps, want) {
 		t.Fatalf("Next() = %+v, %v, want the gaps %v", batch, err, want)
 	}
