@@ -54,7 +54,7 @@ func Start(ctx context.Context, patience time.Duration, logger *slog.Logger, ope
 		return nil, fmt.Errorf("%w: %w", ErrStarting, context.Cause(ctx))
 	case <-timer.C:
 	}
-	logger.WarnContext(ctx, "the commit log does not answer: the gateway starts with what it has, and takes no events until it does")
+	logger.WarnContext(ctx, "the commit log does not answer yet: until it does the gateway takes no events and serves what its copy has; without a copy it waits")
 	s := &starting{life: life, end: end, change: make(chan struct{}), err: ErrStarting}
 	s.tasks.Go(func() {
 		r := <-opened

@@ -164,7 +164,7 @@ func (l *Log) look() error {
 	case errors.Is(err, natsjs.ErrStreamNotFound):
 		return fmt.Errorf("the stream %s is not there any more: %w", l.config.Stream, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders), errors.Is(err, natsjs.ErrJetStreamNotEnabled):
-		return fmt.Errorf("the stream %s has no leader that answers: more than half of its %d servers must be up: %w", l.config.Stream, l.config.Replicas, err)
+		return l.config.noLeader(err)
 	case err != nil:
 		return fmt.Errorf("look at the stream %s: %w", l.config.Stream, err)
 	}

@@ -108,6 +108,11 @@ const (
 	maxBytesRequired = 10113
 )
 
+// noLeader says why nobody answers for the stream.
+func (c Config) noLeader(err error) error {
+	return fmt.Errorf("the stream %s has no leader that answers: more than half of its %d servers must be up: %w", c.Stream, c.Replicas, err)
+}
+
 // explainAPI adds to why JetStream cannot be used what to do about it.
 func (c Config) explainAPI(err error) error {
 	if errors.Is(err, natsjs.ErrJetStreamNotEnabledForAccount) {
@@ -115,6 +120,9 @@ func (c Config) explainAPI(err error) error {
 	}
 	if errors.Is(err, natsjs.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders) {
 		return finalError{fmt.Errorf("%w: enable JetStream in the configuration of the servers: `jetstream { store_dir: ..., sync_interval: always }`", err)}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return c.noLeader(err)
 	}
 	var refusal *natsjs.APIError
 	if !errors.As(err, &refusal) {

@@ -54,10 +54,8 @@ func (c *committer) applyShared(g *group) {
 	}
 	if err != nil {
 		err = cannotWrite(err)
-	} else if len(g.records) > 0 {
+	} else {
 		c.log.window.Append(g.records)
-	}
-	if err == nil {
 		c.log.published.publish(g.head)
 	}
 	for _, r := range g.requests {
