@@ -12,7 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -41,7 +43,8 @@ type node struct {
 	address  string
 	registry *prometheus.Registry
 	left     bool
-	cut      atomic.Bool // its commits do not reach the commit log
+	cut      atomic.Bool  // its commits do not reach the commit log
+	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
 }
 
 // Before and After are the faults of its commit log.
@@ -120,7 +123,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	guard := &cluster.Guard{Secret: secret.New(peerSecret)}
 	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true), grpc.InTapHandle(guard.Tap),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.UnaryInterceptor(guard.UnaryInterceptor()), grpc.StreamInterceptor(guard.StreamInterceptor()))
+		grpc.ChainUnaryInterceptor(guard.UnaryInterceptor(), n.breakUnary), grpc.ChainStreamInterceptor(guard.StreamInterceptor(), n.breakStream))
 	webhookgatewayv1.RegisterSubscriptionServiceServer(n.peers, service)
 	clusterv1.RegisterPeerServiceServer(n.peers, subscriptionservice.NewPeer(service))
 	served := make(chan error, 1)
@@ -141,6 +144,27 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	})
 	n.gateway = &gateway{SubscriptionServiceClient: webhookgatewayv1.NewSubscriptionServiceClient(conn), log: log, streams: streams, metrics: registry}
 	return n
+}
+
+func (n *node) breakOff() error {
+	if n.breaks.Add(-1) >= 0 {
+		return status.Error(codes.Unavailable, "the connection broke")
+	}
+	return nil
+}
+
+func (n *node) breakUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if err := n.breakOff(); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (n *node) breakStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := n.breakOff(); err != nil {
+		return err
+	}
+	return handler(srv, stream)
 }
 
 // watch has the manager know when owners may have changed, as the server does.

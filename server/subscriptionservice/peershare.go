@@ -35,7 +35,8 @@ func (r *Router) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerS
 
 // attach attaches a worker to a subscription, wherever it is owned.
 func (r *Router) attach(ctx context.Context, name string, options subscription.StreamOptions) (attached share, err error) {
-	err = r.at(ctx, name,
+	// It may be opened twice: the first has asked for no delivery.
+	err = r.at(ctx, name, true,
 		func() error {
 			attached, err = r.own.attach(ctx, name, options)
 			return r.statusOf(ctx, err)

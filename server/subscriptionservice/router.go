@@ -56,8 +56,9 @@ const (
 type passed func(context.Context, cluster.Member, *grpc.ClientConn) error
 
 // at makes a call where a subscription is owned: own here, or other at another gateway.
-// While nobody can take it, it waits a little and looks again.
-func (r *Router) at(ctx context.Context, name string, own func() error, other passed) error {
+// While nobody can take it, it waits a little and looks again. So it does if another gateway
+// does not answer a call that may be made twice.
+func (r *Router) at(ctx context.Context, name string, twice bool, own func() error, other passed) error {
 	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
 	return r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
@@ -69,7 +70,8 @@ func (r *Router) at(ctx context.Context, name string, own func() error, other pa
 			err := own()
 			return isMoving(err), err
 		}
-		return r.call(ctx, waiting, owner, other)
+		again, err = r.call(ctx, waiting, owner, other)
+		return again || twice && isUnreachable(err), err
 	})
 }
 
@@ -168,13 +170,30 @@ func (r *Router) failed(ctx context.Context, owner string, err error) error {
 	}
 }
 
+// read makes a unary call that changes nothing where a subscription is owned.
+func read[Q, A any](
+	ctx context.Context, r *Router, name string, req Q,
+	own func(context.Context, Q) (A, error),
+	other func(webhookgatewayv1.SubscriptionServiceClient, context.Context, Q, ...grpc.CallOption) (A, error),
+) (A, error) {
+	return unary(ctx, r, name, true, req, own, other)
+}
+
 // route makes a unary call where a subscription is owned.
 func route[Q, A any](
 	ctx context.Context, r *Router, name string, req Q,
 	own func(context.Context, Q) (A, error),
 	other func(webhookgatewayv1.SubscriptionServiceClient, context.Context, Q, ...grpc.CallOption) (A, error),
+) (A, error) {
+	return unary(ctx, r, name, false, req, own, other)
+}
+
+func unary[Q, A any](
+	ctx context.Context, r *Router, name string, twice bool, req Q,
+	own func(context.Context, Q) (A, error),
+	other func(webhookgatewayv1.SubscriptionServiceClient, context.Context, Q, ...grpc.CallOption) (A, error),
 ) (answer A, err error) {
-	err = r.at(ctx, name,
+	err = r.at(ctx, name, twice,
 		func() (err error) {
 			answer, err = own(ctx, req)
 			return err

@@ -15,7 +15,7 @@ func (r *Router) CreateSubscription(ctx context.Context, req *webhookgatewayv1.C
 
 // GetSubscription implements SubscriptionService.
 func (r *Router) GetSubscription(ctx context.Context, req *webhookgatewayv1.GetSubscriptionRequest) (*webhookgatewayv1.GetSubscriptionResponse, error) {
-	return route(ctx, r, req.GetName(), req, r.own.GetSubscription, client.GetSubscription)
+	return read(ctx, r, req.GetName(), req, r.own.GetSubscription, client.GetSubscription)
 }
 
 // UpdateSubscription implements SubscriptionService.
@@ -55,7 +55,7 @@ func (r *Router) CommitCursor(ctx context.Context, req *webhookgatewayv1.CommitC
 
 // ListParkedEvents implements SubscriptionService.
 func (r *Router) ListParkedEvents(ctx context.Context, req *webhookgatewayv1.ListParkedEventsRequest) (*webhookgatewayv1.ListParkedEventsResponse, error) {
-	return route(ctx, r, req.GetSubscription(), req, r.own.ListParkedEvents, client.ListParkedEvents)
+	return read(ctx, r, req.GetSubscription(), req, r.own.ListParkedEvents, client.ListParkedEvents)
 }
 
 // ReplayParkedEvents implements SubscriptionService.

@@ -1,6 +1,7 @@
 package subscriptionservice_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +21,36 @@ func throughPeer(t *testing.T, settings *webhookgatewayv1.SubscriptionSettings) 
 	nodes[0].create(t, "team", settings)
 	_, others := ownerOf(nodes, "team")
 	return others[0]
+}
+
+// TestUnansweredThroughPeer: a call that may be made twice is, if its connection breaks; of
+// another the caller is told that it may have been made.
+func TestUnansweredThroughPeer(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", nil)
+	owner, others := ownerOf(nodes, "team")
+	n := others[0]
+	n.add(t, 1)
+	owner.breaks.Store(1)
+	held := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"}).take(1)
+	owner.breaks.Store(1)
+	if got := n.status(t, "team").GetInFlightEvents(); got != 1 {
+		t.Errorf("%d are in flight, want 1", got)
+	}
+	owner.breaks.Store(1)
+	if _, err := n.ListParkedEvents(t.Context(), &webhookgatewayv1.ListParkedEventsRequest{Subscription: "team"}); err != nil {
+		t.Error(err)
+	}
+	owner.breaks.Store(1)
+	_, err := n.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: "team", AckTokens: tokens(held...)})
+	if checkError(t, err, "Unavailable SUBSCRIPTION_MOVING"); err != nil && !strings.Contains(err.Error(), "may have done what was asked") {
+		t.Errorf("the error says %v", err)
+	}
+	if left := owner.breaks.Load(); left > 0 {
+		t.Errorf("%d calls did not break", left)
+	}
+	n.acknowledge(t, "team", ok, held...)
 }
 
 // TestSeekAndDeleteThroughPeer: what workers of another gateway hold is fenced once Seek
