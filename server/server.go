@@ -76,6 +76,11 @@ type Server struct {
 
 	// closers release what New has made, in reverse order.
 	closers []closer
+
+	// For gateways that are thrown away: see Option.
+	inMemory     pebblelog.Option // nil: on the disk
+	wrapListener func(key string, listener net.Listener) net.Listener
+	faults       *Faults
 }
 
 type closer struct {
@@ -94,11 +99,14 @@ const closeTimeout = 5 * time.Second
 // New opens the event log, puts the gateway together and binds its listeners.
 // On an error everything is closed again. The context bounds New only. A Server
 // that is not run is released by Close.
-func New(ctx context.Context, config Config, logger *slog.Logger) (*Server, error) {
+func New(ctx context.Context, config Config, logger *slog.Logger, options ...Option) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret()}
+	for _, option := range options {
+		option(s)
+	}
 	inForce, err := newInForce(config)
 	if err != nil {
 		return nil, err
@@ -161,6 +169,9 @@ func (s *Server) openLog(ctx context.Context) error {
 	options, err := s.shareLog(ctx)
 	if err != nil {
 		return err
+	}
+	if s.inMemory != nil {
+		options = append(options, s.inMemory)
 	}
 	log, err := pebblelog.Open(config, s.logger, options...)
 	if err != nil {
@@ -238,6 +249,9 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	if s.streams, err = stream.New(s.config.Streams, func() time.Time { return s.log.Clock().Now }, registry); err != nil {
 		return fmt.Errorf("make the streams: %w", err)
 	}
+	if s.faults != nil {
+		*s.faults = Faults{store: s.store, subscriptions: subscriptions}
+	}
 	s.events = eventservice.New(s.log, s.streams, s.logger)
 	s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry)
 	return err
@@ -245,6 +259,9 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 
 // warnNotPrivate tells who else on this machine can reach the event log.
 func (s *Server) warnNotPrivate() {
+	if s.inMemory != nil {
+		return
+	}
 	problems, err := filemode.CheckFolder(s.config.Store.Pebble.Path)
 	if err != nil {
 		s.logger.Warn("it is not known who else can read the folder of the event log", "error", err)
@@ -281,6 +298,9 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 		if err != nil {
 			return fmt.Errorf("listen.%s: %w", l.key, err)
+		}
+		if s.wrapListener != nil {
+			listener = s.wrapListener(l.key, listener)
 		}
 		*l.listener = l.limit(listener, s.refusedConns.WithLabelValues(l.key).Inc)
 		s.closeLater("close the listener "+l.key, func() error { return ignoreClosed(listener.Close()) })

@@ -18,6 +18,7 @@ import (
 
 func newServe(std streams) *cobra.Command {
 	var path string
+	var throwaway ephemeralOptions
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a gateway",
@@ -33,9 +34,23 @@ wrong is refused, and the old one stays in force.
 Without a file, and without a WEBHOOK_GATEWAY_PROVIDERS_... variable, it runs FOR
 DEVELOPMENT: it listens on localhost only, keeps its store in ./data, takes both
 providers, makes a Finicity secret for the client "dev", and takes this machine
-for Vezgo, so that "trigger" can play both.`,
+for Vezgo, so that "trigger" can play both.
+
+With --ephemeral it runs FOR TESTS of programs that read from it: in memory, without a
+configuration, on localhost. It prints where it is as a line of JSON when it is ready, and
+"fault" has its readers' connections break, cursors expire, and more. Never use it for
+anything else.`,
+		Example: `  webhook-gateway serve --config gateway.yaml
+  webhook-gateway serve
+  webhook-gateway serve --ephemeral --free-ports --until-eof`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := throwaway.check(cmd, configPath(path, std.environ)); err != nil {
+				return err
+			}
+			if throwaway.on {
+				return serveEphemeral(cmd, std, &throwaway)
+			}
 			files := newConfigFiles(configPath(path, std.environ), std.environ)
 			config, dev, err := loadConfig(path, std.environ)
 			if err != nil {
@@ -67,6 +82,7 @@ for Vezgo, so that "trigger" can play both.`,
 		},
 	}
 	configFlag(c, &path)
+	throwaway.flags(c)
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/ephemeral"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
@@ -34,6 +35,7 @@ type triggerOptions struct {
 	client       string
 	secret       string
 	vezgoSecret  string
+	ephemeral    bool
 	count        int
 	rate         float64
 }
@@ -52,7 +54,7 @@ the path names objects and elements of lists (payload.accounts.0.name). The valu
 a text, or JSON where the body has no text; after := it is JSON.
 
 The Finicity secret is that of a gateway for development (` + server.DefaultConfig().Store.Pebble.Path + `/` + devSecretFile + `)
-unless --secret names another. It ends with 1 if a delivery is not answered 200.`,
+unless --secret names another, or that of every gateway for tests with --ephemeral. It ends with 1 if a delivery is not answered 200.`,
 		Example: `  webhook-gateway trigger finicity.added SyncError
   webhook-gateway trigger --all
   webhook-gateway trigger --session
@@ -96,9 +98,11 @@ unless --secret names another. It ends with 1 if a delivery is not answered 200.
 	f.StringVarP(&o.client, "client", "c", devClient, "the client `id` that the deliveries belong to")
 	f.StringVar(&o.secret, "secret", "", "the Finicity `secret` as env:NAME or file:PATH")
 	f.StringVar(&o.vezgoSecret, "vezgo-secret", "", "the `secret` that Vezgo's URL has, as env:NAME or file:PATH")
+	f.BoolVar(&o.ephemeral, "ephemeral", false, "sign with the secret of serve --ephemeral, which everybody knows")
 	f.IntVar(&o.count, "count", 1, "send everything this `number` of times")
 	f.Float64Var(&o.rate, "rate", 0, "at most this `number` of deliveries a second (default one after the other, without a pause)")
 	isFile(c, "data")
+	c.MarkFlagsMutuallyExclusive("ephemeral", "secret")
 	_ = c.RegisterFlagCompletionFunc("provider", completeProviders) // fails only for a flag that does not exist
 	return c
 }
@@ -142,8 +146,8 @@ func (o triggerOptions) deliveries(types []string, stdin io.Reader) ([]delivery,
 	}
 	for i := range list {
 		for _, assignment := range o.set {
-			if list[i].body, err = setField(list[i].body, assignment); err != nil {
-				return nil, err
+			if list[i].body, err = all.SetField(list[i].body, assignment); err != nil {
+				return nil, usageError{fmt.Errorf("--set %w", err)}
 			}
 		}
 	}
@@ -196,6 +200,9 @@ func readData(file string, stdin io.Reader) (body []byte, name string, err error
 
 // secrets returns the secrets by the name of the provider.
 func (o triggerOptions) secrets(environ []string) (map[string]secret.Secret, error) {
+	if o.ephemeral {
+		return map[string]secret.Secret{"finicity": secret.New(ephemeral.FinicitySecret)}, nil
+	}
 	kept := filepath.Join(server.DefaultConfig().Store.Pebble.Path, devSecretFile)
 	if o.secret == "" {
 		if _, err := os.Stat(kept); err == nil {

@@ -46,7 +46,7 @@ func TestTriggerSetsAndDuplicates(t *testing.T) {
 		}
 		body = strings.Replace(body, "{}", `{"a":1}`, 1)
 	}
-	if code, _, errOut := trigger(t, "not JSON", triggerOn(g, "--data", "-", "--set", "a=1")...); code != exitUsage || !strings.Contains(errOut, "--set: the body is no JSON") {
+	if code, _, errOut := trigger(t, "not JSON", triggerOn(g, "--data", "-", "--set", "a=1")...); code != exitUsage || !strings.Contains(errOut, "--set a: the body is no JSON") {
 		t.Errorf("of a text ended with %d: %s", code, errOut)
 	}
 }

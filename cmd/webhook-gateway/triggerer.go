@@ -196,7 +196,7 @@ func (t *triggerer) hint(d delivery, a answer) string {
 		return "This gateway takes " + d.sender.Name() + " only from the provider's own addresses, which trigger does not send from. To try it,\n" +
 			"    add this machine to providers." + d.sender.Name() + ".source_addresses, or set providers." + d.sender.Name() + ".verification to report."
 	case a.reason == "SIGNATURE_MISSING" && t.secrets[d.sender.Name()].IsZero():
-		return "There is no secret to sign with: give --secret env:NAME or file:PATH, or run in the folder of a gateway for development."
+		return "There is no secret to sign with: give --secret env:NAME or file:PATH, run in the folder of a gateway for development, or give --ephemeral for one for tests."
 	case a.reason == "PATH_UNKNOWN":
 		return "--url names the webhook listener of the gateway, such as http://localhost:8080, without a path below it."
 	case a.reason == "SIGNATURE_MISMATCH":

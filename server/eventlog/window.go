@@ -11,13 +11,12 @@ const recordOverhead = 64
 //
 // All methods are safe for concurrent use.
 type Window struct {
+	mu       sync.RWMutex
 	maxBytes int
-
-	mu    sync.RWMutex
-	ring  []Record // the length is a power of two
-	first Position // of the oldest record held
-	count int
-	bytes int
+	ring     []Record // the length is a power of two
+	first    Position // of the oldest record held
+	count    int
+	bytes    int
 }
 
 // NewWindow returns an empty window that holds at most maxBytes.
@@ -45,6 +44,18 @@ func (w *Window) Append(records []Record) {
 		w.count++
 		w.bytes += r.Size() + recordOverhead
 	}
+	w.fit()
+}
+
+// Resize changes how many bytes the window holds at most. With 0 it holds nothing.
+func (w *Window) Resize(maxBytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.maxBytes = maxBytes
+	w.fit()
+}
+
+func (w *Window) fit() {
 	for w.bytes > w.maxBytes {
 		w.dropOldest()
 	}

@@ -116,3 +116,23 @@ func TestWindowConcurrently(t *testing.T) {
 	}
 	group.Wait()
 }
+
+func TestWindowIsResized(t *testing.T) {
+	size := liveRecord(t, 1).Size() + recordOverhead
+	w := NewWindow(100 * size)
+	for p := Position(1); p <= 10; p++ {
+		w.Append([]Record{liveRecord(t, p)})
+	}
+	w.Resize(3 * size)
+	wantWindow(t, w, 8, 10)
+	w.Resize(0)
+	w.Append([]Record{liveRecord(t, 11)})
+	if n := w.Read(10, 11, 1<<30, make([]Record, 10)); n != 0 {
+		t.Errorf("a window without room holds %d records", n)
+	}
+	w.Resize(2 * size)
+	for p := Position(12); p <= 14; p++ {
+		w.Append([]Record{liveRecord(t, p)})
+	}
+	wantWindow(t, w, 13, 14)
+}

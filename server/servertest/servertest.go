@@ -3,20 +3,29 @@
 // for those of programs that read from a gateway.
 //
 //	func TestConsumer(t *testing.T) {
-//		gateway := servertest.Start(t)
-//		gateway.Deliver(t, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
+//		gateway := servertest.Start(t, servertest.InMemory)
+//		gateway.Trigger(t, "finicity.added")
 //		consume(t, webhookgatewayv1.NewEventServiceClient(gateway.Conn()))
 //	}
+//
+// What a program has to survive happens when it is asked for, by the gateway's own code:
+//
+//	Restart, Stop      each stream ends with a goodbye
+//	Cut                connections break without a word
+//	Freeze, Thaw       nothing comes, not even heartbeats
+//	Expire             retention passes events: CURSOR_EXPIRED, or a gap
+//	FallBehind         fell_behind
+//	Redeliver          deadlines of workers pass, and waits for another attempt
+//
+// docs/testing.md has a test that uses them.
 package servertest
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,9 +34,9 @@ import (
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/ephemeral"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
-	"github.com/webhook-gateway/webhook-gateway/server/provider/finicity"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
@@ -35,35 +44,27 @@ const (
 	// Client is the client that both providers are configured for.
 	Client = "acme"
 	// FinicitySecret is its Partner Secret.
-	FinicitySecret = "a partner secret for tests"
+	FinicitySecret = ephemeral.FinicitySecret
 	// FinicityKeyID is the name of that secret.
-	FinicityKeyID = "test"
+	FinicityKeyID = ephemeral.FinicityKeyID
 )
 
 // MaxEventBytes is the largest event that a connection of Conn receives.
 const MaxEventBytes = 32 << 20
 
-// rebindTimeout bounds how long a restart waits for its ports.
-const rebindTimeout = 5 * time.Second
-
-// Gateway is a running gateway. Its methods are safe for concurrent use, but for
-// Stop and Restart.
+// Gateway is a running gateway. Its methods are safe for concurrent use.
 type Gateway struct {
-	logger *slog.Logger
-	conn   *grpc.ClientConn
-	http   *http.Client
-	// config has the addresses that were picked at first, so that clients find the
-	// gateway again after a restart.
-	config server.Config
-
-	mu     sync.Mutex
-	server *server.Server // nil when it is stopped
-	stop   context.CancelFunc
-	ended  chan error // gets what Run returned
+	inner *ephemeral.Gateway
+	conn  *grpc.ClientConn
+	http  *http.Client
 }
 
-// Start starts a gateway with a store in tb.TempDir() and stops it when the test
-// ends, which fails the test if the gateway could not shut down in order. Both
+// InMemory is an option of Start: the store is in memory. Everything but the disk is
+// tried as well as with one, and faster.
+func InMemory(config *server.Config) { config.Store.Pebble.Path = "" }
+
+// Start starts a gateway with a store in tb.TempDir(), or InMemory, and stops it when the
+// test ends, which fails the test if the gateway could not shut down in order. Both
 // providers are enabled and enforce verification; loopback counts as a source of
 // Vezgo's. The options change the configuration. Warnings of the gateway go to
 // the output of the test.
@@ -73,14 +74,11 @@ func Start(tb testing.TB, options ...func(*server.Config)) *Gateway {
 	for _, option := range options {
 		option(&config)
 	}
-	g := &Gateway{
-		config: config,
-		logger: slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: config.Log.Level})),
-		http:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: time.Minute},
-	}
-	if err := g.start(tb.Context()); err != nil {
+	inner, err := ephemeral.New(tb.Context(), config, slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: config.Log.Level})))
+	if err != nil {
 		tb.Fatalf("start a gateway: %v", err)
 	}
+	g := &Gateway{inner: inner, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: time.Minute}}
 	tb.Cleanup(func() {
 		if err := g.Stop(); err != nil {
 			tb.Errorf("stop the gateway: %v", err)
@@ -105,77 +103,27 @@ func Start(tb testing.TB, options ...func(*server.Config)) *Gateway {
 // Config returns the configuration that Start begins with.
 func Config(tb testing.TB) server.Config {
 	tb.Helper()
-	config := server.DefaultConfig()
-	config.Shutdown.Delay = 0
-	config.Listen = server.Listen{Webhooks: "127.0.0.1:0", GRPC: "127.0.0.1:0", InternalHTTP: "127.0.0.1:0"}
-	config.Log.Level = slog.LevelWarn
+	config := ephemeral.Config(Client)
+	config.Store.Retention.MaxBytes = 0
 	config.Store.Pebble.Path = filepath.Join(tb.TempDir(), "store")
-	config.Providers.Finicity.Enabled = true
-	config.Providers.Finicity.Clients = map[string]finicity.ClientConfig{
-		Client: {Secrets: map[string]secret.Secret{FinicityKeyID: secret.New(FinicitySecret)}},
-	}
-	config.Providers.Vezgo.Enabled = true
-	config.Providers.Vezgo.Clients = []string{Client}
-	config.Providers.Vezgo.SourceAddresses = []string{"127.0.0.0/8", "::1"}
 	return config
 }
 
-func (g *Gateway) start(ctx context.Context) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s, err := server.New(ctx, g.config, g.logger)
-	if err != nil {
-		return err
-	}
-	addrs := s.Addrs()
-	g.config.Listen = server.Listen{
-		Webhooks: addrs.Webhooks.String(), GRPC: addrs.GRPC.String(), InternalHTTP: addrs.InternalHTTP.String(),
-	}
-	run, stop := context.WithCancel(context.Background())
-	g.server, g.stop, g.ended = s, stop, make(chan error, 1)
-	go func() { g.ended <- s.Run(run) }()
-	return nil
-}
+// Server returns the gateway itself, nil when it is stopped.
+func (g *Gateway) Server() *server.Server { return g.inner.Server() }
 
-// Stop shuts the gateway down, in order, and returns what went wrong. A second
-// call does nothing.
-func (g *Gateway) Stop() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.server == nil {
-		return nil
-	}
-	g.server = nil
-	g.stop()
-	return <-g.ended
-}
+// Stop shuts the gateway down, in order, and returns what went wrong. Each stream is sent
+// a goodbye. A second call does nothing. Restart starts it again.
+func (g *Gateway) Stop() error { return g.inner.Stop() }
 
-// Restart shuts the gateway down, unless it is stopped, and starts it again on the
-// same store and at the same addresses. Connections find it again by themselves.
+// Restart ends every stream with a goodbye, and starts the gateway again, unless it is
+// stopped already, on the same store and at the same addresses. Connections find it again
+// by themselves.
 func (g *Gateway) Restart(tb testing.TB) {
 	tb.Helper()
-	if err := g.Stop(); err != nil {
-		tb.Fatalf("stop the gateway: %v", err)
+	if err := g.inner.Restart(tb.Context()); err != nil {
+		tb.Fatalf("restart the gateway: %v", err)
 	}
-	tooLong := time.After(rebindTimeout)
-	for {
-		err := g.start(tb.Context())
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(rebindTimeout / 100): // a port may be in use for a moment
-		case <-tooLong:
-			tb.Fatalf("start the gateway again: %v", err)
-		}
-	}
-}
-
-// Server returns the gateway itself, nil when it is stopped.
-func (g *Gateway) Server() *server.Server {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.server
 }
 
 // Conn returns a connection to the gateway, for any number of clients. It is
@@ -183,15 +131,15 @@ func (g *Gateway) Server() *server.Server {
 func (g *Gateway) Conn() *grpc.ClientConn { return g.conn }
 
 // GRPCAddr returns the address of the gRPC listener.
-func (g *Gateway) GRPCAddr() string { return g.config.Listen.GRPC }
+func (g *Gateway) GRPCAddr() string { return g.inner.Config().Listen.GRPC }
 
 // WebhookURL returns the base URL of the listener for webhooks, without a slash at
 // the end.
-func (g *Gateway) WebhookURL() string { return "http://" + g.config.Listen.Webhooks }
+func (g *Gateway) WebhookURL() string { return "http://" + g.inner.Config().Listen.Webhooks }
 
 // InternalURL returns the base URL of the internal HTTP listener: REST, metrics
 // and health.
-func (g *Gateway) InternalURL() string { return "http://" + g.config.Listen.InternalHTTP }
+func (g *Gateway) InternalURL() string { return "http://" + g.inner.Config().Listen.InternalHTTP }
 
 // Deliver sends a delivery of every type, in order, as its provider does: a sample
 // of that type, under a new event id, signed. It fails the test unless each is

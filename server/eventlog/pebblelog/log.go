@@ -106,6 +106,21 @@ type Option func(*Log)
 // WithFS keeps the log on a file system other than that of the machine.
 func WithFS(disk vfs.FS) Option { return func(l *Log) { l.disk = disk } }
 
+// InMemory keeps a log in memory. Logs that are opened with the same option, one after
+// the other, are in the same memory: what one has stored the next one has.
+func InMemory() Option { return WithFS(vfs.NewMem()) }
+
+// KeepLive has the newest events be kept in memory for those who follow the log, as is
+// done from the start, or has none be kept: then every event is read from the disk, and
+// no Record is Live. For tests.
+func (l *Log) KeepLive(keep bool) {
+	if keep {
+		l.window.Resize(windowBytes)
+		return
+	}
+	l.window.Resize(0)
+}
+
 // WithClock replaces the clock of the machine, which may jump, and the one that tells
 // how long the process has been running, which may not.
 func WithClock(wall func() time.Time, running func() time.Duration) Option {

@@ -1,9 +1,8 @@
-package main
+package all
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,17 +10,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// setField changes one field of a JSON body, as `path=value` says, and leaves every
-// other byte's meaning and order as it is. The value is a text where the body has a
-// text or nothing, and JSON where it has anything else; after := it is JSON.
-func setField(body []byte, assignment string) ([]byte, error) {
+// SetField changes one field of a JSON body, as `path=value` says, and leaves every
+// other byte's meaning and order as it is. The path names objects and elements of lists,
+// such as payload.accounts.0.name. The value is a text where the body has a text or
+// nothing, and JSON where it has anything else; after := it is JSON.
+func SetField(body []byte, assignment string) ([]byte, error) {
 	path, value, ok := strings.Cut(assignment, "=")
 	path, isJSON := strings.CutSuffix(path, ":")
 	if !ok || path == "" {
-		return nil, usageError{fmt.Errorf("--set %q: give a field and its value, such as payload.institutionId=100001", assignment)}
+		return nil, fmt.Errorf("%q: give a field and its value, such as payload.institutionId=100001", assignment)
 	}
 	if !jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-		return nil, usageError{errors.New("--set: the body is no JSON, so it has no fields")}
+		return nil, fmt.Errorf("%s: the body is no JSON, so it has no fields", path)
 	}
 	changed, err := setIn(body, strings.Split(path, "."), func(old jsontext.Value) (jsontext.Value, error) {
 		if isJSON || old != nil && old.Kind() != '"' {
@@ -34,7 +34,7 @@ func setField(body []byte, assignment string) ([]byte, error) {
 		return json.Marshal(value)
 	})
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--set %s: %w", path, err)}
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return changed, nil
 }

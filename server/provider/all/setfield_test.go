@@ -1,4 +1,4 @@
-package main
+package all
 
 import (
 	"strings"
@@ -19,7 +19,7 @@ func TestSetField(t *testing.T) {
 		"webhookData.trace.id:=5":      {`"a.b":1}`, `"a.b":1,"webhookData":{"trace":{"id":5}}}`},
 		"customerId=":                  {`"customerId":"7"`, `"customerId":""`},
 	} {
-		got, err := setField([]byte(body), assignment)
+		got, err := SetField([]byte(body), assignment)
 		if wanted := strings.Replace(body, want[0], want[1], 1); err != nil || string(got) != wanted {
 			t.Errorf("%s made\n%s (%v), want\n%s", assignment, got, err, wanted)
 		}
@@ -32,12 +32,12 @@ func TestSetField(t *testing.T) {
 		"payload.accounts.2.id=1": "there is no element 2 in a list of 2",
 		"customerId.x=1":          `there is no "x" in what is no object`,
 	} {
-		if got, err := setField([]byte(body), assignment); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := SetField([]byte(body), assignment); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s made %s (%v), want %q", assignment, got, err, want)
 		}
 	}
 	for _, body := range []string{"", "text", `{"a":`, `["a"`, `{"a" 1}`, `{"a":1,}`, `{"a":1} x`, `1`} {
-		if got, err := setField([]byte(body), "b=1"); err == nil {
+		if got, err := SetField([]byte(body), "b=1"); err == nil {
 			t.Errorf("%q became %s", body, got)
 		}
 	}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"net"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
+	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+)
+
+// Option has New make a gateway that is thrown away, for the tests of programs that read
+// from it: see package ephemeral. A gateway that serves anybody has none.
+type Option func(*Server)
+
+// InMemory keeps the event log in memory, whatever Store.Pebble.Path is. Gateways that are
+// made with the same option, one after the other, have the same log.
+func InMemory() Option {
+	memory := pebblelog.InMemory()
+	return func(s *Server) { s.inMemory = memory }
+}
+
+// WithReaders passes the listeners that readers connect to, gRPC and internal HTTP,
+// through a function.
+func WithReaders(wrap func(net.Listener) net.Listener) Option {
+	return func(s *Server) {
+		s.wrapListener = func(key string, listener net.Listener) net.Listener {
+			if key == listenerWebhooks {
+				return listener
+			}
+			return wrap(listener)
+		}
+	}
+}
+
+// WithFaults has New set the faults of the gateway. They are for use while it runs.
+func WithFaults(faults *Faults) Option { return func(s *Server) { s.faults = faults } }
+
+// Faults have happen what otherwise happens rarely, by the same code.
+type Faults struct {
+	store         *pebblelog.Log
+	subscriptions *subscription.Manager
+}
+
+// Expire removes the oldest events, as retention does, and keeps the newest ones: this
+// many, as far as there are so many.
+func (f *Faults) Expire(ctx context.Context, keep uint64) error {
+	bounds := f.store.Bounds()
+	return f.store.Trim(ctx, bounds.Head-eventlog.Position(min(keep, bounds.Len())))
+}
+
+// FallBehind has every reader that had caught up fall behind with each further event:
+// no event is kept in memory for those who follow the log. False ends that.
+func (f *Faults) FallBehind(all bool) { f.store.KeepLive(!all) }
+
+// Redeliver has every deadline of what the workers of a subscription hold be over, and
+// every wait for another attempt: see subscription.Manager.Hasten.
+func (f *Faults) Redeliver(name string) error { return f.subscriptions.Hasten(name) }
