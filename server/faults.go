@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"net"
 
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -47,6 +49,29 @@ type Faults struct {
 func (f *Faults) Expire(ctx context.Context, keep uint64) error {
 	bounds := f.store.Bounds()
 	return f.store.Trim(ctx, bounds.Head-eventlog.Position(min(keep, bounds.Len())))
+}
+
+// newest is how many events Find looks through.
+const newest = 100
+
+// Find returns the newest event with a body, as readers get it; nil if it is not among the
+// newest ones. It takes no way that a fault may be in.
+func (f *Faults) Find(ctx context.Context, body []byte) (found *webhookgatewayv1.Event, err error) {
+	bounds := f.store.Bounds()
+	for record, err := range f.store.Read(ctx, bounds.Head-eventlog.Position(min(newest, bounds.Len()))) {
+		if err != nil {
+			return nil, err
+		}
+		event, err := record.Event(f.store.History(), webhookgatewayv1.EventView_EVENT_VIEW_RAW)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Equal(event.GetRawBody(), body) {
+			event.RawBody, event.Headers = nil, nil // which the default view has not
+			found = event
+		}
+	}
+	return found, nil
 }
 
 // FallBehind has every reader that had caught up fall behind with each further event:

@@ -35,7 +35,7 @@ func (o *ephemeralOptions) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&o.on, "ephemeral", false, "run a gateway for TESTS of programs that read from it: in memory, with secrets that everybody knows, and with faults")
 	f.BoolVar(&o.freePorts, "free-ports", false, "with --ephemeral, listen on free ports")
-	f.StringVar(&o.controlAddr, "control-addr", defaultControlAddr, "with --ephemeral, the `address` where faults are asked for")
+	f.StringVar(&o.controlAddr, "control-addr", defaultControlAddr, "with --ephemeral, the `address` to listen on for faults")
 	f.BoolVar(&o.untilEOF, "until-eof", false, "with --ephemeral, end when standard input does, as it does with the process that holds it")
 }
 
@@ -129,7 +129,7 @@ func serveEphemeral(c *cobra.Command, std streams, o *ephemeralOptions) (err err
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
 		defer cancel()
 		_ = errors.Join(control.Shutdown(ctx), control.Close()) // what is under way is cut off
-		<-served
+		_ = <-served // that it was closed, or what is told already
 	}()
 	warnEphemeral(std, description)
 	if err := json.NewEncoder(std.out).Encode(description); err != nil {
@@ -160,7 +160,7 @@ func warnEphemeral(std streams, d ephemeral.Description) {
 
   %[1]s tail --addr %[3]s
   %[1]s trigger --ephemeral --all --url %[4]s
-  %[1]s fault cut --control-addr %[2]s
+  %[1]s fault cut --control %[2]s
 
-`, std.command(), d.Control[len("http://"):], d.GRPC, d.Webhooks) // a reader that is gone has no use for it
+`, std.command(), d.Control, d.GRPC, d.Webhooks) // a reader that is gone has no use for it
 }

@@ -50,7 +50,7 @@ func (g throwaway) trigger(t *testing.T, types ...string) {
 
 func (g throwaway) fault(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
-	return execute(t, append([]string{"fault", "--control-addr", strings.TrimPrefix(g.Control, "http://")}, args...)...)
+	return execute(t, append([]string{"fault", "--control", g.Control}, args...)...)
 }
 
 func (g throwaway) mustFault(t *testing.T, args ...string) {
@@ -222,8 +222,11 @@ func TestEphemeralIsRefused(t *testing.T) {
 	if code, _, errOut := execute(t, "trigger", "added", "--ephemeral", "--secret", "env:X"); code != exitUsage || !strings.Contains(errOut, "--ephemeral and --secret exclude each other") {
 		t.Errorf("two secrets: %d %s", code, errOut)
 	}
-	if code, _, errOut := execute(t, "fault", "cut", "--control-addr", "127.0.0.1:1"); code != exitFailure || !strings.Contains(errOut, "does a gateway with --ephemeral run?") {
+	if code, _, errOut := execute(t, "fault", "cut", "--control", "http://127.0.0.1:1"); code != exitFailure || !strings.Contains(errOut, "does a gateway with --ephemeral run?") {
 		t.Errorf("without a gateway: %d %s", code, errOut)
+	}
+	if code, _, errOut := execute(t, "fault", "cut", "--control", "localhost:8082"); code != exitUsage || !strings.Contains(errOut, "--control: a URL begins with http://") {
+		t.Errorf("an address: %d %s", code, errOut)
 	}
 	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
 		t.Errorf("there is %v, %v", left, err)
@@ -237,7 +240,7 @@ func TestNoFaultsWithoutEphemeral(t *testing.T) {
 	gateway := serve(t)
 	for _, addr := range []string{gateway.webhooks, gateway.grpc, gateway.internal} {
 		for _, f := range ephemeral.Faults() {
-			args := []string{"fault", f.Name, "--control-addr", addr}
+			args := []string{"fault", f.Name, "--control", "http://" + addr}
 			if f.Param != "" {
 				args = append(args, "1")
 			}

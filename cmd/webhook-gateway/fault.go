@@ -23,21 +23,24 @@ func newFault(std streams) *cobra.Command {
 		Use:   "fault",
 		Short: "Have something happen to the readers of a gateway for tests",
 		Long: `fault has happen to the readers of a gateway what otherwise happens rarely, so that
-a test sees how they take it. It works with ` + "`serve --ephemeral`" + ` only: no other gateway
-listens at --control-addr. It returns when the fault has happened.
+a test sees how they take it. It works with serve --ephemeral only, which prints the URL
+that --control takes: no other gateway has faults. It returns when the fault has happened.
 
-Without this command: POST to /faults/NAME at --control-addr, with the argument as
-?keep= or ?subscription=.`,
+Without this command: POST to /faults/NAME below that URL, with the argument as ?keep= or
+?subscription=.`,
+		Example: `  webhook-gateway fault cut
+  webhook-gateway fault expire 2 --control http://127.0.0.1:41234
+  webhook-gateway fault redeliver billing`,
 	}
-	addr := defaultControlAddr
-	c.PersistentFlags().StringVar(&addr, "control-addr", addr, "the `address` of the faults, which serve --ephemeral prints, host:port")
+	control := "http://" + defaultControlAddr
+	c.PersistentFlags().StringVar(&control, "control", control, "the `URL` of the faults, as serve --ephemeral prints it")
 	for _, f := range ephemeral.Faults() {
-		c.AddCommand(newFaultNamed(std, f, &addr))
+		c.AddCommand(newFaultNamed(std, f, &control))
 	}
 	return c
 }
 
-func newFaultNamed(std streams, f ephemeral.Fault, addr *string) *cobra.Command {
+func newFaultNamed(std streams, f ephemeral.Fault, control *string) *cobra.Command {
 	use, args := f.Name, cobra.NoArgs
 	switch {
 	case f.Optional:
@@ -54,7 +57,7 @@ func newFaultNamed(std streams, f ephemeral.Fault, addr *string) *cobra.Command 
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), faultTimeout)
 			defer cancel()
-			if err := askFault(ctx, *addr, f.Name, query); err != nil {
+			if err := askFault(ctx, *control, f.Name, query); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(std.out, f.Name+": done")
@@ -64,19 +67,18 @@ func newFaultNamed(std streams, f ephemeral.Fault, addr *string) *cobra.Command 
 }
 
 // askFault asks a gateway for tests for a fault.
-func askFault(ctx context.Context, addrText, name string, query url.Values) error {
-	addr, err := parseAddr("--control-addr", addrText, "8082")
-	if err != nil {
+func askFault(ctx context.Context, control, name string, query url.Values) error {
+	if err := checkURL("--control", control); err != nil {
 		return err
 	}
-	target := url.URL{Scheme: "http", Host: addr, Path: "/faults/" + name, RawQuery: query.Encode()}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), http.NoBody)
+	target := strings.TrimRight(control, "/") + "/faults/" + name + "?" + query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, http.NoBody)
 	if err != nil {
-		return usageError{fmt.Errorf("--control-addr %s: %w", addr, err)}
+		return usageError{errors.New("--control: this is no URL: give the one that serve --ephemeral prints")}
 	}
 	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
 	if err != nil {
-		return fmt.Errorf("%s: no answer: %s: does a gateway with --ephemeral run? It prints its control address", addr, plainHTTPError(err))
+		return fmt.Errorf("%s: no answer: %s: does a gateway with --ephemeral run? It prints what --control is", control, plainHTTPError(err))
 	}
 	defer func() { _ = response.Body.Close() }()                          // it was read, or is of no use
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusalBytes)) // as far as it came
@@ -86,5 +88,5 @@ func askFault(ctx context.Context, addrText, name string, query url.Values) erro
 	case http.StatusBadRequest:
 		return errors.New(clean(strings.TrimSpace(string(body))))
 	}
-	return fmt.Errorf("%s answers %s: that is no gateway with --ephemeral, at its control address: only such a one has faults", addr, response.Status)
+	return fmt.Errorf("%s answers %s: these are not the faults of a gateway with --ephemeral, and no other has any", control, response.Status)
 }

@@ -28,25 +28,43 @@ type Fault struct {
 // Faults returns all faults.
 func Faults() []Fault {
 	return []Fault{
-		{Name: "restart", Help: "end every stream with a goodbye, and start the gateway again with what it has stored",
-			do: func(ctx context.Context, g *Gateway, _ string) error { return g.Restart(ctx) }},
-		{Name: "stop", Help: "as restart, but stay away until start",
-			do: func(_ context.Context, g *Gateway, _ string) error { return g.Stop() }},
-		{Name: "start", Help: "start the gateway again after stop",
-			do: func(ctx context.Context, g *Gateway, _ string) error { return g.Start(ctx) }},
-		{Name: "cut", Help: "break every connection of a reader, without a goodbye",
-			do: func(_ context.Context, g *Gateway, _ string) error { g.Cut(); return nil }},
-		{Name: "freeze", Help: "let nothing pass to and from readers, not even heartbeats, until thaw",
-			do: func(_ context.Context, g *Gateway, _ string) error { g.Freeze(); return nil }},
-		{Name: "thaw", Help: "end freeze",
-			do: func(_ context.Context, g *Gateway, _ string) error { g.Thaw(); return nil }},
+		{
+			Name: "restart", Help: "end every stream with a goodbye, and start the gateway again with what it has stored",
+			do: func(ctx context.Context, g *Gateway, _ string) error { return g.Restart(ctx) },
+		},
+		{
+			Name: "stop", Help: "as restart, but stay away until start",
+			do: func(_ context.Context, g *Gateway, _ string) error { return g.Stop() },
+		},
+		{
+			Name: "start", Help: "start the gateway again after stop",
+			do: func(ctx context.Context, g *Gateway, _ string) error { return g.Start(ctx) },
+		},
+		{
+			Name: "cut", Help: "break every connection of a reader, without a goodbye",
+			do: func(_ context.Context, g *Gateway, _ string) error { g.Cut(); return nil },
+		},
+		{
+			Name: "freeze", Help: "let nothing pass to and from readers, not even heartbeats, until thaw",
+			do: func(_ context.Context, g *Gateway, _ string) error { g.Freeze(); return nil },
+		},
+		{
+			Name: "thaw", Help: "end freeze",
+			do: func(_ context.Context, g *Gateway, _ string) error { g.Thaw(); return nil },
+		},
 		{Name: "expire", Help: "have retention pass all events but the newest ones: how many are kept (default 0)", Param: "keep", Optional: true, do: expire},
-		{Name: "fall-behind", Help: "have every stream that had caught up fall behind with each event, until keep-up",
-			do: func(_ context.Context, g *Gateway, _ string) error { return g.FallBehind() }},
-		{Name: "keep-up", Help: "end fall-behind",
-			do: func(_ context.Context, g *Gateway, _ string) error { return g.KeepUp() }},
-		{Name: "redeliver", Help: "have the deadlines of what the workers of a subscription hold pass, and the waits for another attempt", Param: "subscription",
-			do: func(_ context.Context, g *Gateway, name string) error { return g.Redeliver(name) }},
+		{
+			Name: "fall-behind", Help: "have every stream that had caught up fall behind with each event, until keep-up",
+			do: func(_ context.Context, g *Gateway, _ string) error { return g.FallBehind() },
+		},
+		{
+			Name: "keep-up", Help: "end fall-behind",
+			do: func(_ context.Context, g *Gateway, _ string) error { return g.KeepUp() },
+		},
+		{
+			Name: "redeliver", Help: "have the deadlines of what the workers of a subscription hold pass, and the waits for another attempt", Param: "subscription",
+			do: func(_ context.Context, g *Gateway, name string) error { return g.Redeliver(name) },
+		},
 	}
 }
 

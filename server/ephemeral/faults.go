@@ -3,6 +3,7 @@ package ephemeral
 import (
 	"context"
 
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server"
 )
 
@@ -14,6 +15,16 @@ func (g *Gateway) running() (*server.Faults, error) {
 		return nil, errStopped
 	}
 	return g.faults, nil
+}
+
+// Find returns the newest event with a body, as readers get it; nil if it is not among the
+// newest ones. It works whatever happens to readers.
+func (g *Gateway) Find(ctx context.Context, body []byte) (*webhookgatewayv1.Event, error) {
+	faults, err := g.running()
+	if err != nil {
+		return nil, err
+	}
+	return faults.Find(ctx, body)
 }
 
 // Cut breaks all connections of readers, gRPC and HTTP, as a network or a gateway that

@@ -8,6 +8,9 @@ import (
 	"os"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
@@ -46,6 +49,78 @@ func Example() {
 	// Output:
 	// added of acme was VERIFICATION_VERDICT_VERIFIED
 	// SyncAccount of acme was VERIFICATION_VERDICT_VERIFIED
+}
+
+// A reader that is told goodbye, or that loses its connection, goes on at its cursor.
+func ExampleGateway_Cut() {
+	t := &exampleT{} // in a test of yours, its *testing.T
+	defer t.end()
+
+	gateway := servertest.Start(t, servertest.InMemory)
+	client := webhookgatewayv1.NewEventServiceClient(gateway.Conn())
+	req := &webhookgatewayv1.SubscribeRequest{Start: &webhookgatewayv1.SubscribeRequest_StartPosition{StartPosition: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST}}
+	for _, fault := range []func(){gateway.Cut, func() { gateway.Restart(t) }} {
+		gateway.Trigger(t, "finicity.added")
+		stream, err := client.Subscribe(t.Context(), req, grpc.WaitForReady(true))
+		for err == nil {
+			var frame *webhookgatewayv1.SubscribeResponse
+			if frame, err = stream.Recv(); err != nil {
+				break
+			}
+			for _, event := range frame.GetEvents().GetEvents() {
+				fmt.Println(event.GetTypeName())
+				req.Start = &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: event.GetCursor()}
+			}
+			if frame.GetGoodbye() != nil {
+				fmt.Println("goodbye")
+			}
+			if frame.GetCaughtUp() != nil {
+				fault()
+			}
+		}
+		fmt.Println(status.Code(err))
+	}
+	// Output:
+	// added
+	// Unavailable
+	// added
+	// goodbye
+	// Unavailable
+}
+
+// A reader whose cursor has expired asked for what is left: it is told of the gap.
+func ExampleGateway_Expire() {
+	t := &exampleT{} // in a test of yours, its *testing.T
+	defer t.end()
+
+	gateway := servertest.Start(t, servertest.InMemory)
+	started := gateway.Trigger(t, "started")
+	gateway.Trigger(t, "added")
+	gateway.Trigger(t, "done")
+	gateway.Expire(t, 1)
+
+	stream, err := webhookgatewayv1.NewEventServiceClient(gateway.Conn()).Subscribe(t.Context(), &webhookgatewayv1.SubscribeRequest{
+		Start:     &webhookgatewayv1.SubscribeRequest_StartCursor{StartCursor: started.GetCursor()},
+		Stop:      &webhookgatewayv1.SubscribeRequest_StopAtHead{StopAtHead: true},
+		OnExpired: webhookgatewayv1.ExpiredPolicy_EXPIRED_POLICY_EARLIEST,
+	})
+	for err == nil {
+		var frame *webhookgatewayv1.SubscribeResponse
+		if frame, err = stream.Recv(); err != nil {
+			break
+		}
+		if gap := frame.GetGap(); gap != nil {
+			fmt.Println("a gap:", gap.GetReason())
+		}
+		for _, event := range frame.GetEvents().GetEvents() {
+			fmt.Println(event.GetTypeName())
+		}
+	}
+	fmt.Println(err)
+	// Output:
+	// a gap: GAP_REASON_RETENTION
+	// done
+	// EOF
 }
 
 // exampleT is as much of a *testing.T as an example needs, which is given none.
