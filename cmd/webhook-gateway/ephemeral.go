@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,6 +91,9 @@ func (o *ephemeralOptions) listen(ctx context.Context, c *cobra.Command, insecur
 		return nil, err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("--control-addr %s: another process listens there: give another address, or --free-ports", addr)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--control-addr %s: %w", addr, err)
 	}
@@ -129,7 +133,7 @@ func serveEphemeral(c *cobra.Command, std streams, o *ephemeralOptions) (err err
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
 		defer cancel()
 		_ = errors.Join(control.Shutdown(ctx), control.Close()) // what is under way is cut off
-		_ = <-served // that it was closed, or what is told already
+		_ = <-served                                            // that it was closed, or what is told already
 	}()
 	warnEphemeral(std, description)
 	if err := json.NewEncoder(std.out).Encode(description); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -227,6 +228,12 @@ func TestEphemeralIsRefused(t *testing.T) {
 	}
 	if code, _, errOut := execute(t, "fault", "cut", "--control", "localhost:8082"); code != exitUsage || !strings.Contains(errOut, "--control: a URL begins with http://") {
 		t.Errorf("an address: %d %s", code, errOut)
+	}
+	taken := httptest.NewServer(http.NotFoundHandler())
+	defer taken.Close()
+	addr := taken.Listener.Addr().String()
+	if code, _, errOut := execute(t, "serve", "--ephemeral", "--free-ports", "--control-addr", addr); code != exitFailure || !strings.Contains(errOut, "another process listens there: give another address, or --free-ports") {
+		t.Errorf("an address that is taken: %d %s", code, errOut)
 	}
 	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
 		t.Errorf("there is %v, %v", left, err)
