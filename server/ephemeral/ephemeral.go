@@ -112,7 +112,10 @@ func (g *Gateway) start(ctx context.Context) error {
 	go func() {
 		err := s.Run(run)
 		if run.Err() == nil {
-			g.failed <- fmt.Errorf("the gateway has ended by itself: %w", err) // it does so once
+			select {
+			case g.failed <- fmt.Errorf("the gateway has ended by itself: %w", err):
+			default: // nobody has asked why it did so before
+			}
 		}
 		ended <- err
 	}()
