@@ -72,6 +72,7 @@ func (l *Log) listenOnce(ctx context.Context) error {
 		within, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = conn.Close(within)
+		l.server.forget(conn)
 	}()
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{l.config.channel()}.Sanitize()); err != nil {
 		return err

@@ -73,6 +73,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 	}
 	settings.ConnConfig.ValidateConnect = l.check
 	settings.ConnConfig.OnNotice = noticed
+	settings.AfterConnect, settings.BeforeClose = l.server.keep, l.server.forget
 	if l.pool, err = pgxpool.NewWithConfig(ctx, settings); err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
