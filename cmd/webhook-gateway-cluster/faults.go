@@ -85,9 +85,13 @@ func (l *lab) gatewayFaults() []fault {
 			g := anyone()
 			calm := l.verdicts.disturbs(g.name, "restart")
 			g.stop(syscall.SIGTERM)
+			var err error
+			if l.random(2) == 0 { // without its copy, which knows what time it was
+				err = os.RemoveAll(g.folder)
+			}
 			mend := l.wrongClocks(g.process)
 			defer mend()
-			return errors.Join(l.begin(g, calm), l.hold(ctx, 8*time.Second))
+			return errors.Join(err, l.begin(g, calm), l.hold(ctx, 8*time.Second))
 		}},
 	}
 }
@@ -239,20 +243,20 @@ func (l *lab) torment(ctx context.Context, duration time.Duration, full *fault) 
 func (l *lab) suffer(ctx context.Context, f fault, took map[string]*times) error {
 	l.disturbed.Add(1)
 	defer l.disturbed.Add(-1)
-	began := time.Now()
+	began, before := time.Now(), l.verdicts.tally()
 	if err := f.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	ended := time.Now()
+	ended, refused := time.Now(), l.verdicts.tally().refused-before.refused
 	own, theirs, err := l.recover(ctx, ended)
 	if ctx.Err() != nil {
 		return nil
 	}
-	l.note("%-45s lasted %4.1f s; 200 again after %4.1f s, the engine itself after %4.1f s", f.name,
-		ended.Sub(began).Seconds(), theirs.Seconds(), own.Seconds())
+	l.note("%-45s lasted %4.1f s, with %d times 503; 200 again after %4.1f s, the engine itself after %4.1f s", f.name,
+		ended.Sub(began).Seconds(), refused, theirs.Seconds(), own.Seconds())
 	if err != nil || theirs > recovery {
 		l.verdicts.fails("200 again in time", "%s, at %s: %v after it ended; the engine itself %v: %v", f.name, clock(ended), theirs.Round(time.Millisecond), own.Round(time.Millisecond), err)
 	}

@@ -18,14 +18,23 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "overlay: say which folder to write to")
-		os.Exit(2)
-	}
-	if err := write(os.Args[1]); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "overlay:", err)
-		os.Exit(1)
+		defer os.Exit(1) //nolint:forbidigo // main is where the process ends
 	}
+}
+
+var errUsage = errors.New("say which folder to write to")
+
+func run(args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	root, err := exec.Command("go", "env", "GOROOT").Output() //nolint:noctx // it ends by itself
+	if err != nil {
+		return fmt.Errorf("go env GOROOT: %w", err)
+	}
+	return write(args[0], filepath.Join(strings.TrimSpace(string(root)), "src"))
 }
 
 // machine is added to the package syscall. It is no Go file here, as nothing else could build it.
@@ -52,28 +61,24 @@ var edits = map[string][]edit{
 	},
 }
 
-func write(folder string) error {
+// write writes the overlay of a standard library to a folder.
+func write(folder, library string) error {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return err
 	}
-	root, err := exec.Command("go", "env", "GOROOT").Output() //nolint:noctx // it ends by itself
-	if err != nil {
-		return fmt.Errorf("go env GOROOT: %w", err)
-	}
-	source := filepath.Join(strings.TrimSpace(string(root)), "src")
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // as all that is built
 		return err
 	}
 	replace := make(map[string]string)
 	put := func(name string, text []byte) error {
 		to := filepath.Join(folder, strings.ReplaceAll(name, "/", "_"))
-		replace[filepath.Join(source, filepath.FromSlash(name))] = to
+		replace[filepath.Join(library, filepath.FromSlash(name))] = to
 		return os.WriteFile(to, text, 0o644) //nolint:gosec // as all that is built
 	}
 	errs := []error{put("syscall/lab_linux.go", machine)}
 	for name, all := range edits {
-		text, err := os.ReadFile(filepath.Join(source, filepath.FromSlash(name)))
+		text, err := os.ReadFile(filepath.Join(library, filepath.FromSlash(name))) //nolint:gosec // one of those above
 		for _, e := range all {
 			before := []byte(e.line + "\n")
 			if err == nil && bytes.Count(text, before) != 1 {
