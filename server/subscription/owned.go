@@ -163,8 +163,9 @@ func (m *Manager) lacking() ([]string, error) {
 	return names, err
 }
 
-// take loads a subscription that this gateway owns. It returns when that is done, or ctx is.
-func (m *Manager) take(ctx context.Context, name string) {
+// take loads a subscription that this gateway owns. It returns when that is done, or ctx is, and then
+// reports that it goes on.
+func (m *Manager) take(ctx context.Context, name string) (goesOn bool) {
 	m.mu.Lock()
 	done, under := m.loading[name]
 	if !under && m.byName[name] == nil {
@@ -186,11 +187,13 @@ func (m *Manager) take(ctx context.Context, name string) {
 	}
 	m.mu.Unlock()
 	if done == nil {
-		return // a call brought it
+		return false // a call brought it
 	}
 	select {
 	case <-done:
+		return false
 	case <-ctx.Done():
+		return true
 	}
 }
 
@@ -266,7 +269,7 @@ func (m *Manager) exists(ctx context.Context, name string) (bool, error) {
 }
 
 // bring loads a subscription that this gateway owns, if it exists and is not loaded. It
-// returns ErrMoved if another gateway owns it.
+// returns ErrMoved if another gateway owns it, or if it takes long.
 func (m *Manager) bring(name string) error {
 	if m.Sharing == nil {
 		return nil
@@ -292,8 +295,8 @@ func (m *Manager) bring(name string) error {
 	if err != nil && !errors.Is(err, eventlog.ErrStateDamaged) {
 		return fmt.Errorf("find out whether there is a subscription of the name: %w", err)
 	}
-	if exists || err != nil {
-		m.take(ctx, name)
+	if (exists || err != nil) && m.take(ctx, name) {
+		return ErrMoved // it is there, and is not loaded yet
 	}
 	return nil
 }
