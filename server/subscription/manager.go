@@ -106,7 +106,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	var errs []error
 	for _, s := range all {
 		s.end(ErrClosed)
-		errs = append(errs, s.durable(ctx))
+		errs = append(errs, s.flushed(ctx))
 	}
 	m.tasks.Wait()
 	return errors.Join(errs...)
