@@ -102,7 +102,8 @@ func (l *lab) judge(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	took, err := l.torment(ctx, s.duration, full)
-	l.rest(context.WithoutCancel(ctx), recovery)
+	// The search for an event that ends its workers, as some here do, has steps of up to 15 s.
+	l.rest(context.WithoutCancel(ctx), 3*recovery)
 	l.stop(context.WithoutCancel(ctx))
 	l.tell(took)
 	return errors.Join(err, l.conclude(s))

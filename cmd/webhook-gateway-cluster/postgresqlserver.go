@@ -50,7 +50,6 @@ func newPGServer(dir string, n int, addresses []string) (*pgServer, error) {
 		"cluster_name=" + name, "synchronous_standby_names=ANY 1 (*)",
 		// What is away is noticed within the time of a fault, and then tried again at once.
 		"wal_receiver_timeout=3s", "wal_sender_timeout=3s", "wal_retrieve_retry_interval=200ms",
-		"wal_keep_size=1GB", // for pg_rewind, and for who was away
 	} {
 		args = append(args, "-c", setting)
 	}
@@ -101,9 +100,18 @@ func (s *pgServer) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// create makes an empty database.
+// create makes an empty database, which keeps what pg_rewind needs: that starts the server by itself,
+// with no settings but those of the file.
 func (s *pgServer) create(ctx context.Context) error {
-	return s.run(ctx, "initdb", "-D", s.data, "-A", "trust", "-U", "gateway", "--data-checksums") // as pg_rewind needs
+	if err := s.run(ctx, "initdb", "-D", s.data, "-A", "trust", "-U", "gateway", "--data-checksums"); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(s.data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString("\nwal_keep_size = 1GB\n")
+	return errors.Join(err, file.Close())
 }
 
 // imitate copies all that another server has, so that this one is its standby.
