@@ -74,8 +74,8 @@ func TestStoreHangs(t *testing.T) {
 		g.create(t, "s", nil)
 		d := next(t, g.attach(t), 1)
 
-		goesOn := make(chan struct{})
-		hangs := func([]eventlog.StateMutation) error { <-goesOn; return nil }
+		goesOn := make(chan error)
+		hangs := func([]eventlog.StateMutation) error { return <-goesOn }
 		store.beforeCommit.Store(&hangs)
 		began := time.Now()
 		if _, err := g.manager.Acknowledge(t.Context(), "s", tokens(d...)); !errors.Is(err, errHangs) {
