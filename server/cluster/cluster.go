@@ -95,9 +95,11 @@ type Cluster struct {
 	// arrived: every other gateway has known of this one, since it joined.
 	arrived bool
 	// told are the members that it has told the others it knows of.
-	told          []string
-	term          uint64 // 0: of no scope
-	beat          uint64
+	told []string
+	term uint64 // of its scope, 0 if it has none
+	beat uint64 // the number of the last one
+	// running is the beat that is under way, and next the one after it, if somebody waits
+	// for one that begins later.
 	running, next *flight
 	left          bool
 }
@@ -143,7 +145,7 @@ func (c *Cluster) run() {
 		case <-ticks:
 			c.due()
 		case answer := <-c.Beats:
-			go c.due().tell(answer)
+			go c.due().report(answer)
 		case <-looks.C:
 			if c.Current == nil || c.Current() {
 				_ = c.look(c.ctx, false) // it is logged

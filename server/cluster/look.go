@@ -18,8 +18,8 @@ type sighting struct {
 	waited int
 }
 
-// look looks at who is a member, and publishes what has changed. It judges right after a
-// regular beat, and only then: otherwise it tells who came and who left, not who is dead.
+// look reads who is a member, and publishes it. If it is judging, which is so right after a
+// regular beat, and only then, it also finds out who is dead.
 func (c *Cluster) look(ctx context.Context, judging bool) error {
 	c.looking.Lock()
 	defer c.looking.Unlock()
@@ -93,7 +93,8 @@ func (c *Cluster) read(ctx context.Context) (map[string]*clusterv1.Member, error
 	return records, nil
 }
 
-// isDead takes note of the beat of another gateway, after a regular beat of this one.
+// isDead counts a regular beat of this gateway that another one has not answered with a beat
+// of its own, and reports whether there were too many.
 func (c *Cluster) isDead(record *clusterv1.Member) bool {
 	s, known := c.seen[record.GetId()]
 	if !known || s.beat != record.GetBeat() {
