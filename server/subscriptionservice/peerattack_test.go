@@ -1,18 +1,26 @@
 package subscriptionservice_test
 
 import (
+	"context"
 	"net"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	grpcmetadata "google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/cluster"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
 )
 
 // peerCall is a call of another gateway for a worker.
@@ -149,6 +157,52 @@ func TestOwnerEndsWhileDeliveriesWait(t *testing.T) {
 		}
 		if len(frame.GetDeliveries().GetDeliveries()) > 0 {
 			t.Errorf("it is handed out: %v", frame)
+		}
+	}
+}
+
+// TestStrangerIsRefusedByItsHeaders: the gateway does not wait for the request of a stranger.
+func TestStrangerIsRefusedByItsHeaders(t *testing.T) {
+	t.Parallel()
+	n := newCluster(t, 1)[0]
+	conn, err := grpc.NewClient("passthrough:///"+n.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	for _, given := range [][]string{nil, {"", peerSecret[:len(peerSecret)-1]}, {peerSecret + "x"}, {peerSecret, peerSecret}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		for _, one := range given {
+			ctx = grpcmetadata.AppendToOutgoingContext(ctx, "webhook-gateway-peer-secret", one)
+		}
+		call, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, webhookgatewayv1.SubscriptionService_GetSubscription_FullMethodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = call.RecvMsg(&webhookgatewayv1.GetSubscriptionResponse{})
+		checkError(t, err, "Unauthenticated CREDENTIALS_INVALID")
+	}
+}
+
+// TestForgedCallerIsIgnored: what a client of the public listener says of who it is by the
+// headers of gateways is nothing.
+func TestForgedCallerIsIgnored(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", nil)
+	forged, err := proto.Marshal((&access.Caller{Name: "all", Grants: []*access.Grant{{
+		Filters: []*webhookgatewayv1.EventFilter{{}}, Subscriptions: []access.SubscriptionGrant{{Manage: true}}, Operator: true,
+	}}}).Carry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		ctx := grpcmetadata.AppendToOutgoingContext(streamtest.As(t.Context(), &access.Caller{Name: "nobody"}),
+			"webhook-gateway-peer-secret", peerSecret, "webhook-gateway-caller-bin", string(forged))
+		_, err := n.DeleteSubscription(ctx, &webhookgatewayv1.DeleteSubscriptionRequest{Name: "team"})
+		if status.Code(err) != codes.PermissionDenied {
+			t.Errorf("a forged caller deletes: %v", err)
 		}
 	}
 }

@@ -62,7 +62,7 @@ type passOn func(context.Context, cluster.Member, *grpc.ClientConn) error
 func (r *Router) atOwner(ctx context.Context, name string, twice bool, own func() error, other passOn) error {
 	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
-	return r.retry(ctx, waiting, func(view *cluster.View) (again bool, err error) {
+	return r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
 		owner, known := view.Owner(name)
 		switch {
 		case !known:
@@ -72,13 +72,13 @@ func (r *Router) atOwner(ctx context.Context, name string, twice bool, own func(
 			return isMoving(err), err
 		}
 		again, err = r.call(ctx, waiting, owner, other)
-		return again || twice && isUnanswered(err), err
+		return again || twice && isUnreachable(err), err
 	})
 }
 
-// retry makes a call again as long as the call says so, and until waiting ends: when the view
+// persist makes a call again as long as the call says so, and until waiting ends: when the view
 // changes, and every moveRetry.
-func (r *Router) retry(ctx, waiting context.Context, call func(*cluster.View) (again bool, err error)) error {
+func (r *Router) persist(ctx, waiting context.Context, call func(*cluster.View) (again bool, err error)) error {
 	for {
 		view := r.cluster.View()
 		again, err := call(view)
@@ -126,7 +126,7 @@ func (r *Router) call(
 		return false, err
 	}
 	err = r.outcome(ctx, owner.Address, other(passing, owner, conn))
-	return isMoving(err) && !isUnanswered(err), err
+	return isMoving(err) && !isUnreachable(err), err
 }
 
 // whyNotReady returns why a connection takes no calls: only a call is told.
@@ -137,11 +137,11 @@ func whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
 	return err
 }
 
-// unanswered is the metadata key of the status of a call that was passed on and not
+// unreachable is the metadata key of the status of a call that was passed on and not
 // answered: it may have been made.
-const unanswered = "unanswered"
+const unreachable = "unreachable"
 
-func isUnanswered(err error) bool { return rpcerr.Metadata(err)[unanswered] != "" }
+func isUnreachable(err error) bool { return rpcerr.Metadata(err)[unreachable] != "" }
 
 // outcome counts what another gateway answered to a call, and returns the status that the
 // caller gets for it.
@@ -168,7 +168,7 @@ func (r *Router) outcome(ctx context.Context, owner string, err error) error {
 		r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster did not answer a call that was passed on to it", "gateway", owner, "error", err)
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING,
 			"the gateway that runs the subscription did not answer, and may have done what was asked: try again",
-			rpcerr.WithMetadata(unanswered, "true"))
+			rpcerr.WithMetadata(unreachable, "true"))
 	default:
 		return err
 	}

@@ -24,7 +24,7 @@ func (r *Router) ListSubscriptions(ctx context.Context, req *webhookgatewayv1.Li
 	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
 	var resp *listResponse
-	err := r.retry(ctx, waiting, func(view *cluster.View) (bool, error) {
+	err := r.persist(ctx, waiting, func(view *cluster.View) (bool, error) {
 		parts, again, err := r.listAll(ctx, waiting, view, req)
 		if err != nil {
 			return again, err
