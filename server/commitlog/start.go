@@ -59,20 +59,7 @@ func Start(ctx context.Context, patience time.Duration, logger *slog.Logger, ope
 	s := &starting{life: life, end: end, change: make(chan struct{}), err: ErrStarting}
 	s.tasks.Go(func() {
 		r := <-results
-		for r.err != nil {
-			if life.Err() != nil {
-				return
-			}
-			logger.Error("the commit log cannot be opened: it is tried again", "error", r.err)
-			s.fails(r.err)
-			select {
-			case <-time.After(reopenPause):
-			case <-life.Done():
-				return
-			}
-			r.log, r.err = open(life)
-		}
-		s.opened(r.log)
+		s.open(r.log, r.err, logger, open)
 	})
 	return s, nil
 }
@@ -98,6 +85,25 @@ type starting struct {
 	log    Log // nil until it is open
 	err    error
 	change chan struct{} // closed when it is open
+}
+
+// open takes what the first attempt to open the log came to, and tries until one succeeds or
+// the log is closed.
+func (s *starting) open(log Log, err error, logger *slog.Logger, open func(context.Context) (Log, error)) {
+	for err != nil {
+		if s.life.Err() != nil {
+			return
+		}
+		logger.Error("the commit log cannot be opened: it is tried again", "error", err)
+		s.fails(err)
+		select {
+		case <-time.After(reopenPause):
+		case <-s.life.Done():
+			return
+		}
+		log, err = open(s.life)
+	}
+	s.opened(log)
 }
 
 func (s *starting) opened(log Log) {
