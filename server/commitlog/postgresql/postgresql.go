@@ -27,17 +27,15 @@ type Log struct {
 	partitions   sync.Map
 
 	mu sync.Mutex
-	// head is the newest commit that is believed: see poll. seen is the newest that the server
-	// has shown, if asked says that it was asked yet.
+	// head is the newest commit that is believed, seen the newest that the server has shown, if
+	// it was asked yet.
 	head, seen commitlog.Sequence
 	asked      bool
 	// last is the commit that was read or appended last.
-	last   identity
-	change chan struct{} // closed when head changes
-	// pollErr and appendErr are how the last poll and the last append went.
+	last               identity
+	change             chan struct{}
 	pollErr, appendErr error
 
-	// toTell has a value when the others are to be told of the head.
 	toTell chan struct{}
 
 	ctx   context.Context //nolint:containedctx // the life of the log
@@ -173,7 +171,6 @@ func (l *Log) within(ctx context.Context, d time.Duration) (context.Context, con
 	return ctx, func() { stop(); cancel() }
 }
 
-// known returns the newest commit that is believed.
 func (l *Log) known() commitlog.Sequence {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -202,7 +199,6 @@ func (l *Log) know(at commitlog.Sequence) {
 	}
 }
 
-// changed wakes those who wait for Changed. The mutex must be held.
 func (l *Log) changed() {
 	close(l.change)
 	l.change = make(chan struct{})
@@ -223,7 +219,6 @@ func (l *Log) see(newest, known commitlog.Sequence) error {
 	return fmt.Errorf("the commit log has lost its end: it had commit %d, and ends at %d", known, newest)
 }
 
-// remember keeps the id of the commit that was read or appended last.
 func (l *Log) remember(at commitlog.Sequence, id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -248,17 +243,17 @@ func (l *Log) appended(err error) {
 	l.appendErr = err
 }
 
-func (l *Log) polled(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pollErr = err
-}
-
 // failing reports whether the last append has failed.
 func (l *Log) failing() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.appendErr != nil
+}
+
+func (l *Log) polled(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pollErr = err
 }
 
 // Newest implements commitlog.Log.
