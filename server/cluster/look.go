@@ -70,14 +70,11 @@ func (c *Cluster) tellKnown() {
 // read reads all members from the copy.
 func (c *Cluster) read(ctx context.Context) (map[string]*clusterv1.Member, error) {
 	records := make(map[string]*clusterv1.Member)
-	for scope, err := range c.States.ListScopes(ctx) {
+	for scope, err := range c.States.ListScopes(ctx, scopePrefix) {
 		if err != nil {
 			return nil, err
 		}
-		id, isMember := strings.CutPrefix(scope, scopePrefix)
-		if !isMember {
-			continue
-		}
+		id := strings.TrimPrefix(scope, scopePrefix)
 		for pair, err := range c.States.ReadScope(ctx, scope, []byte(keyMember), []byte(keyMember+"\x00")) {
 			if err != nil {
 				return nil, err

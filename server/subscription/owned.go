@@ -262,7 +262,7 @@ func (m *Manager) Names(ctx context.Context) ([]string, error) {
 		return nil, errNotLoaded
 	}
 	var names []string
-	for name, err := range m.States.ListScopes(ctx) {
+	for name, err := range m.States.ListScopes(ctx, "") {
 		if err != nil {
 			return names, fmt.Errorf("list the subscriptions: %w", err)
 		}
