@@ -57,7 +57,7 @@ type Params struct {
 	States eventlog.StateStore
 	// Address is where the other gateways reach this one, as host:port.
 	Address string
-	// Dial says how other gateways are called.
+	// Dial says how other gateways are called, and by which secrets they call this one.
 	Dial Dial
 	// Current reports whether the copy of this gateway is known to have all that was in the
 	// log when it was opened. Until it does, and while it is made anew, it tells nothing of

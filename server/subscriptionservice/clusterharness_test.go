@@ -1,6 +1,7 @@
 package subscriptionservice_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type node struct {
 	address  string
 	registry *prometheus.Registry
 	left     bool
+	secrets  atomic.Pointer[cluster.Secrets]
 	cut      atomic.Bool  // its commits do not reach the commit log
 	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
 }
@@ -78,7 +80,14 @@ func newCluster(t *testing.T, n int) []*node {
 // join adds a gateway to those of a log.
 func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	t.Helper()
+	return joinAs(t, memory, "")
+}
+
+// joinAs adds a gateway that gives the others an address, if it is not its own.
+func joinAs(t *testing.T, memory *commitlogtest.Memory, advertised string) *node {
+	t.Helper()
 	n := &node{t: t, beats: make(chan chan<- error)}
+	n.secrets.Store(&cluster.Secrets{Current: secret.New(peerSecret)})
 	commits := memory.Open(n)
 	config := pebblelog.DefaultConfig()
 	config.Path = t.TempDir()
@@ -94,11 +103,11 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
+	address := cmp.Or(advertised, listener.Addr().String())
 	logger = logger.With("at", address)
 	n.address, n.registry = address, registry
 	n.cluster, err = cluster.New(cluster.Params{
-		States: log, Address: address, Dial: cluster.Dial{Secret: secret.New(peerSecret)},
+		States: log, Address: address, Dial: cluster.Dial{Secrets: func() cluster.Secrets { return *n.secrets.Load() }},
 		Logger: logger, Registerer: registry, Beats: n.beats,
 	})
 	if err != nil {
@@ -120,7 +129,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := &cluster.Guard{Secret: secret.New(peerSecret)}
+	guard := n.cluster.Guard()
 	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true), grpc.InTapHandle(guard.Tap),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(guard.UnaryInterceptor(), n.breakUnary), grpc.ChainStreamInterceptor(guard.StreamInterceptor(), n.breakStream))

@@ -62,8 +62,10 @@ type passOn func(context.Context, cluster.Member, *grpc.ClientConn) error
 func (r *Router) atOwner(ctx context.Context, name string, twice bool, own func() error, other passOn) error {
 	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
-	return r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
-		owner, known := view.Owner(name)
+	var owner cluster.Member
+	err := r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
+		var known bool
+		owner, known = view.Owner(name)
 		switch {
 		case !known:
 			return true, errMoving("no gateway is known to run the subscription: try again")
@@ -74,6 +76,10 @@ func (r *Router) atOwner(ctx context.Context, name string, twice bool, own func(
 		again, err = r.call(ctx, waiting, owner, other)
 		return again || twice && isUnreachable(err), err
 	})
+	if cluster.IsRefused(err) {
+		r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster refuses the calls of this one", "gateway", owner.Address, "error", err)
+	}
+	return err
 }
 
 // persist makes a call again as long as the call says so, and until waiting ends: when the view
@@ -155,6 +161,10 @@ func (r *Router) outcome(ctx context.Context, owner string, err error) error {
 	if ctx.Err() != nil {
 		return rpcerr.Ended(ctx.Err())
 	}
+	if cluster.IsRefused(err) {
+		result = resultUnreachable
+		return cluster.Refusal(err)
+	}
 	switch rpcerr.Reason(err) {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING:
 		result = resultMoving
@@ -162,8 +172,7 @@ func (r *Router) outcome(ctx context.Context, owner string, err error) error {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
 		result = resultMoving
 		return errMoving("the gateway that runs the subscription is shutting down: try again")
-	case webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // of gRPC itself
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // of gRPC itself
 		result = resultUnreachable
 		r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster did not answer a call that was passed on to it", "gateway", owner, "error", err)
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING,
