@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -68,8 +69,8 @@ func (c Cluster) validate(commitLog CommitLog) error {
 	switch _, every := listenIP(host); {
 	case c.Advertise != "":
 		host, err := hostOf("advertise", c.Advertise)
-		if _, every := listenIP(host); err == nil && every {
-			err = fielderr.New("advertise", "%q names no host: give the address at which the other gateways reach this one", c.Advertise)
+		if _, every := listenIP(host); err == nil && (every || strings.TrimLeft(c.Advertise[strings.LastIndexByte(c.Advertise, ':')+1:], "0") == "") {
+			err = fielderr.New("advertise", "%q names no host, or no port: give the address at which the other gateways reach this one", c.Advertise)
 		}
 		errs = append(errs, err)
 	case err == nil && every:
@@ -118,12 +119,8 @@ func (c Cluster) warnings(shared bool) []string {
 		"everything with it. Give it a certificate (cluster.tls), or have something encrypt the way there", c.Listen)}
 }
 
-const (
-	// maxPeerConns is far more connections than other gateways make.
-	maxPeerConns = 256
-	// maxPeerHeaderBytes has room for the grants of a caller.
-	maxPeerHeaderBytes = 1 << 20
-)
+// maxPeerHeaderBytes has room for the grants of a caller.
+const maxPeerHeaderBytes = 1 << 20
 
 // peers is what a gateway has of the others.
 type peers struct {
@@ -184,7 +181,7 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 	})
 	s.closeLater("leave the cluster", func() error { s.leaveCluster(); return nil })
 	limited := connlimit.LimitStreams(
-		s.certificates.listener(listenerCluster, connlimit.New(listener, maxPeerConns, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
+		s.certificates.listener(listenerCluster, connlimit.New(listener, s.shares.Cluster, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
 		func(remote net.Addr, why error) {
 			s.logger.Warn("a connection was closed", "remote", remote, "why", why)
 		})

@@ -94,6 +94,8 @@ type Cluster struct {
 	missed int
 	// arrived: every other gateway has known of this one, since it joined.
 	arrived bool
+	// twin: another gateway is alive at the address of this one.
+	twin bool
 	// told are the members that it has told the others it knows of.
 	told []string
 	term uint64 // of its scope, 0 if it has none

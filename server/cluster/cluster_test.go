@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -311,5 +312,44 @@ func TestACheckOfATermIsNoCommit(t *testing.T) {
 	}
 	if err := a.log.CommitScope(t.Context(), "scope", term, nil); !errors.Is(err, eventlog.ErrScopeLost) {
 		t.Errorf("a check of a scope that is another's: %v", err)
+	}
+}
+
+// TestTwins: gateways that give the others the same address say so, and one that was started
+// again, whose former self is not dead yet, does not.
+func TestTwins(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	former := join(t, memory, "a")
+	former.await("a")
+	former.cut.Store(true)
+	a := join(t, memory, "a")
+	beats := func(all ...*gateway) {
+		t.Helper()
+		for _, g := range all {
+			if err := g.beat(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range cluster.Patience + 2 {
+		beats(a)
+		if warnings := a.Warnings(); warnings != nil {
+			t.Errorf("its former self is another one: %v", warnings)
+		}
+	}
+	b := join(t, memory, "a")
+	beats(b, a, b, a, b)
+	for _, g := range []*gateway{a, b} {
+		if warnings := fmt.Sprint(g.Warnings()); !strings.Contains(warnings, "cluster.advertise") {
+			t.Errorf("the warnings are %v", warnings)
+		}
+	}
+	if err := b.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	beats(a)
+	if warnings := a.Warnings(); warnings != nil {
+		t.Errorf("the other one has left: %v", warnings)
 	}
 }

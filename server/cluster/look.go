@@ -30,6 +30,9 @@ func (c *Cluster) look(ctx context.Context, judging bool) error {
 		}
 		return err
 	}
+	if judging {
+		c.lookForTwin(records)
+	}
 	var members []Member
 	known := records[c.id] != nil
 	for id, record := range records {
@@ -55,6 +58,37 @@ func (c *Cluster) look(ctx context.Context, judging bool) error {
 	c.publish(members)
 	c.tellKnown()
 	return nil
+}
+
+// lookForTwin takes note of another gateway that is alive at the address of this one. One that
+// does not beat is what this one was before it was started again.
+func (c *Cluster) lookForTwin(records map[string]*clusterv1.Member) {
+	same, alive := false, false
+	for id, record := range records {
+		if id == c.id || record.GetAddress() != c.Address {
+			continue
+		}
+		s, known := c.seen[id]
+		same, alive = true, alive || known && s.beat != record.GetBeat()
+	}
+	c.mu.Lock()
+	found := alive && !c.twin
+	c.twin = same && (c.twin || alive)
+	c.mu.Unlock()
+	if found {
+		c.Logger.Warn("the gateways do not reach each other", "why", c.Warnings()[0])
+	}
+}
+
+// Warnings returns what is wrong with the place of this gateway among the others.
+func (c *Cluster) Warnings() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.twin {
+		return nil
+	}
+	return []string{fmt.Sprintf("another gateway gives the same address as this one, %s, and workers do not reach the subscriptions of one of them: "+
+		"give each its own cluster.advertise, as the others reach it", c.Address)}
 }
 
 // tellKnown has the others know of whom this gateway knows, if it has not told them. One that

@@ -47,6 +47,7 @@ type node struct {
 	secrets  atomic.Pointer[cluster.Secrets]
 	cut      atomic.Bool  // its commits do not reach the commit log
 	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
+	loses    atomic.Int32 // so many answers to other gateways are lost
 }
 
 // Before and After are the faults of its commit log.
@@ -166,7 +167,11 @@ func (n *node) breakUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 	if err := n.breakOff(); err != nil {
 		return nil, err
 	}
-	return handler(ctx, req)
+	resp, err := handler(ctx, req)
+	if n.loses.Add(-1) >= 0 {
+		return nil, status.Error(codes.Unavailable, "the connection broke")
+	}
+	return resp, err
 }
 
 func (n *node) breakStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
