@@ -29,9 +29,16 @@ type sharedBy struct {
 	open   func(ctx context.Context, log string) (commitlog.Log, error)
 }
 
-// measureCluster measures gateways that share their events, on engines that run on the same
-// cores.
-func measureCluster(ctx context.Context, s *settings) error {
+// measureCluster measures what gateways that share their events take, on engines that run on
+// the same cores.
+func measureCluster(ctx context.Context, s *settings) error { return onEngines(ctx, s, sharedBy.measure) }
+
+// measureClusterReaders measures what their readers get.
+func measureClusterReaders(ctx context.Context, s *settings) error {
+	return onEngines(ctx, s, sharedBy.measureReaders)
+}
+
+func onEngines(ctx context.Context, s *settings, measure func(sharedBy, context.Context, *settings) error) error {
 	nats, stop, err := startNATS(ctx, s)
 	if err != nil {
 		return err
@@ -42,7 +49,8 @@ func measureCluster(ctx context.Context, s *settings) error {
 		engines = append(engines, overPostgreSQL(s.postgresql))
 	}
 	for _, engine := range engines {
-		if err := engine.measure(ctx, s); err != nil {
+		fmt.Fprintf(s.out, "### %s\n\n", engine.name)
+		if err := measure(engine, ctx, s); err != nil {
 			return fmt.Errorf("%s: %w", engine.name, err)
 		}
 	}
@@ -50,7 +58,7 @@ func measureCluster(ctx context.Context, s *settings) error {
 }
 
 func (e sharedBy) measure(ctx context.Context, s *settings) error {
-	fmt.Fprintf(s.out, "### %s\n\nwrk, %d keep-alive connections to each gateway, Vezgo SyncAccount.\n\n", e.name, connections)
+	fmt.Fprintf(s.out, "wrk, %d keep-alive connections to each gateway, Vezgo SyncAccount.\n\n", connections)
 	fmt.Fprintln(s.out, "| gateways | deliveries/s | of one machine | events in a commit | the same commits alone, events/s | of these | p50 | p99 |")
 	fmt.Fprintln(s.out, "|---|---|---|---|---|---|---|---|")
 	script, err := writeLoad(s, loads()[0])
@@ -67,7 +75,7 @@ func (e sharedBy) measure(ctx context.Context, s *settings) error {
 			return err
 		}
 	}
-	return e.measureRest(ctx, s)
+	return nil
 }
 
 func (e sharedBy) ingestAlone(ctx context.Context, s *settings, script string) (wrkResult, error) {
@@ -225,10 +233,10 @@ func appendAll(ctx context.Context, commits commitlog.Log, writer, size int, app
 	}
 }
 
-// measureRest measures latency from one gateway to another, workers, and a gateway that
+// measureReaders measures latency from one gateway to another, workers, and a gateway that
 // begins with nothing.
-func (e sharedBy) measureRest(ctx context.Context, s *settings) error {
-	const log = "bench_rest"
+func (e sharedBy) measureReaders(ctx context.Context, s *settings) error {
+	const log = "bench_readers"
 	gateways, stop, err := e.start(ctx, s, log, maxGateways)
 	if err != nil {
 		return err
@@ -236,8 +244,10 @@ func (e sharedBy) measureRest(ctx context.Context, s *settings) error {
 	defer stop()
 	fmt.Fprintln(s.out, "\nA POST to one gateway until its event is in the hands of a subscriber of another:")
 	fmt.Fprintln(s.out)
-	if err := measureBetween(ctx, s, gateways[0], gateways[1], 500, 1); err != nil {
-		return err
+	for range s.rounds {
+		if err := measureBetween(ctx, s, gateways[0], gateways[1], 500, 1); err != nil {
+			return err
+		}
 	}
 	events := s.events / 5
 	if err := e.fill(ctx, s, gateways, events); err != nil {

@@ -41,6 +41,7 @@ func measurements() []measurement {
 		{"attack", measureAttack},
 		{"protection", measureProtection},
 		{"cluster", measureCluster},
+		{"cluster-readers", measureClusterReaders},
 		{"latency", measureLatency},
 		{"catchup", measureCatchUp},
 		{"fanout", measureFanOut},
@@ -62,7 +63,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s := &settings{out: out}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack, protection, cluster")
+	only := flags.String("run", "ingest,latency,catchup,fanout,workers,memory,start", "what to measure; also: attack, protection, cluster, cluster-readers")
 	attackName := flags.String("attack", "", "attack a gateway in this way (used by bench itself)")
 	attackWebhooks := flags.String("attack-webhooks", "", "its public port (used by bench itself)")
 	attackGRPC := flags.String("attack-grpc", "", "its gRPC port (used by bench itself)")
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	limit := flags.String("limit", "", "serve what ingest is compared with at this address (used by bench itself)")
 	limitStore := flags.String("limit-store", "", "where it writes each body; empty: nowhere (used by bench itself)")
 	flags.DurationVar(&s.duration, "duration", 8*time.Second, "how long each load lasts")
-	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest and protection are measured; the median counts")
+	flags.IntVar(&s.rounds, "rounds", 3, "how often ingest and protection are measured, of which the median counts, and the latency of a cluster")
 	flags.IntVar(&s.events, "events", 1_000_000, "how many stored events a catch-up reads")
 	flags.IntVar(&s.large, "large", 10_000_000, "how many stored events the gateway is started on")
 	flags.StringVar(&s.dir, "dir", "", "where the store is kept; default: the folder for temporary files")

@@ -139,7 +139,7 @@ func matrix(n int, to []string) ([][]*proxy, error) {
 	all := make([][]*proxy, n)
 	for i := range all {
 		for _, address := range to {
-			p, err := newProxy("", address)
+			p, err := newProxy(address)
 			if err != nil {
 				return nil, err
 			}

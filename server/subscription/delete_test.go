@@ -220,11 +220,11 @@ type unreadableStore struct {
 	noList, noScopes atomic.Bool
 }
 
-func (s *unreadableStore) ListScopes(ctx context.Context) iter.Seq2[string, error] {
+func (s *unreadableStore) ListScopes(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	if s.noList.Load() {
 		return func(yield func(string, error) bool) { yield("", errDisk) }
 	}
-	return s.StateStore.ListScopes(ctx)
+	return s.StateStore.ListScopes(ctx, prefix)
 }
 
 func (s *unreadableStore) ReadScope(ctx context.Context, scope string, from, to []byte) iter.Seq2[eventlog.StatePair, error] {

@@ -216,6 +216,34 @@ func (m *Manager) claim(name string) (release func(), err error) {
 	}, nil
 }
 
+// create makes the scope of a subscription that does not exist. It returns ErrMoved if
+// another gateway has made it meanwhile.
+func (m *Manager) create(ctx context.Context, name string, wanted definition, after eventlog.Position) (*subscription, error) {
+	term, err := m.States.AcquireScope(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("create the subscription: %w", err)
+	}
+	if m.Sharing != nil {
+		// NOTE The term is ours, and whatever was committed before is seen here.
+		if exists, err := m.exists(ctx, name); err != nil || exists {
+			return nil, errors.Join(err, ErrMoved)
+		}
+	}
+	s := m.newSubscription(newSealKey(), term, wanted, after)
+	definition, err := wanted.encode(s.seal.key)
+	if err != nil {
+		return nil, fmt.Errorf("create the subscription: %w", err)
+	}
+	s.machine.touch(pairPlace, 0)
+	// NOTE This also deletes what an earlier subscription of the name left in the store.
+	everything := eventlog.StateMutation{Delete: true, End: []byte{0xff}}
+	mutations := append([]eventlog.StateMutation{everything, definition}, s.machine.takeChanges().pairs...)
+	if err := m.States.CommitScope(ctx, name, term, mutations); err != nil {
+		return nil, fmt.Errorf("create the subscription: %w", err)
+	}
+	return s, nil
+}
+
 // eachAtOnce calls a function for each, at most atOnce at the same time.
 func eachAtOnce[T any](list []T, f func(T)) {
 	var running sync.WaitGroup
@@ -237,7 +265,7 @@ func (m *Manager) Names(ctx context.Context) ([]string, error) {
 		return nil, errNotLoaded
 	}
 	var names []string
-	for name, err := range m.States.ListScopes(ctx) {
+	for name, err := range m.States.ListScopes(ctx, "") {
 		if err != nil {
 			return names, fmt.Errorf("list the subscriptions: %w", err)
 		}

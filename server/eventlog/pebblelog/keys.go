@@ -44,6 +44,11 @@ const (
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }
 
+// isMeta reports whether a key is that of a fact, without making one.
+func isMeta(key []byte, name string) bool {
+	return len(key) > 0 && key[0] == prefixMeta && string(key[1:]) == name
+}
+
 // lastPosition is behind all events.
 const lastPosition = eventlog.Position(math.MaxUint64)
 

@@ -155,7 +155,7 @@ func (m *mover) read(ctx context.Context) (n int, err error) {
 		}
 		n++
 		for _, o := range c.GetOperations() {
-			if string(o.GetKey()) != string(metaKey(metaMoving)) {
+			if !isMeta(o.GetKey(), metaMoving) {
 				continue
 			}
 			if m.under = len(o.GetValue()) == 16; m.under {

@@ -107,7 +107,7 @@ func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) 
 		c.dedup.buckets = slices.DeleteFunc(c.dedup.buckets, func(start int64) bool {
 			return string(bucketPrefix(start)) >= string(key) && string(bucketPrefix(start+1)) <= string(o.GetEnd())
 		})
-	case string(key) == string(metaKey(metaTrimmed)) && o.Value != nil:
+	case isMeta(key, metaTrimmed) && o.Value != nil:
 		trimmed, err := decodeMark(value)
 		if err != nil {
 			return nil, err
@@ -125,10 +125,10 @@ func (c *committer) observe(o *commitlogv1.Operation) (*eventlog.Record, error) 
 func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 	key, value := o.GetKey(), o.GetValue()
 	switch {
-	case string(key) == string(metaKey(metaMoving)):
+	case isMeta(key, metaMoving):
 		c.log.shared.moving = o.Value != nil
 	case o.Value == nil:
-	case string(key) == string(metaKey(metaEpochDue)) && len(value) == 8:
+	case isMeta(key, metaEpochDue) && len(value) == 8:
 		c.epochDue = eventlog.Position(binary.BigEndian.Uint64(value))
 	case key[0] == prefixHistory:
 		start, err := parseEpochPair(key, value)
@@ -142,7 +142,7 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 			return err
 		}
 		c.learnLoss(lost)
-	case string(key) == string(metaKey(metaRestated)):
+	case isMeta(key, metaRestated):
 		return c.learnRestated(value)
 	}
 	return nil

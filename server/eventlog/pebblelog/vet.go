@@ -28,7 +28,7 @@ type vetting struct {
 func (c *committer) checkOperations(commit *commitlogv1.Commit) error {
 	s := c.log.shared
 	moves := func(o *commitlogv1.Operation) bool {
-		return o.Value != nil && string(o.GetKey()) == string(metaKey(metaMoving))
+		return o.Value != nil && isMeta(o.GetKey(), metaMoving)
 	}
 	v := vetting{
 		logID: s.logID, head: c.head.position, whole: s.place.whole, starts: c.log.history.Load().Starts(),
