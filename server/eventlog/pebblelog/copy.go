@@ -37,6 +37,9 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 		return nil, nil, err
 	}
 	l.removeOldBackups()
+	if err := l.loadEnded(); err != nil {
+		return nil, nil, err
+	}
 	store, dedup, err := l.openCopy(l.shared.opening, nil)
 	if l.shared.spoil(err, mark{}); l.shared.spoiled != nil {
 		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
@@ -273,6 +276,9 @@ func (c *committer) catchUpTo(head mark) error {
 		}
 		if last {
 			s.ended.Store(&head)
+			if err := c.log.keepEnded(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -316,6 +322,9 @@ func (c *committer) refresh() error {
 // or sets them aside. It also finishes what an earlier call has begun.
 func (l *Log) clearCopy(unusable *copyError) error {
 	path := l.config.Path
+	if err := l.keepEnded(); err != nil {
+		return err
+	}
 	clearing, err := exists(l.disk, l.disk.PathJoin(path, clearingName))
 	if err != nil || !clearing && unusable == nil {
 		return err
@@ -327,7 +336,7 @@ func (l *Log) clearCopy(unusable *copyError) error {
 	var files []string
 	for _, name := range names {
 		switch {
-		case name == "LOCK", name == asideFolder, name == clearingName, strings.HasPrefix(name, backupPrefix), name == "lost+found":
+		case name == "LOCK", name == asideFolder, name == clearingName, name == endedName, strings.HasPrefix(name, backupPrefix), name == "lost+found":
 		default:
 			files = append(files, l.disk.PathJoin(path, name))
 		}
