@@ -87,13 +87,20 @@ func hashOf(c commitlog.Commit) commitHash { return sha256.Sum256(c.Bytes) }
 // here, or the commit log, is not what it was.
 var errOtherHistory = errors.New("the commit log does not go on from what this gateway has applied")
 
+// errNoCommit is for what no gateway writes. It may be the rest of a commit that begins before
+// the last one applied, in a commit log that has lost its end and goes on.
+var errNoCommit = errors.New("the commit log has something else than a commit")
+
 // decode decodes the commit that comes next.
 func (s *shared) decode(bytes []byte) (*commitlogv1.Commit, error) {
 	c := new(commitlogv1.Commit)
-	if err := unmarshalCommit(bytes, c); err != nil {
-		return nil, err
+	err := unmarshalCommit(bytes, c)
+	if err == nil && c.GetVersion() == 0 {
+		err = errors.New("it has no version")
 	}
 	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w after %d: %w", errNoCommit, s.place.applied, err)
 	case c.GetVersion() != commitVersion || c.GetKeyspace() != keyspaceVersion:
 		return nil, fmt.Errorf("a commit has version %d and keyspace %d, and this gateway knows %d and %d: another gateway is newer: upgrade this one",
 			c.GetVersion(), c.GetKeyspace(), commitVersion, keyspaceVersion)
