@@ -100,7 +100,7 @@ func (p *proxy) freeze() { p.frozen.Store(p.last.Load()) }
 
 func startProxy(t *testing.T, to string) (p *proxy, address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

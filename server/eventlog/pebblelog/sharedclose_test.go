@@ -66,7 +66,7 @@ func TestCloseAtEachMoment(t *testing.T) {
 			defer l.storeMu.RUnlock()
 			l.store.fence.fail(&copyError{errCopy, false})
 		},
-		"a copy is set aside": func(_ *testing.T, l *Log, s *stuck, memory *commitlogtest.Memory) {
+		"a copy is set aside": func(_ *testing.T, _ *Log, s *stuck, memory *commitlogtest.Memory) {
 			memory.Cut(memory.Len() - 1)
 			s.appends.Store(true)
 		},
