@@ -95,6 +95,9 @@ func (l *Log) openKnownCopy(ctx context.Context) (*store, *dedup, error) {
 	}
 	found, err := pebble.Peek(l.config.Path, l.disk)
 	if err != nil {
+		if isNewerFiles(err) {
+			err = fmt.Errorf("the copy was written by a later version of the gateway, and nothing was changed: use that version, or give store.pebble.path an empty folder, in which the copy is made anew: %w", err)
+		}
 		return nil, nil, err
 	}
 	var begun place

@@ -136,7 +136,7 @@ func (l *Log) keepRestating() {
 		case <-time.After(pause):
 		}
 		pause = s.pace.interval
-		if !s.current.Load() {
+		if !s.isCurrent() {
 			continue
 		}
 		more, err := l.shorten()

@@ -258,6 +258,12 @@ func (s *shared) err() error {
 	return nil
 }
 
+// isCurrent reports whether the copy has caught up, and can go on.
+func (s *shared) isCurrent() bool {
+	err := s.failing.Load()
+	return s.current.Load() && (err == nil || !errors.Is(*err, errNewer))
+}
+
 // fails says why no commits can be made; nil ends that.
 func (s *shared) fails(err error) {
 	if err == nil {
