@@ -39,6 +39,15 @@ faults: ## Torment such a cluster, and judge from outside whether every promise 
 faults-short: ## As faults, for as long as CI has time.
 	@$(MAKE) --no-print-directory faults DURATION=75s
 
+.PHONY: upgrade
+upgrade: DURATION = 2m
+upgrade: build ## Replace the gateways of such a cluster one by one by those of another version, and back, and judge likewise (FROM=<revision>).
+	@$(CLUSTER) upgrade -engine $(ENGINE) -duration $(DURATION) $(if $(FROM),-from $(FROM)) $(if $(SEED),-seed $(SEED))
+
+.PHONY: upgrade-short
+upgrade-short: ## As upgrade, once.
+	@$(MAKE) --no-print-directory upgrade DURATION=0
+
 .PHONY: test
 test: ## Run all tests with the race detector.
 	$(GO) test -race -timeout 30m ./...

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
@@ -15,6 +16,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/unknownfields"
 )
 
 const (
@@ -153,12 +155,24 @@ func (g *Guard) caller(carried string) (*access.Caller, error) {
 	if err := proto.Unmarshal([]byte(carried), &c); err != nil {
 		return nil, rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID, "the caller of the call is not readable")
 	}
+	if err := CheckKnown(&c); err != nil { // a grant says what may not be read, too
+		return nil, err
+	}
 	if g.callers == nil || len(g.callers) >= maxCallers {
 		g.callers = make(map[string]*access.Caller)
 	}
 	caller := access.Carried(&c)
 	g.callers[carried] = caller
 	return caller, nil
+}
+
+// CheckKnown refuses what a gateway of a later version says, if this one does not know all of it.
+// The status is UNIMPLEMENTED, as for a call that is not known.
+func CheckKnown(m proto.Message) error {
+	if err := unknownfields.Check(m); err != nil {
+		return status.Error(codes.Unimplemented, err.Error())
+	}
+	return nil
 }
 
 // UnaryInterceptor is for the listener of the other gateways.

@@ -139,10 +139,11 @@ func (p *peerShare) note(resp *peerResponse) error {
 		return nil
 	}
 	compiled, err := filter.Compile(resp.GetFilters().GetFilters())
-	if err == nil {
-		p.filter = compiled
+	if err != nil {
+		return errMoving("this gateway does not know the filters of the subscription, which a later version runs: try again, at another gateway, or upgrade this one: " + err.Error())
 	}
-	return err
+	p.filter = compiled
+	return nil
 }
 
 // Next implements share.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -165,7 +167,12 @@ func (r *Router) outcome(ctx context.Context, owner string, err error) error {
 		result = resultUnreachable
 		return cluster.Refusal(err)
 	}
-	switch rpcerr.Reason(err) {
+	reason := rpcerr.Reason(err)
+	if s := status.Convert(err); s.Code() == codes.Unimplemented && reason == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		// Nothing was done. Soon it is upgraded, or another one runs the subscription.
+		return errMoving("the gateway that runs the subscription is of an older version, and does not know what is asked for: upgrade all gateways: " + s.Message())
+	}
+	switch reason {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING:
 		result = resultMoving
 		return err

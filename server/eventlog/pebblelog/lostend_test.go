@@ -244,3 +244,52 @@ func TestLostEndTwice(t *testing.T) {
 		t.Errorf("events %v, damaged %v", positions, damaged)
 	}
 }
+
+// TestLostEndIsNotForgotten: a gateway that has set its copy aside, because the commit log has lost its end, and is
+// stopped before it could say so, says so when it is started again.
+func TestLostEndIsNotForgotten(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	commits := &switched{Log: commitsOf(t, memory)}
+	log, err := Open(testConfig("log"), testLogger(), WithFS(disk), WithCommits(t.Context(), commits), impatient(),
+		withSettlePatience(20*time.Millisecond), withPatience(time.Second, time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-log.Current()
+	appendMany(t, log, "kept", 5)
+	at := memory.Len()
+	appendMany(t, log, "lost", 5)
+	memory.Cut(at)
+	commits.noAppends.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = log.Sync(ctx) }() // finds out
+	waitUntil(t, "the copy is set aside", func() bool {
+		return log.shared.rebuilt.Load() == 1 && log.shared.current.Load() == false && len(asides(disk)) > 0
+	})
+	cancel()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it is said once
+		log = openShared(t, disk, commitsOf(t, memory), impatient())
+		if err := log.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
+	if receipt := mustAppend(t, log, "", "new"); receipt.Position != 11 {
+		t.Errorf("the next event is at %d, where another was", receipt.Position)
+	}
+	if starts := log.History().Starts(); len(starts) != 2 {
+		t.Errorf("epochs %v", starts)
+	}
+}
+
+func asides(disk vfs.FS) []string {
+	names, _ := disk.List("log/" + asideFolder) // there may be none
+	return names
+}
