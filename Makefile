@@ -27,13 +27,26 @@ CLUSTER = $(BUILD) -o bin/webhook-gateway-cluster ./cmd/webhook-gateway-cluster 
 cluster: build ## Build, and show three gateways on three NATS servers while some are killed (a minute; ENGINE=postgresql).
 	@$(CLUSTER) watch -engine $(ENGINE)
 
+# The gateway as it is, and NATS, on a standard library whose clock and disk can be spoiled.
 .PHONY: faults
-faults: build ## Torment such a cluster, and judge from outside whether every promise is kept (DURATION=10m, SEED, ENGINE).
-	@$(CLUSTER) faults -engine $(ENGINE) -duration $(DURATION) $(if $(SEED),-seed $(SEED))
+faults: ## Torment such a cluster, and judge from outside whether every promise is kept (DURATION=10m, SEED, ENGINE).
+	@[ -e bin/faults/webhook-gateway ] || echo 'Building bin/faults/: a few minutes the first time, at once from then on.'
+	@$(GO) run ./cmd/webhook-gateway-cluster/overlay bin/faults
+	@$(BUILD) -overlay bin/faults/overlay.json -o bin/faults/ ./cmd/webhook-gateway ./cmd/webhook-gateway-cluster
+	@bin/faults/webhook-gateway-cluster faults -gateway bin/faults/webhook-gateway -engine $(ENGINE) -duration $(DURATION) $(if $(SEED),-seed $(SEED))
 
 .PHONY: faults-short
 faults-short: ## As faults, for as long as CI has time.
 	@$(MAKE) --no-print-directory faults DURATION=75s
+
+.PHONY: upgrade
+upgrade: DURATION = 2m
+upgrade: build ## Replace the gateways of such a cluster one by one by those of another version, and back, and judge likewise (FROM=<revision>).
+	@$(CLUSTER) upgrade -engine $(ENGINE) -duration $(DURATION) $(if $(FROM),-from $(FROM)) $(if $(SEED),-seed $(SEED))
+
+.PHONY: upgrade-short
+upgrade-short: ## As upgrade, once.
+	@$(MAKE) --no-print-directory upgrade DURATION=0
 
 .PHONY: test
 test: ## Run all tests with the race detector.

@@ -289,3 +289,14 @@ func TestCanaryInASubscription(t *testing.T) {
 		t.Errorf("after the update: %v", event)
 	}
 }
+
+// A canary whose URL leads to another gateway, as one of several behind a load balancer, says
+// so.
+func TestCanaryThatAnotherGatewayAnswers(t *testing.T) {
+	other := servertest.Start(t, withCanary)
+	logged := newLoggedT(t)
+	servertest.Start(logged, withCanary, func(c *server.Config) { c.Canary.URL = other.WebhookURL() })
+	if line := <-logged.lines; !strings.Contains(line, "another gateway answers at canary.url") {
+		t.Errorf("the log has %.500s", line)
+	}
+}

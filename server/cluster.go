@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -37,6 +38,8 @@ type Cluster struct {
 	Advertise string `yaml:"advertise"`
 	// Secret is the same for all gateways: whoever has it is one of them.
 	Secret secret.Secret `yaml:"secret"`
+	// PreviousSecret is the one before, while Secret is changed at one gateway after the other.
+	PreviousSecret secret.Secret `yaml:"previous_secret"`
 	// TLS is that of the listener. A gateway shows its certificate to the others, too, and
 	// theirs are checked against ClientCA, or else the roots of the machine.
 	TLS tlsfiles.Config `yaml:"tls"`
@@ -53,7 +56,7 @@ func (c Cluster) validate(commitLog CommitLog) error {
 	switch commitLog.Engine {
 	case CommitLogJetStream, CommitLogPostgreSQL:
 	case CommitLogNone:
-		if c.Secret != (secret.Secret{}) || c.Advertise != "" {
+		if c.Secret != (secret.Secret{}) || c.PreviousSecret != (secret.Secret{}) || c.Advertise != "" {
 			return fielderr.New("", "this is for gateways that share a commit log: give store.commit_log.engine, or remove it")
 		}
 		return nil
@@ -66,22 +69,32 @@ func (c Cluster) validate(commitLog CommitLog) error {
 	switch _, every := listenIP(host); {
 	case c.Advertise != "":
 		host, err := hostOf("advertise", c.Advertise)
-		if _, every := listenIP(host); err == nil && every {
-			err = fielderr.New("advertise", "%q names no host: give the address at which the other gateways reach this one", c.Advertise)
+		if _, every := listenIP(host); err == nil && (every || strings.TrimLeft(c.Advertise[strings.LastIndexByte(c.Advertise, ':')+1:], "0") == "") {
+			err = fielderr.New("advertise", "%q names no host, or no port: give the address at which the other gateways reach this one", c.Advertise)
 		}
 		errs = append(errs, err)
 	case err == nil && every:
 		errs = append(errs, fielderr.New("advertise", "give the address at which the other gateways reach this one, as host:port: cluster.listen names no host"))
 	}
-	switch {
-	case c.Secret == (secret.Secret{}):
+	return errors.Join(append(errs, c.checkSecrets()...)...)
+}
+
+func (c Cluster) checkSecrets() (errs []error) {
+	if c.Secret == (secret.Secret{}) {
 		errs = append(errs, fielderr.New("secret", "is missing: give the same to all gateways, as env:NAME or file:PATH"))
-	case !c.Secret.IsUnread():
-		if err := c.Secret.Check(); err != nil {
-			errs = append(errs, fielderr.New("secret", "%v", err))
+	}
+	for _, s := range []struct {
+		key string
+		secret.Secret
+	}{{"secret", c.Secret}, {"previous_secret", c.PreviousSecret}} {
+		if s.Secret == (secret.Secret{}) || s.IsUnread() {
+			continue
+		}
+		if err := s.Check(); err != nil {
+			errs = append(errs, fielderr.New(s.key, "%v", err))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // hostOf returns the host of an address.
@@ -106,12 +119,8 @@ func (c Cluster) warnings(shared bool) []string {
 		"everything with it. Give it a certificate (cluster.tls), or have something encrypt the way there", c.Listen)}
 }
 
-const (
-	// maxPeerConns is far more connections than other gateways make.
-	maxPeerConns = 256
-	// maxPeerHeaderBytes has room for the grants of a caller.
-	maxPeerHeaderBytes = 1 << 20
-)
+// maxPeerHeaderBytes has room for the grants of a caller.
+const maxPeerHeaderBytes = 1 << 20
 
 // peers is what a gateway has of the others.
 type peers struct {
@@ -142,7 +151,14 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 		_, port, _ := net.SplitHostPort(listener.Addr().String())
 		address = net.JoinHostPort(host, port)
 	}
-	guard := &cluster.Guard{Secret: c.Secret}
+	s.peers.cluster, err = cluster.New(cluster.Params{
+		States: s.store, Address: address, Dial: cluster.Dial{Secrets: s.peerSecrets, TLS: s.peerTLS()},
+		Current: s.copyIsCurrent, Logger: s.logger, Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	guard := s.peers.cluster.Guard()
 	s.peers.server = grpc.NewServer(
 		grpc.ForceServerCodecV2(stream.Codec{}),
 		grpc.Creds(newBelow()),
@@ -163,16 +179,9 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 		s.peers.running.Wait()
 		return nil
 	})
-	s.peers.cluster, err = cluster.New(cluster.Params{
-		States: s.store, Address: address, Dial: cluster.Dial{Secret: c.Secret, TLS: s.peerTLS()},
-		Current: s.copyIsCurrent, Logger: s.logger, Registerer: registry,
-	})
-	if err != nil {
-		return nil, err
-	}
 	s.closeLater("leave the cluster", func() error { s.leaveCluster(); return nil })
 	limited := connlimit.LimitStreams(
-		s.certificates.listener(listenerCluster, connlimit.New(listener, maxPeerConns, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
+		s.certificates.listener(listenerCluster, connlimit.New(listener, s.shares.Cluster, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
 		func(remote net.Addr, why error) {
 			s.logger.Warn("a connection was closed", "remote", remote, "why", why)
 		})
@@ -201,6 +210,12 @@ func (s *Server) leaveCluster() {
 func (s *Server) copyIsCurrent() bool {
 	_, current := s.store.CatchUp()
 	return current
+}
+
+// peerSecrets returns the secrets in force.
+func (s *Server) peerSecrets() cluster.Secrets {
+	c := s.inForce.Load().config.Cluster
+	return cluster.Secrets{Current: c.Secret, Previous: c.PreviousSecret}
 }
 
 // peerTLS returns how other gateways are called: by the certificate that is in force.

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +116,13 @@ func TestClusterIsRefused(t *testing.T) {
 		"no address":       {func(c *server.Config) { c.Cluster.Listen = "nowhere" }, `cluster.listen: "nowhere" is no address`},
 		"nothing to reach": {func(c *server.Config) { c.Cluster.Advertise = "" }, "cluster.advertise: give the address at which the other gateways reach this one"},
 		"everywhere":       {func(c *server.Config) { c.Cluster.Advertise = "0.0.0.0:9091" }, `cluster.advertise: "0.0.0.0:9091" names no host`},
-		"half of TLS":      {func(c *server.Config) { c.Cluster.TLS.Certificate = "c" }, "cluster.tls.certificate: a certificate and its key go together"},
+		"any port":         {func(c *server.Config) { c.Cluster.Advertise = "a:0" }, `cluster.advertise: "a:0" names no host, or no port`},
+		"short previous":   {func(c *server.Config) { c.Cluster.PreviousSecret = secret.New("short") }, "cluster.previous_secret: the secret has less than 8 bytes"},
+		"alone": {func(c *server.Config) {
+			c.Store, c.Cluster = server.DefaultConfig().Store, server.DefaultConfig().Cluster
+			c.Cluster.PreviousSecret = secret.New("a long secret")
+		}, "cluster: this is for gateways that share a commit log"},
+		"half of TLS": {func(c *server.Config) { c.Cluster.TLS.Certificate = "c" }, "cluster.tls.certificate: a certificate and its key go together"},
 	} {
 		config := server.DefaultConfig()
 		shared(&config)
@@ -127,5 +134,79 @@ func TestClusterIsRefused(t *testing.T) {
 		if before != nil && strings.Contains(before.Error(), "cluster") {
 			t.Errorf("before: %v", before)
 		}
+	}
+}
+
+// theirs returns a subscription that is run by the other one of two gateways, and where that
+// listens for the first.
+func theirs(t *testing.T, g, other *servertest.Gateway) (name, address string) {
+	t.Helper()
+	client := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
+	owners := make(map[string]string)
+	for i := range 100 {
+		name := fmt.Sprint("team-", i)
+		if _, err := client.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
+			Subscription: &webhookgatewayv1.Subscription{Name: name},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		owner := ownerOf(t, other, name)
+		owners[owner] = name
+		if forwarded := metric(t, g, `webhook_gateway_cluster_forwarded_calls_total{result="ok"}`); forwarded > 0 {
+			return name, owner
+		}
+	}
+	t.Fatalf("one gateway runs all: %v", owners)
+	return "", ""
+}
+
+// The secret of the gateways is changed by loading the configuration again, at one after the
+// other, and every call is answered meanwhile.
+func TestReloadOfTheClusterSecret(t *testing.T) {
+	option := shares(t)
+	a, b := newReloader(t, option), newReloader(t, option)
+	name, _ := theirs(t, a.g, b.g)
+	older, newer := a.config.Cluster.Secret, secret.New("another secret of the gateways")
+	for _, step := range []server.Cluster{{Secret: newer, PreviousSecret: older}, {Secret: newer}} {
+		for _, r := range []*reloader{a, b} {
+			r.mustReload(t, func(c *server.Config) {
+				c.Cluster.Secret, c.Cluster.PreviousSecret = step.Secret, step.PreviousSecret
+			})
+			ownerOf(t, a.g, name)
+		}
+	}
+	if _, body := get(t, a.g, "/readyz"); strings.Contains(body, "cluster") {
+		t.Errorf("/readyz says %s", body)
+	}
+}
+
+// Connections of strangers to the listener for the other gateways push out each other: calls
+// of gateways are answered, and nobody waits for the strangers at the end.
+func TestStrangersFloodTheListenerOfPeers(t *testing.T) {
+	option := shares(t)
+	a, b := servertest.Start(t, option), servertest.Start(t, option)
+	name, address := theirs(t, a, b)
+	for i := range 600 {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if i%2 == 0 {
+			_, _ = conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")) // it may be closed already
+		}
+		if i%100 == 99 {
+			ownerOf(t, a, name)
+		}
+	}
+	if refused := metric(t, b, `webhook_gateway_connections_refused_total{listener="cluster"}`); refused == 0 {
+		t.Error("no connection was refused")
+	}
+	began := time.Now()
+	if err := b.Stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the end took %v", took)
 	}
 }

@@ -227,13 +227,13 @@ func (s *Server) current() <-chan struct{} {
 // catchingUp says how far the copy of the event log is; nothing if it has caught up.
 func (s *Server) catchingUp() []string {
 	progress, current := s.store.CatchUp()
-	switch {
-	case current:
+	if current {
 		return nil
-	case progress.Newest > progress.Applied:
-		return []string{fmt.Sprintf("catching up: %s of %s commits", thousands(progress.Applied), thousands(progress.Newest))}
 	}
 	text := fmt.Sprintf("catching up: %s commits, and it is not known yet whether there are more", thousands(progress.Applied))
+	if progress.Newest > progress.Applied {
+		text = fmt.Sprintf("catching up: %s of %s commits", thousands(progress.Applied), thousands(progress.Newest))
+	}
 	if err := s.log.Err(); err != nil && !errors.Is(err, pebblelog.ErrCatchingUp) {
 		text += ": " + err.Error()
 	}

@@ -157,6 +157,9 @@ func (s *Server) problems() []string {
 func (s *Server) warnings() []string {
 	const tolerated = time.Minute
 	warnings := append(s.inForce.Load().warnings(), s.certificates.warnings(time.Now())...)
+	if s.peers.cluster != nil {
+		warnings = append(warnings, s.peers.cluster.Warnings()...)
+	}
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {
 	case ahead > tolerated:

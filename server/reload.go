@@ -19,7 +19,7 @@ import (
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "cluster.tls", "log.level", "providers", "streams", "access", "canary",
+	"tls", "cluster.tls", "cluster.secret", "cluster.previous_secret", "log.level", "providers", "streams", "access", "canary",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }
@@ -48,13 +48,14 @@ func canReload(path string) bool {
 	return slices.ContainsFunc(reloadable, func(section string) bool { return isWithin(path, section) })
 }
 
-// switches reports whether TLS of the listener that a key belongs to is switched on or
-// off.
+// switches reports whether what a key belongs to is switched on or off: TLS of a listener, or
+// the sharing of the log.
 func (c Config) switches(to Config, path string) bool {
 	return isWithin(path, "tls."+listenerWebhooks) && c.TLS.Webhooks.Enabled() != to.TLS.Webhooks.Enabled() ||
 		isWithin(path, "tls."+listenerGRPC) && c.TLS.GRPC.Enabled() != to.TLS.GRPC.Enabled() ||
 		isWithin(path, "tls."+listenerInternalHTTP) && c.TLS.InternalHTTP.Enabled() != to.TLS.InternalHTTP.Enabled() ||
-		isWithin(path, "cluster.tls") && c.Cluster.TLS.Enabled() != to.Cluster.TLS.Enabled()
+		isWithin(path, "cluster.tls") && c.Cluster.TLS.Enabled() != to.Cluster.TLS.Enabled() ||
+		isWithin(path, "cluster") && c.Store.CommitLog.Enabled() != to.Store.CommitLog.Enabled()
 }
 
 // opens reports whether a key belongs to access control that is switched off: then a

@@ -162,6 +162,10 @@ func TestGatewayThatCatchesUp(t *testing.T) {
 		t.Errorf("a delivery is answered %d: %s", code, answer)
 	}
 
+	if code, answer := b.Send(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, []byte(`{"eventType":"ping","payload":{}}`)); code != http.StatusOK {
+		t.Errorf("a ping is answered %d: %s", code, answer)
+	}
+
 	limit(func(natsjs.StreamInfo) int64 { return -1 })
 	expect(healthpb.HealthCheckResponse_SERVING)
 	isReady(t, b, true)

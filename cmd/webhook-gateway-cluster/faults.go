@@ -22,7 +22,11 @@ type fault struct {
 	name string
 	// alone is for one that leaves nothing else to go wrong.
 	alone bool
-	run   func(ctx context.Context) error
+	// spoils is for one that needs machines that can be spoiled.
+	spoils bool
+	run    func(ctx context.Context) error
+	// then does what is to be put right when all goes on without it. Nil: nothing.
+	then func(ctx context.Context) error
 }
 
 // hold waits for a random time up to a longest one.
@@ -40,6 +44,13 @@ func (l *lab) random(n int) int {
 // gatewayFaults are what happens to the gateways.
 func (l *lab) gatewayFaults() []fault {
 	anyone := func() *gateway { return l.gateways[l.random(gateways)] }
+	one := func(context.Context) []*process { return []*process{anyone().process} }
+	all := func(context.Context) (all []*process) {
+		for _, g := range l.gateways {
+			all = append(all, g.process)
+		}
+		return all
+	}
 	return []fault{
 		{name: "kill -9 of a gateway", run: func(ctx context.Context) error { return l.down(ctx, nil, anyone()) }},
 		{name: "kill -9 of all gateways", run: func(ctx context.Context) error { return l.down(ctx, nil, l.gateways...) }},
@@ -65,6 +76,22 @@ func (l *lab) gatewayFaults() []fault {
 			mend := l.engine.cutOff(l.random(gateways))
 			defer mend()
 			return l.hold(ctx, 8*time.Second)
+		}},
+		l.spoilt("the disk of a gateway slow", 8*time.Second, l.slowDisks, one),
+		l.spoilt("the disks of all gateways slow", 8*time.Second, l.slowDisks, all),
+		l.spoilt("the clock of a gateway jumps", 8*time.Second, l.wrongClocks, one),
+		l.spoilt("the clocks of all gateways jump", 8*time.Second, l.wrongClocks, all),
+		{name: "a gateway restarted with a wrong clock", spoils: true, run: func(ctx context.Context) error {
+			g := anyone()
+			calm := l.verdicts.disturbs(g.name, "restart")
+			g.stop(syscall.SIGTERM)
+			var err error
+			if l.random(2) == 0 { // without its copy, which knows what time it was
+				err = os.RemoveAll(g.folder)
+			}
+			mend := l.wrongClocks(g.process)
+			defer mend()
+			return errors.Join(err, l.begin(g, calm), l.hold(ctx, 8*time.Second))
 		}},
 	}
 }
@@ -146,22 +173,31 @@ func (l *lab) everything(faults []fault) fault {
 	var nodes, all fault
 	for _, f := range faults {
 		switch f.name {
-		case "kill -9 of all nodes", "kill -9 of the server":
+		case "kill -9 of all nodes", "kill -9 of all servers":
 			nodes = f
 		case "kill -9 of all gateways":
 			all = f
 		}
 	}
-	return fault{name: "kill -9 of everything", alone: true, run: func(ctx context.Context) error { return both(ctx, nodes, all) }}
+	return fault{name: "kill -9 of everything", alone: true, run: both(nodes.run, all.run)}
 }
 
-func both(ctx context.Context, a, b fault) error {
-	var one error
-	var other sync.WaitGroup
-	other.Go(func() { one = a.run(ctx) })
-	err := b.run(ctx)
-	other.Wait()
-	return errors.Join(one, err)
+// both does two things at once. Either may be nil.
+func both(a, b func(ctx context.Context) error) func(ctx context.Context) error {
+	if a == nil {
+		return b
+	}
+	if b == nil {
+		return a
+	}
+	return func(ctx context.Context) error {
+		var one error
+		var other sync.WaitGroup
+		other.Go(func() { one = a(ctx) })
+		err := b(ctx)
+		other.Wait()
+		return errors.Join(one, err)
+	}
 }
 
 // A times is how long it took until all was well after the faults of a kind.
@@ -172,6 +208,10 @@ func (l *lab) torment(ctx context.Context, duration time.Duration, full *fault) 
 	ofEngine, ofGateways := l.engine.faults(l), l.gatewayFaults()
 	if full != nil {
 		ofGateways = append(ofGateways, *full)
+	}
+	if !l.gateways[0].machine.works() {
+		spoils := func(f fault) bool { return f.spoils }
+		ofEngine, ofGateways = slices.DeleteFunc(ofEngine, spoils), slices.DeleteFunc(ofGateways, spoils)
 	}
 	all := slices.Concat(ofEngine, ofGateways)
 	all = append(all, l.everything(all))
@@ -189,7 +229,7 @@ func (l *lab) torment(ctx context.Context, duration time.Duration, full *fault) 
 				others = ofEngine
 			}
 			one, other := f, others[l.random(len(others))]
-			f = fault{name: one.name + ", and " + other.name, run: func(ctx context.Context) error { return both(ctx, one, other) }}
+			f = fault{name: one.name + ", and " + other.name, run: both(one.run, other.run), then: both(one.then, other.then)}
 		}
 		if err := l.suffer(ctx, f, took); err != nil {
 			return took, err
@@ -203,20 +243,20 @@ func (l *lab) torment(ctx context.Context, duration time.Duration, full *fault) 
 func (l *lab) suffer(ctx context.Context, f fault, took map[string]*times) error {
 	l.disturbed.Add(1)
 	defer l.disturbed.Add(-1)
-	began := time.Now()
+	began, before := time.Now(), l.verdicts.tally()
 	if err := f.run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	ended := time.Now()
+	ended, refused := time.Now(), l.verdicts.tally().refused-before.refused
 	own, theirs, err := l.recover(ctx, ended)
 	if ctx.Err() != nil {
 		return nil
 	}
-	l.note("%-45s lasted %4.1f s; 200 again after %4.1f s, the engine itself after %4.1f s", f.name,
-		ended.Sub(began).Seconds(), theirs.Seconds(), own.Seconds())
+	l.note("%-45s lasted %4.1f s, with %d times 503; 200 again after %4.1f s, the engine itself after %4.1f s", f.name,
+		ended.Sub(began).Seconds(), refused, theirs.Seconds(), own.Seconds())
 	if err != nil || theirs > recovery {
 		l.verdicts.fails("200 again in time", "%s, at %s: %v after it ended; the engine itself %v: %v", f.name, clock(ended), theirs.Round(time.Millisecond), own.Round(time.Millisecond), err)
 	}
@@ -225,6 +265,12 @@ func (l *lab) suffer(ctx context.Context, f fault, took map[string]*times) error
 	}
 	took[f.name].engine = append(took[f.name].engine, own)
 	took[f.name].gateways = append(took[f.name].gateways, theirs)
+	if f.then == nil {
+		return nil
+	}
+	if err := f.then(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("after %s: %w", f.name, err)
+	}
 	return nil
 }
 

@@ -65,8 +65,12 @@ providers:
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
+	m, err := newMachine(filepath.Join(l.dir, name+".machine"))
+	if err != nil {
+		return nil, err
+	}
 	g.process = &process{
-		name: name, log: filepath.Join(l.dir, name+".log"), env: []string{secretName + "=" + labSecret},
+		name: name, log: filepath.Join(l.dir, name+".log"), env: []string{secretName + "=" + labSecret}, machine: m,
 		args: []string{l.binary, "serve", "--config", config},
 	}
 	g.conn, err = grpc.NewClient(g.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()),

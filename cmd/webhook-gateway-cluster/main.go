@@ -1,7 +1,8 @@
 // Command webhook-gateway-cluster runs a whole cluster on this machine: three gateways, each a
 // process of the real binary, and what they share their events by. `make cluster` shows it at
 // work while parts of it are killed; `make faults` torments it, and judges from outside whether
-// every promise is kept.
+// every promise is kept; `make upgrade` so judges while its gateways are replaced by others of
+// another version.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -35,20 +37,23 @@ func main() {
 
 type settings struct {
 	command, engine, binary string
+	from, fromBinary        string
 	duration                time.Duration
 	seed                    uint64
 	rate                    int
 	keep                    bool
 }
 
-var errUsage = errors.New("say what to do: watch (make cluster) or faults (make faults)")
+var errUsage = errors.New("say what to do: watch (make cluster), faults (make faults) or upgrade (make upgrade)")
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	s := settings{}
 	flags := flag.NewFlagSet("webhook-gateway-cluster", flag.ContinueOnError)
 	flags.StringVar(&s.engine, "engine", "jetstream", "what the gateways share their events by: jetstream or postgresql")
 	flags.StringVar(&s.binary, "gateway", "bin/webhook-gateway", "the binary of the gateway")
-	flags.DurationVar(&s.duration, "duration", 10*time.Minute, "how long faults are made")
+	flags.StringVar(&s.from, "from", "", "upgrade: the revision that is upgraded (the newest release, or else the commit before)")
+	flags.StringVar(&s.fromBinary, "from-binary", "", "upgrade: the binary of the gateway that is upgraded, in place of a revision")
+	flags.DurationVar(&s.duration, "duration", 10*time.Minute, "how long faults are made, or gateways are replaced (0: once, with few kills)")
 	flags.Uint64Var(&s.seed, "seed", rand.Uint64(), "what decides on the faults, to try the same ones again") //nolint:gosec // not a secret
 	flags.IntVar(&s.rate, "rate", 300, "how many deliveries are sent each second")
 	flags.BoolVar(&s.keep, "keep", false, "keep the folder, also if nothing is wrong")
@@ -59,7 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || s.command != "watch" && s.command != "faults" {
+	if flags.NArg() > 0 || !slices.Contains([]string{"watch", "faults", "upgrade"}, s.command) {
 		return errUsage
 	}
 	dir, err := newFolder()
@@ -68,9 +73,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	l, err := newLab(dir, s.binary, s.engine, s.seed, out)
 	if err == nil {
-		if s.command == "watch" {
+		switch s.command {
+		case "watch":
 			err = l.show(ctx, s)
-		} else {
+		case "upgrade":
+			err = l.upgrade(ctx, s)
+		default:
 			err = l.judge(ctx, s)
 		}
 	}
@@ -84,7 +92,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // judge runs the cluster with faults, and says what was not kept.
 func (l *lab) judge(ctx context.Context, s settings) (err error) {
 	_, _ = fmt.Fprintf(l.out, "3 gateways on %s, %d deliveries/s, faults for %v, SEED=%d\n", l.engine.name(), s.rate, s.duration, s.seed)
-	_, _ = fmt.Fprintln(l.out, "Left out: a slow disk, and a clock that jumps, which no process can do to another.")
 	var full *fault
 	if f, err := l.fullDisk(ctx); err != nil {
 		_, _ = fmt.Fprintf(l.out, "Left out: a full disk, which only root can make: %v\n", err)
@@ -96,11 +103,15 @@ func (l *lab) judge(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	l.note("all gateways are ready")
+	if !l.gateways[0].machine.works() {
+		_, _ = fmt.Fprintln(l.out, "Left out: slow disks, and clocks that jump: `make faults` builds what they need.")
+	}
 	if err := l.work(s.rate); err != nil {
 		return err
 	}
 	took, err := l.torment(ctx, s.duration, full)
-	l.rest(context.WithoutCancel(ctx), recovery)
+	// The search for an event that ends its workers, as some here do, has steps of up to 15 s.
+	l.rest(context.WithoutCancel(ctx), 3*recovery)
 	l.stop(context.WithoutCancel(ctx))
 	l.tell(took)
 	return errors.Join(err, l.conclude(s))
@@ -117,5 +128,9 @@ func (l *lab) conclude(s settings) error {
 	for _, line := range broken {
 		_, _ = fmt.Fprintln(l.out, line)
 	}
-	return fmt.Errorf("promises were not kept: make %s ENGINE=%s SEED=%d DURATION=%v tries the same faults again", s.command, s.engine, s.seed, s.duration)
+	again := fmt.Sprintf("make %s ENGINE=%s SEED=%d DURATION=%v", s.command, s.engine, s.seed, s.duration)
+	if s.from != "" {
+		again += " FROM=" + s.from
+	}
+	return fmt.Errorf("promises were not kept: %s tries the same faults again", again)
 }

@@ -115,7 +115,11 @@ func newNATS(dir string, gateways int) (*natsEngine, error) {
 			}
 		}
 		name := "n" + strconv.Itoa(i+1)
-		e.nodes = append(e.nodes, &process{name: name, log: filepath.Join(dir, name+".log"), args: []string{
+		m, err := newMachine(filepath.Join(dir, name+".machine"))
+		if err != nil {
+			return nil, err
+		}
+		e.nodes = append(e.nodes, &process{name: name, log: filepath.Join(dir, name+".log"), machine: m, args: []string{
 			self, "nats", "-name", name, "-dir", filepath.Join(dir, name),
 			"-client", clients[i], "-cluster", clusters[i], "-routes", strings.Join(routes, ","),
 		}})
@@ -135,7 +139,7 @@ func matrix(n int, to []string) ([][]*proxy, error) {
 	all := make([][]*proxy, n)
 	for i := range all {
 		for _, address := range to {
-			p, err := newProxy("", address)
+			p, err := newProxy(address)
 			if err != nil {
 				return nil, err
 			}

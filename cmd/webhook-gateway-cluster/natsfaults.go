@@ -7,6 +7,9 @@ import (
 
 // faults are what happens to the NATS servers.
 func (e *natsEngine) faults(l *lab) []fault {
+	anyone := func(context.Context) []*process { return e.nodes[l.random(nodes):][:1] }
+	leader := func(ctx context.Context) []*process { return e.nodes[e.leaderOrAny(ctx, l):][:1] }
+	all := func(context.Context) []*process { return e.nodes }
 	return []fault{
 		{name: "kill -9 of a node", run: func(ctx context.Context) error { return e.killed(ctx, l, false, l.random(nodes)) }},
 		{name: "kill -9 of the leader", run: func(ctx context.Context) error { return e.killed(ctx, l, false, e.leaderOrAny(ctx, l)) }},
@@ -24,6 +27,11 @@ func (e *natsEngine) faults(l *lab) []fault {
 		}},
 		{name: "a node cut off from the others", run: func(ctx context.Context) error { return e.isolated(ctx, l, l.random(nodes)) }},
 		{name: "the leader cut off from the others", run: func(ctx context.Context) error { return e.isolated(ctx, l, e.leaderOrAny(ctx, l)) }},
+		l.spoilt("the disk of a node slow", 12*time.Second, l.slowDisks, anyone),
+		l.spoilt("the disk of the leader slow", 12*time.Second, l.slowDisks, leader),
+		l.spoilt("the disks of all nodes slow", 12*time.Second, l.slowDisks, all),
+		l.spoilt("the clock of the leader jumps", 12*time.Second, l.wrongClocks, leader),
+		l.spoilt("the clocks of all nodes jump", 12*time.Second, l.wrongClocks, all),
 	}
 }
 

@@ -4,175 +4,114 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
+	"sync/atomic"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
-// postgresEngine is one PostgreSQL server, with a proxy on the way of each gateway to it.
-type postgresEngine struct {
-	server *process
-	data   string
-	ways   []*proxy
-	url    string
-}
+// servers is how many PostgreSQL servers there are: a primary, and two standbys, one of which
+// has each commit before it is acknowledged.
+const servers = 3
 
-// postgresProgram finds a program of PostgreSQL.
-func postgresProgram(name string) (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	if path, lookErr := exec.LookPath(name); lookErr == nil {
-		found = append(found, path)
-	}
-	if len(found) == 0 {
-		return "", errors.Join(fmt.Errorf("%s of PostgreSQL is not installed: install its server", name), err)
-	}
-	return slices.Max(found), nil
+// postgresEngine is PostgreSQL servers, with a proxy on each way of a gateway to one.
+type postgresEngine struct {
+	servers []*pgServer
+	leading atomic.Int64 // which of them is the primary
+	ways    [][]*proxy   // by gateway
 }
 
 func newPostgreSQL(dir string, gateways int) (*postgresEngine, error) {
-	initdb, err := postgresProgram("initdb")
-	if err != nil {
-		return nil, err
-	}
-	postgres, err := postgresProgram("postgres")
-	if err != nil {
-		return nil, err
-	}
 	home := filepath.Join(dir, "postgresql")
-	if err := os.Mkdir(home, 0o700); err != nil {
+	if err := os.Mkdir(home, 0o711); err != nil { //nolint:gosec // PostgreSQL is another user
 		return nil, err
 	}
-	as, err := postgresUser(home)
+	addresses, err := ports(servers)
 	if err != nil {
 		return nil, err
 	}
-	e := &postgresEngine{data: filepath.Join(home, "data")}
-	create := exec.Command(initdb, "-D", e.data, "-A", "trust", "-U", "gateway") //nolint:gosec,noctx // it ends by itself
-	create.Dir, create.SysProcAttr = home, &syscall.SysProcAttr{Credential: as}
-	if out, err := create.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make a database: %w\n%s", err, out)
-	}
-	addresses, err := ports(1)
-	if err != nil {
-		return nil, err
-	}
-	_, port, _ := net.SplitHostPort(addresses[0])
-	e.server = &process{
-		name: "postgresql", log: filepath.Join(dir, "postgresql.log"), as: as,
-		args: []string{postgres, "-D", e.data, "-p", port, "-k", "", "-h", "127.0.0.1"},
-	}
-	ways, err := matrix(1, slices.Repeat(addresses, gateways))
-	if err != nil {
-		return nil, err
-	}
-	e.ways = ways[0]
-	e.url = "postgres://gateway@" + addresses[0] + "/postgres"
-	return e, nil
-}
-
-// postgresUser returns whom the server runs as, which is never root, and gives that user a folder.
-func postgresUser(folder string) (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil //nolint:nilnil // whoever runs this
-	}
-	as, err := user.Lookup("postgres")
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL does not run as root: %w", err)
-	}
-	uid, err := strconv.ParseUint(as.Uid, 10, 32)
-	gid, err2 := strconv.ParseUint(as.Gid, 10, 32)
-	if err := errors.Join(err, err2); err != nil {
-		return nil, err
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(folder, int(uid), int(gid))
-}
-
-// pause stops the server and its children, which have process groups of their own, and
-// returns them all.
-func (e *postgresEngine) pause() (pids []int) {
-	server := e.server.pid()
-	_ = syscall.Kill(server, syscall.SIGSTOP) // first, so that it has no more children
-	pids = []int{server}
-	out, _ := command(context.Background(), "pgrep", "-P", strconv.Itoa(server)) // it fails if there are none
-	for text := range strings.FieldsSeq(out) {
-		if pid, err := strconv.Atoi(text); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
-			pids = append(pids, pid)
+	e := &postgresEngine{}
+	for n := range servers {
+		s, err := newPGServer(home, n, addresses)
+		if err != nil {
+			return nil, err
 		}
+		e.servers = append(e.servers, s)
 	}
-	return pids
+	e.ways, err = matrix(gateways, addresses)
+	return e, err
 }
 
-func resume(pids []int) {
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGCONT)
-	}
+func (e *postgresEngine) name() string {
+	return "PostgreSQL, a primary and two standbys, one of them synchronous"
 }
 
-// kill ends all processes of the server at once.
-func (e *postgresEngine) kill() {
-	pids := e.pause() // none notices that another has ended
-	for _, pid := range pids[1:] {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	e.server.kill()
-}
+func (e *postgresEngine) primary() *pgServer { return e.servers[e.leading.Load()] }
 
-func (e *postgresEngine) name() string { return "PostgreSQL, one server" }
+// standbys are all but the primary.
+func (e *postgresEngine) standbys() []*pgServer {
+	leading := int(e.leading.Load())
+	return slices.Delete(slices.Clone(e.servers), leading, leading+1)
+}
 
 func (e *postgresEngine) start(ctx context.Context) error {
-	if err := e.server.start(); err != nil {
+	primary := e.primary()
+	if err := errors.Join(primary.create(ctx), primary.start()); err != nil {
 		return err
 	}
-	return e.usable(ctx)
+	if err := primary.await(ctx, "SELECT true"); err != nil {
+		return err
+	}
+	for _, s := range e.standbys() {
+		if err := errors.Join(s.imitate(ctx, primary), s.start()); err != nil {
+			return err
+		}
+	}
+	return errors.Join(e.complete(ctx), e.usable(ctx))
+}
+
+// complete waits until both standbys follow the primary.
+func (e *postgresEngine) complete(ctx context.Context) error {
+	return e.primary().await(ctx, fmt.Sprintf("SELECT count(*) = %d FROM pg_stat_replication WHERE state = 'streaming'", servers-1))
 }
 
 func (e *postgresEngine) stop() {
-	e.server.stop(syscall.SIGINT)
-	for _, p := range e.ways {
-		p.close()
+	for _, s := range e.servers {
+		s.kill() // in order a primary would wait for standbys
+	}
+	for _, ways := range e.ways {
+		for _, p := range ways {
+			p.close()
+		}
 	}
 }
 
 func (e *postgresEngine) config(gateway int) string {
-	return fmt.Sprintf("{engine: postgresql, postgresql: {url: \"postgres://gateway@%s/postgres\"}}", e.ways[gateway].address())
+	var hosts []string
+	for _, way := range e.ways[gateway] {
+		hosts = append(hosts, way.address())
+	}
+	return fmt.Sprintf("{engine: postgresql, postgresql: {url: \"postgres://gateway@%s/postgres\", synchronous_standby: required}}", strings.Join(hosts, ","))
 }
 
 // usable writes to a table of its own until that is committed.
 func (e *postgresEngine) usable(ctx context.Context) error {
 	for {
-		err := e.write(ctx)
+		try, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := e.primary().do(try, "CREATE TABLE IF NOT EXISTS probe (n int); INSERT INTO probe VALUES (1)")
+		cancel()
 		if err == nil {
 			return nil
 		}
-		if ended, _ := e.server.life(); isClosed(ended) {
-			return fmt.Errorf("PostgreSQL has ended: %s", e.server.tail(5))
+		if ended, _ := e.primary().life(); isClosed(ended) {
+			return fmt.Errorf("PostgreSQL has ended: %s", e.primary().tail(5))
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if pause(ctx, 20*time.Millisecond) != nil {
 			return err
 		}
 	}
-}
-
-func (e *postgresEngine) write(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, e.url)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }() // nothing is left to lose
-	_, err = conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS probe (n int); INSERT INTO probe VALUES (1)")
-	return err
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -184,49 +123,75 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func (e *postgresEngine) leads(context.Context) string { return "the server" }
+func (e *postgresEngine) leads(context.Context) string { return e.primary().name }
 
 func (e *postgresEngine) cutOff(gateway int) (mend func()) {
-	return cutAll(slices.Values(e.ways[gateway : gateway+1]))
+	return cutAll(slices.Values(e.ways[gateway]))
 }
 
-func (e *postgresEngine) faults(l *lab) []fault {
-	down := func(ctx context.Context, begin func(), end func() error) error {
-		begin()
-		ends := l.verdicts.begins()
-		err := l.hold(ctx, 8*time.Second)
-		ends()
-		return errors.Join(end(), err)
+// promote makes a standby the primary, when nothing more comes from the former one: the one that
+// has most, which has all that was acknowledged.
+func (e *postgresEngine) promote(ctx context.Context) error {
+	var most int64 = -1
+	best := 0
+	for i, s := range e.servers {
+		if s == e.primary() {
+			continue
+		}
+		if err := s.await(ctx, "SELECT count(*) = 0 FROM pg_stat_wal_receiver"); err != nil {
+			return err
+		}
+		has, err := ask[int64](ctx, s, "SELECT (pg_last_wal_receive_lsn() - '0/0')::bigint")
+		if err != nil {
+			return err
+		}
+		if has > most {
+			best, most = i, has
+		}
 	}
-	var paused []int
-	return []fault{
-		{name: "kill -9 of the server", run: func(ctx context.Context) error { return down(ctx, e.kill, e.server.start) }},
-		{name: "the server restarted", run: func(ctx context.Context) error {
-			return down(ctx, func() { e.server.stop(syscall.SIGINT) }, e.server.start)
-		}},
-		{name: "the server paused", run: func(ctx context.Context) error {
-			return down(ctx, func() { paused = e.pause() }, func() error { resume(paused); return nil })
-		}},
-		{name: "all connections broken off", run: func(context.Context) error {
-			for _, p := range e.ways {
-				p.reset()
-			}
-			return nil
-		}},
+	if _, err := ask[bool](ctx, e.servers[best], "SELECT pg_promote()"); err != nil {
+		return err
 	}
+	former := e.primary()
+	e.leading.Store(int64(best))
+	for _, s := range e.standbys() {
+		if s != former {
+			return s.follow(ctx, e.primary())
+		}
+	}
+	return nil
 }
 
-// acts kills the server, and brings it back.
+// rejoin starts a former primary, which has ended, as a standby.
+func (e *postgresEngine) rejoin(ctx context.Context, l *lab, former *pgServer) error {
+	if err := former.rewind(ctx, e.primary()); err != nil {
+		l.note("%s gets a new copy: %v", former.name, err)
+		if err := former.imitate(ctx, e.primary()); err != nil {
+			return err
+		}
+	}
+	return errors.Join(former.start(), e.complete(ctx))
+}
+
+// acts kills the primary and promotes a standby, and brings the former primary back.
 func (e *postgresEngine) acts(l *lab) [2]func() error {
+	former := e.primary()
 	return [2]func() error{
 		func() error {
-			l.note("--- kill -9 of PostgreSQL, for two seconds: nothing is stored until it is back")
-			e.kill()
-			if err := pause(context.Background(), 2*time.Second); err != nil {
+			l.note("--- kill -9 of %s, the primary: nothing is stored until a standby is promoted", former.name)
+			former.kill()
+			if err := pause(l.ctx, 2*time.Second); err != nil {
 				return err
 			}
-			return e.server.start()
+			if err := e.promote(l.ctx); err != nil {
+				return err
+			}
+			l.note("--- %s is promoted", e.primary().name)
+			return nil
 		},
-		func() error { return nil },
+		func() error {
+			l.note("--- %s comes back as a standby", former.name)
+			return e.rejoin(l.ctx, l, former)
+		},
 	}
 }

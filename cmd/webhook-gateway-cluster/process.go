@@ -26,6 +26,8 @@ type process struct {
 	log  string
 	// as is the user that it runs as. Nil: that of this process.
 	as *syscall.Credential
+	// machine is what it believes to run on. Nil: this one, as it is.
+	machine *machine
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
@@ -45,6 +47,9 @@ func (p *process) start() error {
 	defer file.Close()                            // the process has its own
 	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:gosec,noctx // our own programs; it is ended by stop or kill
 	cmd.Env = append(os.Environ(), p.env...)
+	if p.machine != nil {
+		cmd.Env = append(cmd.Env, machineEnv+"="+p.machine.file.Name())
+	}
 	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.as}
 	if err := cmd.Start(); err != nil {

@@ -20,12 +20,9 @@ type proxy struct {
 	ended bool
 }
 
-// newProxy listens on an address, or on any free one if it is empty.
-func newProxy(address, to string) (*proxy, error) {
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	l, err := net.Listen("tcp", address) //nolint:noctx // until close
+// newProxy listens on a free port of this machine.
+func newProxy(to string) (*proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // until close
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func TestProxy(t *testing.T) {
 			go func() { _, _ = io.Copy(conn, conn); _ = conn.Close() }()
 		}
 	}()
-	p, err := newProxy("", echo.Addr().String())
+	p, err := newProxy(echo.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

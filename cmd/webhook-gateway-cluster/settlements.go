@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A settlement is an acknowledgement of an event of a subscription.
 type settlement struct {
@@ -73,10 +76,33 @@ func (v *verdicts) unsettled(subscription string) (n int, one string) {
 	defer v.mu.Unlock()
 	for _, e := range v.log {
 		key := subscription + "/" + e.key
-		if _, ok := v.settled[key]; !ok && !v.maySettled[key] {
+		if _, ok := v.settled[key]; !ok && !v.maySettled[key] && !v.removed[key] {
 			n++
 			one = key
 		}
 	}
 	return n, one
+}
+
+// lacks notes that a worker was told that the events after a cursor, up to another, were removed before all of
+// them were settled. They are those that retention may remove by then, also if a clock was a little ahead.
+func (v *verdicts) lacks(worker, subscription, after, upTo string, at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	index := func(cursor string, otherwise int) int {
+		if i := slices.IndexFunc(v.log, func(e entry) bool { return e.cursor == cursor }); i >= 0 {
+			return i
+		}
+		return otherwise
+	}
+	for _, e := range v.log[index(after, -1)+1 : index(upTo, len(v.log)-1)+1] {
+		key := subscription + "/" + e.key
+		if _, ok := v.settled[key]; ok || v.maySettled[key] || v.removed[key] {
+			continue
+		}
+		v.removed[key] = true
+		if a, ok := v.acked[e.key]; ok && at.Sub(a.answered) < retention/2 {
+			v.breaks("kept for its time", "%s was answered 200 at %s, and removed before %s was given it at %s", key, clock(a.answered), worker, clock(at))
+		}
+	}
 }

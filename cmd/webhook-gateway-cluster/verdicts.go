@@ -67,6 +67,8 @@ type verdicts struct {
 	// settled is by subscription and key. What is in maySettled may be settled or not.
 	settled    map[string]settlement
 	maySettled map[string]bool
+	// removed are those that were removed before they were settled, as a worker was told.
+	removed map[string]bool
 	// wereSettled are those of which a worker was told so.
 	wereSettled map[string]string
 	// handed counts what workers were given.
@@ -85,7 +87,7 @@ func newVerdicts() *verdicts {
 	return &verdicts{
 		places: make(map[string]int), ids: make(map[string]bool), readers: make(map[string]*reading),
 		sent: make(map[string]bool), acked: make(map[string]answer), counts: make(map[int]int),
-		troubles: make(map[string][]*span), settled: make(map[string]settlement), maySettled: make(map[string]bool), wereSettled: make(map[string]string),
+		troubles: make(map[string][]*span), settled: make(map[string]settlement), maySettled: make(map[string]bool), wereSettled: make(map[string]string), removed: make(map[string]bool),
 		broken: make(map[string][]string), first: make(chan struct{}),
 	}
 }
@@ -278,8 +280,8 @@ func (v *verdicts) report() (broken []string, judged string) {
 			broken = append(broken, "  "+one)
 		}
 	}
-	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams (what was stored and not answered in time is there, too), %d times 503, %d times no answer; %d deliveries to workers, %d acknowledged",
-		len(v.acked), len(v.log), v.counts[503], v.counts[0], v.handed, len(v.settled))
+	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams (what was stored and not answered in time is there, too), %d times 503, %d times no answer; %d deliveries to workers, %d acknowledged, %d removed before, as was told",
+		len(v.acked), len(v.log), v.counts[503], v.counts[0], v.handed, len(v.settled), len(v.removed))
 }
 
 func clock(t time.Time) string { return t.Format("15:04:05.000") }

@@ -132,6 +132,19 @@ func TestVerdicts(t *testing.T) {
 			v.settles("w2", "mail/k2", 3)
 			v.maySettle("mail/k3")
 		}, subscriptions: []string{"mail"}},
+		"removed before it is settled, which is told": {run: func(v *verdicts) {
+			good(v)
+			v.settles("w1", "mail/k2", 1)
+			v.lacks("w2", "mail", "c0", "c3", at(100))
+		}, subscriptions: []string{"mail"}},
+		"less is told of than is removed": {run: func(v *verdicts) {
+			good(v)
+			v.lacks("w2", "mail", "c1", "c3", at(100))
+		}, want: "given out until it is settled", subscriptions: []string{"mail"}},
+		"removed early": {run: func(v *verdicts) {
+			good(v)
+			v.lacks("w2", "mail", "c0", "c3", at(10))
+		}, want: "kept for its time", subscriptions: []string{"mail"}},
 		"settled by nobody":                          {run: func(v *verdicts) { good(v); v.wasSettled("w1", "k1") }, want: "nothing is settled by itself"},
 		"settled without an answer":                  {run: func(v *verdicts) { good(v); v.maySettle("k1"); v.wasSettled("w1", "k1") }},
 		"settled while it was on its way to another": {run: func(v *verdicts) { good(v); v.settles("w1", "k1", 2); v.delivered("w2", "k1", 1, at(0)) }},

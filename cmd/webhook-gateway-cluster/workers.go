@@ -95,6 +95,13 @@ func (w *worker) consume(ctx context.Context, g *gateway) error {
 		if ended := silent.heard(); ended || err != nil {
 			return ignoreIf(ended, err)
 		}
+		switch gap := frame.GetGap(); {
+		case gap == nil:
+		case gap.GetReason() == webhookgatewayv1.GapReason_GAP_REASON_RETENTION:
+			w.lab.verdicts.lacks(w.name, w.subscription, gap.GetFromCursor(), gap.GetToCursor(), time.Now())
+		default:
+			w.lab.verdicts.fails("no gap", "%s: %v", w.name, gap)
+		}
 		deliveries := frame.GetDeliveries().GetDeliveries()
 		for _, d := range deliveries {
 			w.lab.verdicts.delivered(w.name, w.keyOf(d), d.GetAttempt(), opened)

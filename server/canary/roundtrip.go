@@ -62,6 +62,9 @@ func (c *Canary) roundTrip(ctx context.Context, base string) (took time.Duration
 	if err != nil {
 		return 0, stageSend, err
 	}
+	if code == http.StatusUnauthorized {
+		return 0, stageAnswer, fmt.Errorf("it was answered %d %s: another gateway answers at canary.url, which must lead to this one alone, or something on the way changes the body", code, reason)
+	}
 	if code != http.StatusOK {
 		return 0, stageAnswer, fmt.Errorf("it was answered %d %s", code, reason)
 	}

@@ -21,28 +21,31 @@ const keyMember = "m"
 
 // flight is a beat that is under way, or about to be.
 type flight struct {
-	// due: it is one of the regular beats, by which others are judged.
+	// due: it is one of the regular beats, by which others are judged. Guarded by the mutex
+	// of the cluster: one that was asked for by Sync may become one.
 	due bool
 	// missed is how many beats were due when it began, since the last one that succeeded.
 	missed int
-	done   chan struct{}
-	err    error
+	// done is closed when the beat has ended. Then err says what became of it.
+	done chan struct{}
+	err  error
 }
 
 var errLeft = errors.New("the gateway has left the cluster")
 
-func (f *flight) isDue(c *Cluster) bool {
+func (c *Cluster) isDue(f *flight) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return f.due
 }
 
-func (f *flight) tell(answer chan<- error) {
+// report sends what became of a beat.
+func (f *flight) report(answer chan<- error) {
 	<-f.done
 	answer <- f.err
 }
 
-// due begins a regular beat, unless the one before has not ended.
+// due begins a regular beat, and returns it, or the one before if that has not ended.
 func (c *Cluster) due() *flight {
 	c.mu.Lock()
 	c.missed++
@@ -86,7 +89,7 @@ func (c *Cluster) nextFlight() *flight {
 	return mine
 }
 
-// startFlight begins the next beat. Another one must not be under way.
+// startFlight begins the next beat. None must be under way, and the mutex must be held.
 func (c *Cluster) startFlight() {
 	c.running, c.next = c.next, nil
 	mine := c.running
@@ -95,8 +98,9 @@ func (c *Cluster) startFlight() {
 		began := time.Now()
 		err := c.write()
 		if err == nil {
-			// NOTE What was seen first, and only then the gateway is certain of it.
-			err = c.look(c.ctx, mine.isDue(c))
+			// NOTE First the view tells what the beat has brought, and only then is the gateway
+			// certain of it: see since.
+			err = c.look(c.ctx, c.isDue(mine))
 		} else {
 			c.judgeMyself()
 		}

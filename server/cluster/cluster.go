@@ -57,7 +57,7 @@ type Params struct {
 	States eventlog.StateStore
 	// Address is where the other gateways reach this one, as host:port.
 	Address string
-	// Dial says how other gateways are called.
+	// Dial says how other gateways are called, and by which secrets they call this one.
 	Dial Dial
 	// Current reports whether the copy of this gateway is known to have all that was in the
 	// log when it was opened. Until it does, and while it is made anew, it tells nothing of
@@ -94,10 +94,14 @@ type Cluster struct {
 	missed int
 	// arrived: every other gateway has known of this one, since it joined.
 	arrived bool
+	// twin: another gateway is alive at the address of this one.
+	twin bool
 	// told are the members that it has told the others it knows of.
-	told          []string
-	term          uint64 // 0: of no scope
-	beat          uint64
+	told []string
+	term uint64 // of its scope, 0 if it has none
+	beat uint64 // the number of the last one
+	// running is the beat that is under way, and next the one after it, if somebody waits
+	// for one that begins later.
 	running, next *flight
 	left          bool
 }
@@ -143,7 +147,7 @@ func (c *Cluster) run() {
 		case <-ticks:
 			c.due()
 		case answer := <-c.Beats:
-			go c.due().tell(answer)
+			go c.due().report(answer)
 		case <-looks.C:
 			if c.Current == nil || c.Current() {
 				_ = c.look(c.ctx, false) // it is logged

@@ -18,8 +18,8 @@ type sighting struct {
 	waited int
 }
 
-// look looks at who is a member, and publishes what has changed. It judges right after a
-// regular beat, and only then: otherwise it tells who came and who left, not who is dead.
+// look reads who is a member, and publishes it. If it is judging, which is so right after a
+// regular beat, and only then, it also finds out who is dead.
 func (c *Cluster) look(ctx context.Context, judging bool) error {
 	c.looking.Lock()
 	defer c.looking.Unlock()
@@ -29,6 +29,9 @@ func (c *Cluster) look(ctx context.Context, judging bool) error {
 			c.Logger.Warn("the gateways of the cluster cannot be listed", "error", err)
 		}
 		return err
+	}
+	if judging {
+		c.lookForTwin(records)
 	}
 	var members []Member
 	known := records[c.id] != nil
@@ -57,6 +60,37 @@ func (c *Cluster) look(ctx context.Context, judging bool) error {
 	return nil
 }
 
+// lookForTwin takes note of another gateway that is alive at the address of this one. One that
+// does not beat is what this one was before it was started again.
+func (c *Cluster) lookForTwin(records map[string]*clusterv1.Member) {
+	same, alive := false, false
+	for id, record := range records {
+		if id == c.id || record.GetAddress() != c.Address {
+			continue
+		}
+		s, known := c.seen[id]
+		same, alive = true, alive || known && s.beat != record.GetBeat()
+	}
+	c.mu.Lock()
+	found := alive && !c.twin
+	c.twin = same && (c.twin || alive)
+	c.mu.Unlock()
+	if found {
+		c.Logger.Warn("the gateways do not reach each other", "why", c.Warnings()[0])
+	}
+}
+
+// Warnings returns what is wrong with the place of this gateway among the others.
+func (c *Cluster) Warnings() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.twin {
+		return nil
+	}
+	return []string{fmt.Sprintf("another gateway gives the same address as this one, %s, and workers do not reach the subscriptions of one of them: "+
+		"give each its own cluster.advertise, as the others reach it", c.Address)}
+}
+
 // tellKnown has the others know of whom this gateway knows, if it has not told them. One that
 // came waits for it.
 func (c *Cluster) tellKnown() {
@@ -70,14 +104,11 @@ func (c *Cluster) tellKnown() {
 // read reads all members from the copy.
 func (c *Cluster) read(ctx context.Context) (map[string]*clusterv1.Member, error) {
 	records := make(map[string]*clusterv1.Member)
-	for scope, err := range c.States.ListScopes(ctx) {
+	for scope, err := range c.States.ListScopes(ctx, scopePrefix) {
 		if err != nil {
 			return nil, err
 		}
-		id, isMember := strings.CutPrefix(scope, scopePrefix)
-		if !isMember {
-			continue
-		}
+		id := strings.TrimPrefix(scope, scopePrefix)
 		for pair, err := range c.States.ReadScope(ctx, scope, []byte(keyMember), []byte(keyMember+"\x00")) {
 			if err != nil {
 				return nil, err
@@ -93,7 +124,8 @@ func (c *Cluster) read(ctx context.Context) (map[string]*clusterv1.Member, error
 	return records, nil
 }
 
-// isDead takes note of the beat of another gateway, after a regular beat of this one.
+// isDead counts a regular beat of this gateway that another one has not answered with a beat
+// of its own, and reports whether there were too many.
 func (c *Cluster) isDead(record *clusterv1.Member) bool {
 	s, known := c.seen[record.GetId()]
 	if !known || s.beat != record.GetBeat() {

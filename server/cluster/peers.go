@@ -14,8 +14,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-
-	"github.com/webhook-gateway/webhook-gateway/server/secret"
 )
 
 // maxPeerMessage is the largest answer of another gateway: a page of parked events with
@@ -24,8 +22,8 @@ const maxPeerMessage = 1 << 30
 
 // Dial says how the other gateways are called.
 type Dial struct {
-	// Secret is what all gateways of the cluster know.
-	Secret secret.Secret
+	// Secrets returns those in force.
+	Secrets func() Secrets
 	// TLS returns the configuration in force of the client, without a server name. Nil, or
 	// a function that returns nil: plain text.
 	TLS func() *tls.Config
@@ -77,7 +75,7 @@ func (p *peers) conn(m Member) (*grpc.ClientConn, error) {
 	// host name, and a change of what that leads to makes another member.
 	conn, err := grpc.NewClient("passthrough:///"+m.Address,
 		grpc.WithTransportCredentials(p.credentials(m.Address)),
-		grpc.WithPerRPCCredentials(bearer{p.dial.Secret}),
+		grpc.WithPerRPCCredentials(bearer{p.dial.Secrets, m.ID}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

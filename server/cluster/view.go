@@ -50,8 +50,8 @@ func (v *View) Owner(name string) (Member, bool) {
 	return owner, owner.ID != ""
 }
 
-// score is a hash, the same on every gateway: FNV-1a, whose bits are mixed as in splitmix64,
-// for alone it is nearly the same for names that are.
+// score is a hash, the same on every gateway: FNV-1a, and then the mixing of splitmix64.
+// FNV-1a alone gives nearly the same score to names that are nearly the same.
 func score(id, name string) uint64 {
 	hash := uint64(14695981039346656037)
 	for _, text := range [...]string{id, "\x00", name} {
@@ -79,8 +79,8 @@ func (c *Cluster) Owns(name string) bool {
 }
 
 // Certain reports whether this gateway owns what has a name, and no other one can own it
-// yet. While it misses beats the others may have taken it for dead, and it only owns what
-// it owned.
+// yet. While it misses beats the others may have taken it for dead: it still Owns what it
+// owned, and is not certain of it.
 func (c *Cluster) Certain(name string) bool {
 	return c.View().arrived && c.CertainOf(name, c.id)
 }
@@ -94,7 +94,8 @@ func (c *Cluster) CertainOf(name, id string) bool {
 	return owner.ID == id && !uncertain
 }
 
-// publish puts another view in force, if it is another.
+// publish puts a view with these members in force, unless it is like the one that is. After
+// Leave only an empty one is.
 func (c *Cluster) publish(members []Member) {
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	c.mu.Lock()
@@ -107,14 +108,14 @@ func (c *Cluster) publish(members []Member) {
 	left := c.left
 	c.mu.Unlock()
 	if !left {
-		c.tell(before.Members, members)
+		c.logChanges(before.Members, members)
 	}
 	c.peers.keep(members)
 	close(before.changed)
 }
 
-// tell logs who came and who went.
-func (c *Cluster) tell(before, after []Member) {
+// logChanges logs who came and who went.
+func (c *Cluster) logChanges(before, after []Member) {
 	if len(after) == 0 && len(before) > 0 {
 		c.Logger.Warn("this gateway owns no subscriptions: it is no member of the cluster", "id", c.id)
 		return

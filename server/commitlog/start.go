@@ -17,25 +17,26 @@ var ErrStarting = errors.New("the engine does not answer yet")
 // reopenPause is between two attempts to open a log.
 const reopenPause = 5 * time.Second
 
-// Start opens a log. If open has not returned after patience, Start returns a log that is
-// opened in the background: until then nothing can be read or appended, with ErrStarting. So
-// a gateway starts while the engine is down. What open returns before is returned. Open has
-// to wait for an engine that does not answer, until its context ends.
+// Start opens a log, so that a gateway starts while the engine is down. What open returns
+// within patience, Start returns. Otherwise it returns a log that goes on to be opened in the
+// background, again and again if that fails: until it is, all reads and appends fail with
+// ErrStarting, or with why open failed last. Open has to wait for an engine that does not
+// answer, until its context ends.
 func Start(ctx context.Context, patience time.Duration, logger *slog.Logger, open func(context.Context) (Log, error)) (Log, error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	type result struct {
 		log Log
 		err error
 	}
-	opened := make(chan result, 1)
+	results := make(chan result, 1)
 	go func() {
 		log, err := open(life)
-		opened <- result{log, err}
+		results <- result{log, err}
 	}()
 	abandon := func() {
 		end()
 		go func() {
-			if r := <-opened; r.err == nil {
+			if r := <-results; r.err == nil {
 				_ = r.log.Close() // nobody has used it
 			}
 		}()
@@ -43,12 +44,12 @@ func Start(ctx context.Context, patience time.Duration, logger *slog.Logger, ope
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case r := <-opened:
+	case r := <-results:
 		if r.err != nil {
 			end()
 			return nil, r.err
 		}
-		return &ended{Log: r.log, end: end}, nil
+		return &openedInTime{Log: r.log, end: end}, nil
 	case <-ctx.Done():
 		abandon()
 		return nil, fmt.Errorf("%w: %w", ErrStarting, context.Cause(ctx))
@@ -57,37 +58,24 @@ func Start(ctx context.Context, patience time.Duration, logger *slog.Logger, ope
 	logger.WarnContext(ctx, "the commit log does not answer yet: until it does the gateway takes no events and serves what its copy has; without a copy it waits")
 	s := &starting{life: life, end: end, change: make(chan struct{}), err: ErrStarting}
 	s.tasks.Go(func() {
-		r := <-opened
-		for r.err != nil {
-			if life.Err() != nil {
-				return
-			}
-			logger.Error("the commit log cannot be opened: it is tried again", "error", r.err)
-			s.fails(r.err)
-			select {
-			case <-time.After(reopenPause):
-			case <-life.Done():
-				return
-			}
-			r.log, r.err = open(life)
-		}
-		s.opened(r.log)
+		r := <-results
+		s.open(r.log, r.err, logger, open)
 	})
 	return s, nil
 }
 
-// ended is a log whose context ends with it.
-type ended struct {
+// openedInTime is a log that was open before Start returned. The context that it was opened with ends with it.
+type openedInTime struct {
 	Log
 	end context.CancelFunc
 }
 
-func (e *ended) Close() error {
-	defer e.end()
-	return e.Log.Close()
+func (o *openedInTime) Close() error {
+	defer o.end()
+	return o.Log.Close()
 }
 
-// starting is a log that is opened in the background.
+// starting is a log that is opened in the background. It passes everything on once it is.
 type starting struct {
 	life  context.Context //nolint:containedctx // that of opening
 	end   context.CancelFunc
@@ -97,6 +85,25 @@ type starting struct {
 	log    Log // nil until it is open
 	err    error
 	change chan struct{} // closed when it is open
+}
+
+// open takes what the first attempt to open the log came to, and tries until one succeeds or
+// the log is closed.
+func (s *starting) open(log Log, err error, logger *slog.Logger, open func(context.Context) (Log, error)) {
+	for err != nil {
+		if s.life.Err() != nil {
+			return
+		}
+		logger.Error("the commit log cannot be opened: it is tried again", "error", err)
+		s.fails(err)
+		select {
+		case <-time.After(reopenPause):
+		case <-s.life.Done():
+			return
+		}
+		log, err = open(s.life)
+	}
+	s.opened(log)
 }
 
 func (s *starting) opened(log Log) {

@@ -193,9 +193,9 @@ func TestAnswersAreSent(t *testing.T) {
 
 func TestDivide(t *testing.T) {
 	for descriptors, want := range map[uint64]connlimit.Shares{
-		0:       {Webhooks: 4, GRPC: 4, InternalHTTP: 4, StoreFiles: 16},
-		200:     {Webhooks: 100, GRPC: 25, InternalHTTP: 12, StoreFiles: 50},
-		1 << 40: {Webhooks: 10_000, GRPC: 10_000, InternalHTTP: 1_000, StoreFiles: 1_000},
+		0:       {Webhooks: 4, GRPC: 4, InternalHTTP: 4, Cluster: 8, StoreFiles: 16},
+		200:     {Webhooks: 100, GRPC: 25, InternalHTTP: 12, Cluster: 8, StoreFiles: 50},
+		1 << 40: {Webhooks: 10_000, GRPC: 10_000, InternalHTTP: 1_000, Cluster: 256, StoreFiles: 1_000},
 	} {
 		if got := connlimit.Divide(descriptors); got != want {
 			t.Errorf("Divide(%d) = %+v, want %+v", descriptors, got, want)

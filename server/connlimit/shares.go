@@ -4,6 +4,8 @@ package connlimit
 type Shares struct {
 	// Webhooks, GRPC and InternalHTTP are connections of the three listeners.
 	Webhooks, GRPC, InternalHTTP int
+	// Cluster are connections of other gateways.
+	Cluster int
 	// StoreFiles are files of the event log.
 	StoreFiles int
 }
@@ -13,6 +15,7 @@ const (
 	maxWebhooks   = 10_000
 	maxGRPC       = 10_000
 	maxInternal   = 1_000
+	maxCluster    = 256 // far more than other gateways make
 	maxStoreFiles = 1_000
 )
 
@@ -24,6 +27,7 @@ func Divide(descriptors uint64) Shares {
 		Webhooks:     max(part(2, maxWebhooks), 4),
 		GRPC:         max(part(8, maxGRPC), 4),
 		InternalHTTP: max(part(16, maxInternal), 4),
+		Cluster:      max(part(32, maxCluster), 8),
 		StoreFiles:   max(part(4, maxStoreFiles), 16),
 	}
 }

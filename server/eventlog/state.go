@@ -15,9 +15,10 @@ import (
 // All methods are safe for concurrent use. An error that is none of the typed
 // errors of this package means that the store cannot do it at present.
 type StateStore interface {
-	// ListScopes yields the names of the scopes that hold pairs, in any order. An error
-	// comes last: with ErrStateDamaged, after those that can be listed nevertheless.
-	ListScopes(ctx context.Context) iter.Seq2[string, error]
+	// ListScopes yields the names, with a prefix, of the scopes that hold pairs, in any
+	// order. It costs what is yielded, not what the others are. An error comes last: with
+	// ErrStateDamaged, after those that can be listed nevertheless.
+	ListScopes(ctx context.Context, prefix string) iter.Seq2[string, error]
 
 	// AcquireScope makes the caller the owner of a scope, which need not exist, and
 	// returns its term: larger than every earlier one of this scope, across

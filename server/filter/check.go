@@ -9,10 +9,16 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider"
+	"github.com/webhook-gateway/webhook-gateway/server/unknownfields"
 )
 
-// check refuses what can match nothing: nobody should wait for it.
+// check refuses what can match nothing: nobody should wait for it. It refuses conditions that this
+// version of the gateway does not know, too.
 func check(f *webhookgatewayv1.EventFilter) error {
+	if err := unknownfields.Check(f); err != nil {
+		// It would match what the condition is to keep out.
+		return fielderr.New("", "%v: leave the condition out, or upgrade the gateway", err)
+	}
 	return errors.Join(
 		checkProviders(f.GetProviders()),
 		checkTypes(f.GetEventTypes(), f.GetProviders()),

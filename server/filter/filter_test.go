@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -157,6 +158,21 @@ func TestWhatCanMatchNothingIsRefused(t *testing.T) {
 }
 
 // What a filter is shown as may be asked for, and is the same.
+// TestNewerCondition: a filter with a condition that this version of the gateway does not know would
+// match what it is to keep out. It allows nothing, too.
+func TestNewerCondition(t *testing.T) {
+	t.Parallel()
+	newer := &event{ClientIds: []string{"a"}}
+	newer.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
+	_, compiled := filter.Compile([]*event{{}, newer})
+	_, limits := filter.CompileLimits([]*event{{}, newer}, false)
+	for _, err := range []error{compiled, limits} {
+		if err == nil || !strings.HasPrefix(err.Error(), "filters[1]: field 99 of webhookgateway.v1.EventFilter") {
+			t.Errorf("error = %v", err)
+		}
+	}
+}
+
 func TestNormalIsItsOwnNormal(t *testing.T) {
 	t.Parallel()
 	excluded := make([]string, 1000)

@@ -206,3 +206,28 @@ func TestCountersAreThereBefore(t *testing.T) {
 		t.Errorf("of a subscription that was deleted there is counted %v", got)
 	}
 }
+
+// An event that waits does so as long as it was meant to, also if the wait began on a gateway
+// with another clock. Both know by how much theirs is ahead of the time of the log.
+func TestWaitByTheClockOfAnotherGateway(t *testing.T) {
+	now := time.Now()
+	for _, ahead := range []time.Duration{0, 9 * time.Second, 365 * day, -365 * day} {
+		before := newMachine(defaultSettings(), 0, 1, now.Add(ahead))
+		before.ahead = ahead
+		before.offer([]offer{{position: 1}}, 1)
+		s := before.first
+		before.leaveHeap(s)
+		e := before.at(s)
+		e.stage, e.due = waiting, int64(time.Minute)
+		for _, there := range []time.Duration{0, -time.Hour} {
+			after := newMachine(defaultSettings(), 1, 2, now.Add(there))
+			after.ahead = there
+			if err := after.decodeApart(change{pairApart, 1}, before.encodeApart(e)); err != nil {
+				t.Fatal(err)
+			}
+			if due, ok := after.nextDue(); !ok || due.Sub(now.Add(there)) != time.Minute {
+				t.Errorf("from a clock that is %v ahead to one that is %v ahead: it waits for %v", ahead, there, due.Sub(now.Add(there)))
+			}
+		}
+	}
+}

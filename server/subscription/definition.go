@@ -14,6 +14,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
+	"github.com/webhook-gateway/webhook-gateway/server/unknownfields"
 )
 
 // definition is what the operator gave. It never changes: an update replaces it.
@@ -28,6 +29,9 @@ type definition struct {
 // define checks a subscription. Its errors are of fielderr, with paths that begin
 // with `subscription`.
 func define(in *webhookgatewayv1.Subscription) (definition, error) {
+	if err := checkKnown(in); err != nil {
+		return definition{}, fielderr.In("subscription", err)
+	}
 	settings, settingsErr := parseSettings(in.GetSettings())
 	compiled, filtersErr := filter.Compile(in.GetFilters())
 	if err := errors.Join(checkName(in.GetName()), filtersErr, settingsErr, checkStart(in.GetStart())); err != nil {
@@ -44,6 +48,18 @@ func define(in *webhookgatewayv1.Subscription) (definition, error) {
 		settings: settings,
 		filter:   compiled,
 	}, nil
+}
+
+// checkKnown refuses a subscription of a later version that says more than this version of the
+// gateway knows: it would run another subscription, and forget the rest at the next update. What
+// the status says does not matter.
+func checkKnown(in *webhookgatewayv1.Subscription) error {
+	given := &webhookgatewayv1.Subscription{Filters: in.GetFilters(), Settings: in.GetSettings(), Start: in.GetStart()}
+	given.ProtoReflect().SetUnknown(in.ProtoReflect().GetUnknown())
+	if err := unknownfields.Check(given); err != nil {
+		return fielderr.New("", "%v: leave it out, or upgrade all gateways", err)
+	}
+	return nil
 }
 
 // describe returns the subscription as the gateway understands it.
@@ -161,6 +177,9 @@ func snakeCase(path string) string {
 // names and the subscription does not set gets its default. Without a mask it is
 // what the subscription sets.
 func (d definition) update(in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask) (definition, error) {
+	if err := checkKnown(in); err != nil {
+		return definition{}, fielderr.In("subscription", err)
+	}
 	next, ok := proto.Clone(d.asked).(*webhookgatewayv1.Subscription)
 	if !ok {
 		return definition{}, errors.New("clone the subscription")

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -37,6 +39,39 @@ func TestInvalid(t *testing.T) {
 		if len(problems) != 1 || problems[0].Path != strings.TrimSpace(field) {
 			t.Errorf("Create() = %v, want that %s is not valid", err, field)
 		}
+	}
+}
+
+// newer returns a message with a field of a later version.
+func newer[M proto.Message](m M) M {
+	m.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
+	return m
+}
+
+// A subscription that says more than this version of the gateway knows is refused, rather than made
+// another one. Its status is not what makes it.
+func TestNewerSubscription(t *testing.T) {
+	g := startGateway(t, pebblelogtest.NewDisk())
+	g.create(t, "s", nil)
+	for name, in := range map[string]*webhookgatewayv1.Subscription{
+		"a field":     newer(&webhookgatewayv1.Subscription{}),
+		"a setting":   {Settings: newer(&webhookgatewayv1.SubscriptionSettings{MaxAttempts: 7})},
+		"a condition": {Filters: []*webhookgatewayv1.EventFilter{newer(&webhookgatewayv1.EventFilter{ClientIds: []string{"a"}})}},
+		"a start":     {Start: newer(&webhookgatewayv1.SubscriptionStart{})},
+	} {
+		in.Name = "other"
+		created := second(g.manager.Create(t.Context(), in, fromTheBeginning))
+		in.Name = "s"
+		updated := second(g.manager.Update(t.Context(), in, nil, nil))
+		for call, err := range map[string]error{"Create": created, "Update": updated} {
+			if problems := fielderr.All(err); len(problems) != 1 || !strings.Contains(problems[0].Message, "field 99") || !strings.Contains(problems[0].Message, "upgrade") {
+				t.Errorf("%s() with %s = %v", call, name, err)
+			}
+		}
+	}
+	shown := &webhookgatewayv1.Subscription{Name: "s", Settings: &webhookgatewayv1.SubscriptionSettings{MaxAttempts: 7}, Status: newer(&webhookgatewayv1.SubscriptionStatus{})}
+	if _, err := g.manager.Update(t.Context(), shown, nil, nil); err != nil {
+		t.Error(err)
 	}
 }
 

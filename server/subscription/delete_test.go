@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -155,6 +156,13 @@ func TestUnusable(t *testing.T) {
 		"unknown-ordering": {pair("d", definition(definitionVersion, &webhookgatewayv1.Subscription{
 			Name: "unknown-ordering", Settings: &webhookgatewayv1.SubscriptionSettings{Ordering: 99},
 		}))},
+		"newer-field": {pair("d", definition(definitionVersion, newer(&webhookgatewayv1.Subscription{Name: "newer-field"})))},
+		"newer-setting": {pair("d", definition(definitionVersion, &webhookgatewayv1.Subscription{
+			Name: "newer-setting", Settings: newer(&webhookgatewayv1.SubscriptionSettings{}),
+		}))},
+		"newer-condition": {pair("d", definition(definitionVersion, &webhookgatewayv1.Subscription{
+			Name: "newer-condition", Filters: []*webhookgatewayv1.EventFilter{newer(&webhookgatewayv1.EventFilter{})},
+		}))},
 		"other-version":   {pair("d", definition(definitionVersion+1, &webhookgatewayv1.Subscription{Name: "other-version"}))},
 		"other-name":      {pair("d", good("else"))},
 		"empty":           {pair("d", nil)},
@@ -188,7 +196,7 @@ func TestUnusable(t *testing.T) {
 			t.Errorf("%s is unusable: %q", sub.GetName(), sub.GetStatus().GetUnusable())
 		}
 	}
-	for name := range broken {
+	for name, pairs := range broken {
 		for call, err := range map[string]error{
 			"Create":     second(g.manager.Create(t.Context(), &webhookgatewayv1.Subscription{Name: name}, fromTheBeginning)),
 			"Update":     second(g.manager.Update(t.Context(), &webhookgatewayv1.Subscription{Name: name}, nil, nil)),
@@ -200,6 +208,13 @@ func TestUnusable(t *testing.T) {
 			var unusable *UnusableError
 			if !errors.As(err, &unusable) || unusable.Name != name || unusable.Reason == "" {
 				t.Errorf("%s of %s = %v, want an UnusableError", call, name, err)
+			}
+		}
+		for _, p := range pairs { // for the version that wrote it
+			for found, err := range g.log.ReadScope(t.Context(), name, p.Key, append(slices.Clip(p.Key), 0)) {
+				if err != nil || !bytes.Equal(found.Value, p.Value) {
+					t.Errorf("%s of %s was %x, and is %x, %v", p.Key, name, p.Value, found.Value, err)
+				}
 			}
 		}
 		if err := g.manager.Delete(t.Context(), name); err != nil {
@@ -220,11 +235,11 @@ type unreadableStore struct {
 	noList, noScopes atomic.Bool
 }
 
-func (s *unreadableStore) ListScopes(ctx context.Context) iter.Seq2[string, error] {
+func (s *unreadableStore) ListScopes(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	if s.noList.Load() {
 		return func(yield func(string, error) bool) { yield("", errDisk) }
 	}
-	return s.StateStore.ListScopes(ctx)
+	return s.StateStore.ListScopes(ctx, prefix)
 }
 
 func (s *unreadableStore) ReadScope(ctx context.Context, scope string, from, to []byte) iter.Seq2[eventlog.StatePair, error] {

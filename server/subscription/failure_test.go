@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -61,4 +63,28 @@ func TestStoreFails(t *testing.T) {
 	if got := g.crash(t).cursor(t); got != 1 {
 		t.Errorf("cursor %d after a crash, want 1", got)
 	}
+}
+
+// An acknowledgement that cannot be stored for long, as without a majority, is answered: whoever sent it
+// may be waiting without a deadline. Whether it counts is told when it is repeated.
+func TestStoreHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, store := hooked(t)
+		g.append(t, "a", "1")
+		g.create(t, "s", nil)
+		d := next(t, g.attach(t), 1)
+
+		goesOn := make(chan error)
+		hangs := func([]eventlog.StateMutation) error { return <-goesOn }
+		store.beforeCommit.Store(&hangs)
+		began := time.Now()
+		if _, err := g.manager.Acknowledge(t.Context(), "s", tokens(d...)); !errors.Is(err, errHangs) {
+			t.Errorf("Acknowledge() = %v, want that the store hangs", err)
+		}
+		if waited := time.Since(began); waited != patience {
+			t.Errorf("that took %v", waited)
+		}
+		close(goesOn)
+		g.wantAck(t, resultSettled, d...)
+	})
 }

@@ -16,8 +16,22 @@ type flush struct {
 	err  error
 }
 
-// durable returns when all that has changed before the call is durable.
+// patience is how long a call waits for what it has changed to be durable: as a delivery does by
+// default.
+const patience = 10 * time.Second
+
+// errHangs tells that a change is not durable yet. It may be at any time.
+var errHangs = fmt.Errorf("the event log has not stored it within %v", patience)
+
+// durable returns when all that has changed before the call is durable, or the error is errHangs.
 func (s *subscription) durable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errHangs)
+	defer cancel()
+	return s.flushed(ctx)
+}
+
+// flushed is durable without patience.
+func (s *subscription) flushed(ctx context.Context) error {
 	s.mu.Lock()
 	mine := s.nextFlush()
 	s.mu.Unlock()
@@ -56,6 +70,7 @@ func (s *subscription) nextFlush() *flush {
 // startFlush begins the next flush. Another one must not be under way.
 func (s *subscription) startFlush() {
 	s.running, s.next = s.next, nil
+	s.machine.ahead = s.manager.Log.Clock().Ahead
 	taken, redefined := s.machine.takeChanges(), s.redefined
 	s.redefined = nil
 	if redefined != nil {

@@ -64,7 +64,7 @@ func (m *Manager) loadAll(ctx context.Context) bool {
 	defer m.changing.Unlock()
 	var names []string
 	var unlisted error
-	for name, err := range m.States.ListScopes(ctx) {
+	for name, err := range m.States.ListScopes(ctx, "") {
 		if err != nil {
 			unlisted = fmt.Errorf("list the subscriptions: %w", err)
 			m.Logger.Error("subscriptions cannot be listed: those that can be are served, and it is tried again", "listed", len(names), "error", err)

@@ -22,6 +22,8 @@ import (
 type machine struct {
 	settings settings
 	start    time.Time
+	// ahead is by how much the clock that start goes by is ahead of the time of the log.
+	ahead time.Duration
 
 	cursor eventlog.Position
 	// read is the position up to which the log was offered, and seen up to which it

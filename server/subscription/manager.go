@@ -106,7 +106,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	var errs []error
 	for _, s := range all {
 		s.end(ErrClosed)
-		errs = append(errs, s.durable(ctx))
+		errs = append(errs, s.flushed(ctx))
 	}
 	m.tasks.Wait()
 	return errors.Join(errs...)
@@ -157,27 +157,8 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 		return nil, err
 	}
 	wanted.asked.CreateTime = timestamppb.Now()
-	term, err := m.States.AcquireScope(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("create the subscription: %w", err)
-	}
-	if m.Sharing != nil {
-		// NOTE The term is ours, and whatever was committed before is seen here.
-		if exists, err := m.exists(ctx, name); err != nil || exists {
-			return nil, errors.Join(err, ErrMoved) // another gateway created it at the same time
-		}
-	}
-	s = m.newSubscription(newSealKey(), term, wanted, after)
-	definition, err := wanted.encode(s.seal.key)
-	if err != nil {
-		return nil, fmt.Errorf("create the subscription: %w", err)
-	}
-	s.machine.touch(pairPlace, 0)
-	// NOTE This also deletes what an earlier subscription of the name left in the store.
-	everything := eventlog.StateMutation{Delete: true, End: []byte{0xff}}
-	mutations := append([]eventlog.StateMutation{everything, definition}, s.machine.takeChanges().pairs...)
-	if err := m.States.CommitScope(ctx, name, term, mutations); err != nil {
-		return nil, fmt.Errorf("create the subscription: %w", err)
+	if s, err = m.create(ctx, name, wanted, after); err != nil {
+		return nil, err
 	}
 	m.mu.Lock()
 	m.byName[name] = s

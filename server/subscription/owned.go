@@ -163,8 +163,9 @@ func (m *Manager) lacking() ([]string, error) {
 	return names, err
 }
 
-// take loads a subscription that this gateway owns. It returns when that is done, or ctx is.
-func (m *Manager) take(ctx context.Context, name string) {
+// take loads a subscription that this gateway owns. It returns when that is done, or ctx is, and then
+// reports that it goes on.
+func (m *Manager) take(ctx context.Context, name string) (goesOn bool) {
 	m.mu.Lock()
 	done, under := m.loading[name]
 	if !under && m.byName[name] == nil {
@@ -186,11 +187,13 @@ func (m *Manager) take(ctx context.Context, name string) {
 	}
 	m.mu.Unlock()
 	if done == nil {
-		return // a call brought it
+		return false // a call brought it
 	}
 	select {
 	case <-done:
+		return false
 	case <-ctx.Done():
+		return true
 	}
 }
 
@@ -211,6 +214,34 @@ func (m *Manager) claim(name string) (release func(), err error) {
 		delete(m.loading, name)
 		close(done)
 	}, nil
+}
+
+// create makes the scope of a subscription that does not exist. It returns ErrMoved if
+// another gateway has made it meanwhile.
+func (m *Manager) create(ctx context.Context, name string, wanted definition, after eventlog.Position) (*subscription, error) {
+	term, err := m.States.AcquireScope(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("create the subscription: %w", err)
+	}
+	if m.Sharing != nil {
+		// NOTE The term is ours, and whatever was committed before is seen here.
+		if exists, err := m.exists(ctx, name); err != nil || exists {
+			return nil, errors.Join(err, ErrMoved)
+		}
+	}
+	s := m.newSubscription(newSealKey(), term, wanted, after)
+	definition, err := wanted.encode(s.seal.key)
+	if err != nil {
+		return nil, fmt.Errorf("create the subscription: %w", err)
+	}
+	s.machine.touch(pairPlace, 0)
+	// NOTE This also deletes what an earlier subscription of the name left in the store.
+	everything := eventlog.StateMutation{Delete: true, End: []byte{0xff}}
+	mutations := append([]eventlog.StateMutation{everything, definition}, s.machine.takeChanges().pairs...)
+	if err := m.States.CommitScope(ctx, name, term, mutations); err != nil {
+		return nil, fmt.Errorf("create the subscription: %w", err)
+	}
+	return s, nil
 }
 
 // eachAtOnce calls a function for each, at most atOnce at the same time.
@@ -234,7 +265,7 @@ func (m *Manager) Names(ctx context.Context) ([]string, error) {
 		return nil, errNotLoaded
 	}
 	var names []string
-	for name, err := range m.States.ListScopes(ctx) {
+	for name, err := range m.States.ListScopes(ctx, "") {
 		if err != nil {
 			return names, fmt.Errorf("list the subscriptions: %w", err)
 		}
@@ -266,7 +297,7 @@ func (m *Manager) exists(ctx context.Context, name string) (bool, error) {
 }
 
 // bring loads a subscription that this gateway owns, if it exists and is not loaded. It
-// returns ErrMoved if another gateway owns it.
+// returns ErrMoved if another gateway owns it, or if it takes long.
 func (m *Manager) bring(name string) error {
 	if m.Sharing == nil {
 		return nil
@@ -292,8 +323,8 @@ func (m *Manager) bring(name string) error {
 	if err != nil && !errors.Is(err, eventlog.ErrStateDamaged) {
 		return fmt.Errorf("find out whether there is a subscription of the name: %w", err)
 	}
-	if exists || err != nil {
-		m.take(ctx, name)
+	if (exists || err != nil) && m.take(ctx, name) {
+		return ErrMoved // it is there, and is not loaded yet
 	}
 	return nil
 }

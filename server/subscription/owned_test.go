@@ -2,8 +2,10 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,4 +82,36 @@ func TestCreatedIsNotTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wantAck(t, resultOK, stream.Sending(batch.Deliveries)...)
+}
+
+// TestNotTakenOverInTime: a subscription that takes long to be taken over is there. Who asks
+// for it meanwhile is told to try again, and not that it does not exist.
+func TestNotTakenOverInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := pebblelogtest.NewDisk()
+		before := startGateway(t, disk)
+		before.create(t, "s", nil)
+		before.stop(t)
+
+		log := disk.Open(t)
+		goesOn := make(chan struct{})
+		store := &commitStore{StateStore: log, committed: func() {}, acquiring: func() { <-goesOn }}
+		always := func(string) bool { return true }
+		manager, err := New(t.Context(), Params{
+			Log: log, States: store, MaxAge: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Sharing: &Sharing{Owns: always, Certain: always, Sync: func(context.Context) error { return nil }},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &gateway{disk: disk, log: log, manager: manager}
+		defer g.stop(t)
+		if _, err := manager.Get(t.Context(), "s"); !errors.Is(err, ErrMoved) {
+			t.Errorf("Get() = %v, want ErrMoved", err)
+		}
+		close(goesOn)
+		if _, err := manager.Get(t.Context(), "s"); err != nil {
+			t.Error(err)
+		}
+	})
 }

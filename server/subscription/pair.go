@@ -161,12 +161,13 @@ func (m *machine) decodePlace(c change, value []byte) error {
 
 const apartBytes = 8 + 8 + 2 + 2 + 1 + 1
 
-// encodeApart has the end of the wait as Unix nanoseconds.
+// encodeApart has the end of the wait as Unix nanoseconds, by the time of the log: the next
+// start may be on a machine with another clock.
 func (m *machine) encodeApart(e *entry) []byte {
 	b := make([]byte, 0, apartBytes)
 	due := int64(0)
 	if e.stage == waiting {
-		due = m.time(e.due).UnixNano()
+		due = m.time(e.due).Add(-m.ahead).UnixNano()
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(due))
 	b = binary.BigEndian.AppendUint64(b, e.hash)
@@ -193,7 +194,8 @@ func (m *machine) decodeApart(c change, value []byte) error {
 	m.addApart(s)
 	m.joinGroup(s)
 	// NOTE Nothing waits for longer than a day: the clock was wrong when it was written, or is.
-	due := int64(min(time.Unix(0, int64(binary.BigEndian.Uint64(value))).Sub(m.start), maxMaxBackoff)) //nolint:gosec // written from an int64
+	end := time.Unix(0, int64(binary.BigEndian.Uint64(value))).Add(m.ahead) //nolint:gosec // written from an int64
+	due := int64(min(end.Sub(m.start), maxMaxBackoff))
 	if due > 0 {
 		e.stage, e.due = waiting, due
 		m.timers.push(s)

@@ -265,10 +265,10 @@ func TestTheSweepLeavesWhatCouldNotBeParkedAtOnce(t *testing.T) {
 		}
 		store.beforeCommit.Store(&hook)
 		<-time.After(5 * time.Second)
-		if _, err := g.manager.Park(t.Context(), "s", tokens(d...), "again"); !errors.Is(err, errDisk) {
+		if _, err := g.manager.Park(t.Context(), "s", tokens(d...), "again"); !errors.Is(err, errHangs) {
 			t.Fatalf("Park() = %v", err)
 		}
-		<-time.After(20 * time.Second)
+		<-time.After(40 * time.Second)
 		x := g.status(t)
 		if x.GetParkedEvents() != 1 {
 			t.Errorf("event 1 is not parked, and not to be delivered: %v", x)

@@ -47,6 +47,8 @@ type subscription struct {
 
 func (m *Manager) newSubscription(key sealKey, term uint64, def definition, after eventlog.Position) *subscription {
 	name := def.asked.GetName()
+	machine := newMachine(def.settings, after, term, time.Now())
+	machine.ahead = m.Log.Clock().Ahead
 	return &subscription{
 		manager: m,
 		name:    name,
@@ -55,7 +57,7 @@ func (m *Manager) newSubscription(key sealKey, term uint64, def definition, afte
 		parked:  parkedStore{states: m.States, record: m.record, now: m.now, scope: name},
 		kick:    make(chan struct{}, 1),
 		def:     def,
-		machine: newMachine(def.settings, after, term, time.Now()),
+		machine: machine,
 		streams: make(map[uint32]*Stream),
 		behind:  make(map[uint32]*Stream),
 	}

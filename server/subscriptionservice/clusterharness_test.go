@@ -1,6 +1,7 @@
 package subscriptionservice_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,10 @@ type node struct {
 	address  string
 	registry *prometheus.Registry
 	left     bool
+	secrets  atomic.Pointer[cluster.Secrets]
 	cut      atomic.Bool  // its commits do not reach the commit log
 	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
+	loses    atomic.Int32 // so many answers to other gateways are lost
 }
 
 // Before and After are the faults of its commit log.
@@ -78,7 +81,14 @@ func newCluster(t *testing.T, n int) []*node {
 // join adds a gateway to those of a log.
 func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	t.Helper()
+	return joinAs(t, memory, "")
+}
+
+// joinAs adds a gateway that gives the others an address, if it is not its own.
+func joinAs(t *testing.T, memory *commitlogtest.Memory, advertised string) *node {
+	t.Helper()
 	n := &node{t: t, beats: make(chan chan<- error)}
+	n.secrets.Store(&cluster.Secrets{Current: secret.New(peerSecret)})
 	commits := memory.Open(n)
 	config := pebblelog.DefaultConfig()
 	config.Path = t.TempDir()
@@ -94,11 +104,11 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
+	address := cmp.Or(advertised, listener.Addr().String())
 	logger = logger.With("at", address)
 	n.address, n.registry = address, registry
 	n.cluster, err = cluster.New(cluster.Params{
-		States: log, Address: address, Dial: cluster.Dial{Secret: secret.New(peerSecret)},
+		States: log, Address: address, Dial: cluster.Dial{Secrets: func() cluster.Secrets { return *n.secrets.Load() }},
 		Logger: logger, Registerer: registry, Beats: n.beats,
 	})
 	if err != nil {
@@ -120,7 +130,7 @@ func join(t *testing.T, memory *commitlogtest.Memory) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := &cluster.Guard{Secret: secret.New(peerSecret)}
+	guard := n.cluster.Guard()
 	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true), grpc.InTapHandle(guard.Tap),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(guard.UnaryInterceptor(), n.breakUnary), grpc.ChainStreamInterceptor(guard.StreamInterceptor(), n.breakStream))
@@ -157,7 +167,11 @@ func (n *node) breakUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 	if err := n.breakOff(); err != nil {
 		return nil, err
 	}
-	return handler(ctx, req)
+	resp, err := handler(ctx, req)
+	if n.loses.Add(-1) >= 0 {
+		return nil, status.Error(codes.Unavailable, "the connection broke")
+	}
+	return resp, err
 }
 
 func (n *node) breakStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {

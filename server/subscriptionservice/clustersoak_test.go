@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -57,13 +58,15 @@ func (s *soak) beat(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		s.mu.Lock()
-		for _, n := range s.nodes {
+		nodes := slices.Clone(s.nodes)
+		s.mu.Unlock()
+		for _, n := range nodes {
 			select {
 			case n.beats <- make(chan error, 1):
+			case <-time.After(20 * time.Millisecond): // one that is cut off waits for the log, one that has left for nothing
 			case <-ctx.Done():
 			}
 		}
-		s.mu.Unlock()
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/cluster"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -56,6 +57,9 @@ func (p *Peer) Consume(call grpc.BidiStreamingServer[peerRequest, peerResponse])
 	if err != nil {
 		return err
 	}
+	if err := cluster.CheckKnown(first); err != nil {
+		return err
+	}
 	name := first.GetOpen().GetSubscription()
 	st, err := p.own.subscriptions.Attach(name, subscription.StreamOptions{MaxInFlight: int(first.GetOpen().GetMaxInFlight())})
 	if err != nil {
@@ -78,6 +82,9 @@ func (g *guest) run() error {
 		case req, open := <-requests:
 			if !open {
 				return nil
+			}
+			if err := cluster.CheckKnown(req); err != nil {
+				return err
 			}
 			if end := req.GetEnd(); end != nil {
 				return g.end(end)

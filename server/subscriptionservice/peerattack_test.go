@@ -2,7 +2,9 @@ package subscriptionservice_test
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +21,9 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/cluster"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
+	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/stream/streamtest"
 )
 
@@ -204,5 +208,73 @@ func TestForgedCallerIsIgnored(t *testing.T) {
 		if status.Code(err) != codes.PermissionDenied {
 			t.Errorf("a forged caller deletes: %v", err)
 		}
+	}
+}
+
+// TestSecretIsChanged: the secret of the gateways is changed at one after the other, and no
+// call is refused meanwhile; afterwards the old one is good for nothing. A gateway with a wrong
+// one is told so, at once when it is mended it is answered.
+func TestSecretIsChanged(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 3)
+	for i := range 6 {
+		nodes[0].create(t, names(6)[i], nil)
+	}
+	all := func(when string) {
+		t.Helper()
+		for i, n := range nodes {
+			for _, name := range names(6) {
+				if _, err := n.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name}); err != nil {
+					t.Errorf("%s: gateway %d, %s: %v", when, i, name, err)
+				}
+			}
+		}
+	}
+	owner, others := ownerOf(nodes, "team-00")
+	owner.add(t, 1)
+	w := others[0].consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team-00"})
+	older, newer := secret.New(peerSecret), secret.New("another secret of the gateways")
+	for i, n := range nodes {
+		n.secrets.Store(&cluster.Secrets{Current: newer, Previous: older})
+		all(fmt.Sprint("the new one is given to ", i))
+	}
+	for i, n := range nodes {
+		n.secrets.Store(&cluster.Secrets{Current: newer})
+		all(fmt.Sprint("the old one is taken from ", i))
+	}
+	others[0].acknowledge(t, "team-00", ok, w.take(1)...)
+
+	others[1].secrets.Store(&cluster.Secrets{Current: older})
+	_, err := others[1].Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: "team-00", AckTokens: []string{"token"}})
+	if checkError(t, err, "Unavailable SUBSCRIPTION_MOVING"); err != nil && (!strings.Contains(err.Error(), "cluster.secret") || strings.Contains(err.Error(), "may have done")) {
+		t.Errorf("the error says %v", err)
+	}
+	others[1].secrets.Store(&cluster.Secrets{Current: newer})
+	all("it is mended")
+}
+
+// TestCallForAnotherGateway: a gateway does not answer for the one that a call is for, and the
+// caller is told why it is not answered.
+func TestCallForAnotherGateway(t *testing.T) {
+	t.Parallel()
+	memory := commitlogtest.NewMemory()
+	a := join(t, memory)
+	a.await(1)
+	wrong := joinAs(t, memory, a.address)
+	for _, n := range []*node{a, wrong} {
+		n.await(2)
+	}
+	settleOwners(t, a, wrong)
+	beat(t, a, wrong)
+	name := ""
+	for i := 0; name == ""; i++ {
+		if one := fmt.Sprint("team-", i); wrong.cluster.Owns(one) {
+			name = one
+		}
+	}
+	wrong.create(t, name, nil)
+	_, err := a.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name})
+	if checkError(t, err, "Unavailable SUBSCRIPTION_MOVING"); err != nil && !strings.Contains(err.Error(), "wrong cluster.advertise") {
+		t.Errorf("the error says %v", err)
 	}
 }

@@ -36,10 +36,13 @@ func (r *Router) Consume(req *webhookgatewayv1.ConsumeRequest, call grpc.ServerS
 // attach attaches a worker to a subscription, wherever it is owned.
 func (r *Router) attach(ctx context.Context, name string, options subscription.StreamOptions) (attached share, err error) {
 	// It may be opened twice: the first has asked for no delivery.
-	err = r.at(ctx, name, true,
+	err = r.atOwner(ctx, name, true,
 		func() error {
 			attached, err = r.own.attach(ctx, name, options)
-			return r.statusOf(ctx, err)
+			if err != nil {
+				return r.own.fail(ctx, "open a worker's stream", err)
+			}
+			return nil
 		},
 		func(ctx context.Context, owner cluster.Member, conn *grpc.ClientConn) error {
 			p, err := r.open(ctx, owner, conn, name, options)
@@ -50,14 +53,6 @@ func (r *Router) attach(ctx context.Context, name string, options subscription.S
 		return nil, err
 	}
 	return attached, nil
-}
-
-// statusOf returns the status of an error, nil for nil.
-func (r *Router) statusOf(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	return r.own.fail(ctx, "open a worker's stream", err)
 }
 
 // peerShare is a share in a subscription that another gateway owns. It is for one
@@ -144,10 +139,11 @@ func (p *peerShare) note(resp *peerResponse) error {
 		return nil
 	}
 	compiled, err := filter.Compile(resp.GetFilters().GetFilters())
-	if err == nil {
-		p.filter = compiled
+	if err != nil {
+		return errMoving("this gateway does not know the filters of the subscription, which a later version runs: try again, at another gateway, or upgrade this one: " + err.Error())
 	}
-	return err
+	p.filter = compiled
+	return nil
 }
 
 // Next implements share.
@@ -211,7 +207,7 @@ func (p *peerShare) answered(a peerAnswer, open bool) (peerAnswer, error) {
 	case p.end == nil || errors.Is(p.end, io.EOF):
 		return a, errMoving("the gateway that runs the subscription has ended the stream: try again")
 	}
-	return a, p.router.failed(p.ctx, p.owner.Address, p.end)
+	return a, p.router.outcome(p.ctx, p.owner.Address, p.end)
 }
 
 // want asks for deliveries. If it fails, why is received.
@@ -312,7 +308,7 @@ func (p *peerShare) Park(ctx context.Context, token, reason string) error {
 		Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
 	})
 	delete(p.unsent, token)
-	err = p.router.failed(ctx, p.owner.Address, err)
+	err = p.router.outcome(ctx, p.owner.Address, err)
 	p.blame(err, context.Cause(ctx))
 	return err
 }

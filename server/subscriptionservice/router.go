@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -52,17 +54,20 @@ const (
 	resultUnreachable = "unreachable"
 )
 
-// passed makes a call at another gateway.
-type passed func(context.Context, cluster.Member, *grpc.ClientConn) error
+// passOn makes a call at another gateway.
+type passOn func(context.Context, cluster.Member, *grpc.ClientConn) error
 
-// at makes a call where a subscription is owned: own here, or other at another gateway.
-// While nobody can take it, it waits a little and looks again. So it does if another gateway
-// does not answer a call that may be made twice.
-func (r *Router) at(ctx context.Context, name string, twice bool, own func() error, other passed) error {
+// atOwner makes a call where a subscription is owned: own here, or other at another gateway.
+// While no gateway takes it, it waits and looks again, for moveTimeout at most. If another
+// gateway does not answer, the call may have been made: it is made again only if twice says
+// that this does no harm.
+func (r *Router) atOwner(ctx context.Context, name string, twice bool, own func() error, other passOn) error {
 	waiting, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
-	return r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
-		owner, known := view.Owner(name)
+	var owner cluster.Member
+	err := r.persist(ctx, waiting, func(view *cluster.View) (again bool, err error) {
+		var known bool
+		owner, known = view.Owner(name)
 		switch {
 		case !known:
 			return true, errMoving("no gateway is known to run the subscription: try again")
@@ -73,10 +78,14 @@ func (r *Router) at(ctx context.Context, name string, twice bool, own func() err
 		again, err = r.call(ctx, waiting, owner, other)
 		return again || twice && isUnreachable(err), err
 	})
+	if cluster.IsRefused(err) {
+		r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster refuses the calls of this one", "gateway", owner.Address, "error", err)
+	}
+	return err
 }
 
-// persist makes a call until it says that there is no use in making it again, or waiting
-// ends.
+// persist makes a call again as long as the call says so, and until waiting ends: when the view
+// changes, and every moveRetry.
 func (r *Router) persist(ctx, waiting context.Context, call func(*cluster.View) (again bool, err error)) error {
 	for {
 		view := r.cluster.View()
@@ -84,13 +93,13 @@ func (r *Router) persist(ctx, waiting context.Context, call func(*cluster.View) 
 		if !again {
 			return err
 		}
-		retry := time.NewTimer(moveRetry)
+		timer := time.NewTimer(moveRetry)
 		select {
 		case <-view.Changed():
-		case <-retry.C:
+		case <-timer.C:
 		case <-waiting.Done():
 		}
-		retry.Stop()
+		timer.Stop()
 		switch {
 		case ctx.Err() != nil:
 			return rpcerr.Ended(ctx.Err())
@@ -106,9 +115,10 @@ func isMoving(err error) bool {
 	return rpcerr.Reason(err) == webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING
 }
 
-// call makes a call at another gateway. Again is returned if it was not made, and may be.
+// call makes a call at another gateway. Again says that it was not made, and that it may be
+// tried again.
 func (r *Router) call(
-	ctx, waiting context.Context, owner cluster.Member, other passed,
+	ctx, waiting context.Context, owner cluster.Member, other passOn,
 ) (again bool, err error) {
 	conn, err := r.cluster.Conn(owner)
 	// NOTE A call that fails on its way may have been made. One that waits was not.
@@ -123,7 +133,7 @@ func (r *Router) call(
 	if err != nil {
 		return false, err
 	}
-	err = r.failed(ctx, owner.Address, other(passing, owner, conn))
+	err = r.outcome(ctx, owner.Address, other(passing, owner, conn))
 	return isMoving(err) && !isUnreachable(err), err
 }
 
@@ -135,13 +145,15 @@ func whyNotReady(ctx context.Context, conn *grpc.ClientConn) error {
 	return err
 }
 
-// unreachable is the metadata key of a call that may have been made, or not.
+// unreachable is the metadata key of the status of a call that was passed on and not
+// answered: it may have been made.
 const unreachable = "unreachable"
 
 func isUnreachable(err error) bool { return rpcerr.Metadata(err)[unreachable] != "" }
 
-// failed returns the status of a call for what another gateway answered, and counts it.
-func (r *Router) failed(ctx context.Context, owner string, err error) error {
+// outcome counts what another gateway answered to a call, and returns the status that the
+// caller gets for it.
+func (r *Router) outcome(ctx context.Context, owner string, err error) error {
 	result := resultRefused
 	defer func() { r.calls.WithLabelValues(result).Inc() }()
 	if err == nil {
@@ -151,15 +163,23 @@ func (r *Router) failed(ctx context.Context, owner string, err error) error {
 	if ctx.Err() != nil {
 		return rpcerr.Ended(ctx.Err())
 	}
-	switch rpcerr.Reason(err) {
+	if cluster.IsRefused(err) {
+		result = resultUnreachable
+		return cluster.Refusal(err)
+	}
+	reason := rpcerr.Reason(err)
+	if s := status.Convert(err); s.Code() == codes.Unimplemented && reason == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		// Nothing was done. Soon it is upgraded, or another one runs the subscription.
+		return errMoving("the gateway that runs the subscription is of an older version, and does not know what is asked for: upgrade all gateways: " + s.Message())
+	}
+	switch reason {
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING:
 		result = resultMoving
 		return err
 	case webhookgatewayv1.ErrorReason_ERROR_REASON_DRAINING:
 		result = resultMoving
 		return errMoving("the gateway that runs the subscription is shutting down: try again")
-	case webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
-		webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // of gRPC itself
+	case webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // of gRPC itself
 		result = resultUnreachable
 		r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster did not answer a call that was passed on to it", "gateway", owner, "error", err)
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING,
@@ -170,7 +190,8 @@ func (r *Router) failed(ctx context.Context, owner string, err error) error {
 	}
 }
 
-// read makes a unary call that changes nothing where a subscription is owned.
+// read makes a unary call where a subscription is owned. It changes nothing, so it may be
+// made twice.
 func read[Q, A any](
 	ctx context.Context, r *Router, name string, req Q,
 	own func(context.Context, Q) (A, error),
@@ -179,8 +200,9 @@ func read[Q, A any](
 	return unary(ctx, r, name, true, req, own, other)
 }
 
-// route makes a unary call where a subscription is owned.
-func route[Q, A any](
+// write makes a unary call where a subscription is owned. It changes something, so it is made
+// once.
+func write[Q, A any](
 	ctx context.Context, r *Router, name string, req Q,
 	own func(context.Context, Q) (A, error),
 	other func(webhookgatewayv1.SubscriptionServiceClient, context.Context, Q, ...grpc.CallOption) (A, error),
@@ -193,7 +215,7 @@ func unary[Q, A any](
 	own func(context.Context, Q) (A, error),
 	other func(webhookgatewayv1.SubscriptionServiceClient, context.Context, Q, ...grpc.CallOption) (A, error),
 ) (answer A, err error) {
-	err = r.at(ctx, name, twice,
+	err = r.atOwner(ctx, name, twice,
 		func() (err error) {
 			answer, err = own(ctx, req)
 			return err

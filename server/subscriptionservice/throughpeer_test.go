@@ -1,6 +1,7 @@
 package subscriptionservice_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -215,5 +216,89 @@ func TestEventThatBreaksWorkersOfPeer(t *testing.T) {
 		for range 3 - len(acknowledged) {
 			n.acknowledge(t, "team", ok, w.take(1)[0])
 		}
+	}
+}
+
+// TestAnswerLostThroughPeer: the owner does what it is asked for, and its answer does not
+// come. The caller is told that it may have been done, and what it gets when it tries again
+// is true: nothing is done twice.
+func TestAnswerLostThroughPeer(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", &webhookgatewayv1.SubscriptionSettings{Ordering: webhookgatewayv1.Ordering_ORDERING_STRICT})
+	owner, others := ownerOf(nodes, "team")
+	n := others[0]
+	n.add(t, 6)
+	w := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	held := w.take(6)
+	fresh := ""
+	for i := 0; fresh == ""; i++ {
+		if name := fmt.Sprint("fresh-", i); owner.cluster.Owns(name) {
+			fresh = name
+		}
+	}
+	result := func(r webhookgatewayv1.TokenResult, err error) (string, error) { return r.String(), err }
+	settle := func(results []webhookgatewayv1.TokenResult, err error) (string, error) {
+		return fmt.Sprint(results), err
+	}
+	for _, call := range []struct {
+		name  string
+		make  func() (string, error)
+		again string // what is answered when it is made again
+	}{
+		{"ExtendDeadline", func() (string, error) {
+			resp, err := n.ExtendDeadline(t.Context(), &webhookgatewayv1.ExtendDeadlineRequest{
+				Subscription: "team", AckTokens: tokens(held[0]), Deadline: durationpb.New(time.Minute),
+			})
+			return settle(resp.GetResults(), err)
+		}, "[TOKEN_RESULT_OK]"},
+		{"Acknowledge", func() (string, error) {
+			resp, err := n.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: "team", AckTokens: tokens(held[0])})
+			return settle(resp.GetResults(), err)
+		}, "[TOKEN_RESULT_SETTLED]"},
+		{"Reject", func() (string, error) {
+			resp, err := n.Reject(t.Context(), &webhookgatewayv1.RejectRequest{Subscription: "team", AckTokens: tokens(held[1:3]...), Action: park})
+			return settle(resp.GetResults(), err)
+		}, "[TOKEN_RESULT_SETTLED TOKEN_RESULT_SETTLED]"},
+		{"CommitCursor", func() (string, error) {
+			resp, err := n.CommitCursor(t.Context(), &webhookgatewayv1.CommitCursorRequest{
+				Subscription: "team", Cursor: held[3].GetEvent().GetCursor(), AckToken: held[3].GetAckToken(),
+			})
+			return result(resp.GetResult(), err)
+		}, "TOKEN_RESULT_SETTLED"},
+		{"DiscardParkedEvents", func() (string, error) {
+			resp, err := n.DiscardParkedEvents(t.Context(), &webhookgatewayv1.DiscardParkedEventsRequest{Subscription: "team", EventIds: []string{held[1].GetEvent().GetId()}})
+			return fmt.Sprint(resp.GetDiscardedEvents()), err
+		}, "0"},
+		{"ReplayParkedEvents", func() (string, error) {
+			resp, err := n.ReplayParkedEvents(t.Context(), &webhookgatewayv1.ReplayParkedEventsRequest{Subscription: "team", All: true})
+			return fmt.Sprint(resp.GetReplayedEvents()), err
+		}, "0"},
+		{"SeekSubscription", func() (string, error) {
+			resp, err := n.SeekSubscription(t.Context(), &webhookgatewayv1.SeekSubscriptionRequest{Name: "team", Start: &webhookgatewayv1.SubscriptionStart{
+				Start: &webhookgatewayv1.SubscriptionStart_Cursor{Cursor: held[4].GetEvent().GetCursor()},
+			}})
+			return fmt.Sprint(resp.GetSubscription().GetName()), err
+		}, "team"},
+		{"CreateSubscription", func() (string, error) {
+			resp, err := n.CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{Subscription: &webhookgatewayv1.Subscription{Name: fresh}})
+			return resp.GetSubscription().GetName(), err
+		}, fresh},
+		{"DeleteSubscription", func() (string, error) {
+			_, err := n.DeleteSubscription(t.Context(), &webhookgatewayv1.DeleteSubscriptionRequest{Name: fresh})
+			return rpcerr.Name(rpcerr.Reason(err)), nil
+		}, "SUBSCRIPTION_NOT_FOUND"},
+	} {
+		owner.loses.Store(1)
+		first, err := call.make()
+		if err == nil && first != "SUBSCRIPTION_MOVING" || err != nil && !strings.Contains(err.Error(), "may have done what was asked") {
+			t.Errorf("%s whose answer is lost: %s, %v", call.name, first, err)
+		}
+		if again, err := call.make(); err != nil || again != call.again {
+			t.Errorf("%s is made again: %s, %v, want %s", call.name, again, err, call.again)
+		}
+	}
+	if status := n.status(t, "team"); status.GetParkedEvents() != 0 {
+		t.Errorf("the status is %v", status)
 	}
 }

@@ -20,6 +20,7 @@ func (l *Log) begin(ctx context.Context, after commitlog.Sequence, place int) (l
 	}
 	state := stream.CachedInfo().State
 	last = commitlog.Sequence(state.LastSeq)
+	l.tail.ends(place, last)
 	switch {
 	case last <= after:
 		l.tail.settle(place, nil)

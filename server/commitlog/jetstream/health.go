@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -170,6 +171,11 @@ func (l *Log) look() error {
 	}
 	info := stream.CachedInfo()
 	l.tail.expect(commitlog.Sequence(info.State.LastSeq))
+	if wrong := l.config.differences(info.Config); len(wrong) > 0 {
+		if err := errors.New(strings.Join(wrong, "; ")); l.edited.news(err) {
+			l.logger.Error("somebody has changed the stream: commits may be lost or refused, and no gateway starts", "stream", l.config.Stream, "error", err)
+		}
+	}
 	if info.Cluster == nil || len(info.Cluster.Replicas) == 0 {
 		return nil
 	}

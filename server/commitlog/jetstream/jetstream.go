@@ -29,6 +29,8 @@ type Log struct {
 	js     natsjs.JetStream
 	tail   *tail
 	health health
+	// edited is what is wrong with the stream since the start. Only watch uses it.
+	edited repeated
 
 	life  context.Context //nolint:containedctx // until Close
 	end   context.CancelFunc

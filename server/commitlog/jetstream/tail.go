@@ -29,7 +29,8 @@ type tail struct {
 	commits []commitlog.Commit
 	bytes   int
 	got     commitlog.Sequence
-	// newest is the newest sequence that is known to exist.
+	// newest is the newest sequence that is known to exist. A leader that is late may make it less than
+	// what was read for a moment.
 	newest commitlog.Sequence
 	// settled: it is known whether anything comes. trimmed: what comes after got is gone.
 	settled bool
@@ -134,6 +135,16 @@ func (t *tail) expect(at commitlog.Sequence) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.newest = max(t.newest, at)
+}
+
+// ends says which message was the last one that the leader had when a consumer was made for a
+// place: less than was known, if the stream has lost its end, or was made anew.
+func (t *tail) ends(place int, last commitlog.Sequence) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.place == place {
+		t.newest = min(t.newest, last)
+	}
 }
 
 // known returns the newest sequence that is known to exist.

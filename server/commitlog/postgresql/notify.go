@@ -20,9 +20,10 @@ const (
 	reconnectWait = 500 * time.Millisecond
 )
 
-// tell has the others told which commit is the newest that is believed. That is not part of the append: transactions that notify wait for one another, those of
-// other users of the server too, so none of them should wait for a standby as well. It
-// writes nothing, so that it is as cheap as a question.
+// tell has the others told which commit is the newest that is believed. It is no part of the
+// append: transactions that notify wait for one another, those of other users of the server
+// too, and so they should not wait for a standby as well. A notification writes nothing to
+// the disk, and costs no more than a query.
 func (l *Log) tell() {
 	select {
 	case l.toTell <- struct{}{}:
@@ -72,6 +73,7 @@ func (l *Log) listenOnce(ctx context.Context) error {
 		within, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = conn.Close(within)
+		l.server.forget(conn)
 	}()
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{l.config.channel()}.Sanitize()); err != nil {
 		return err

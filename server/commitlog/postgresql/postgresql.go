@@ -3,11 +3,14 @@ package postgresql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -73,6 +76,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger, perPartition 
 	}
 	settings.ConnConfig.ValidateConnect = l.check
 	settings.ConnConfig.OnNotice = noticed
+	settings.AfterConnect, settings.BeforeClose = l.server.keep, l.server.forget
 	if l.pool, err = pgxpool.NewWithConfig(ctx, settings); err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
@@ -243,11 +247,30 @@ func (l *Log) appended(err error) {
 	l.appendErr = err
 }
 
-// failing reports whether the last append has failed.
+// failing reports whether the last append has failed, and something else that is written tells
+// whether the next one does.
 func (l *Log) failing() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.appendErr != nil
+	return l.appendErr != nil && !isRefusal(l.appendErr)
+}
+
+// recovered says that something else than an append was written.
+func (l *Log) recovered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !isRefusal(l.appendErr) {
+		l.appendErr = nil
+	}
+}
+
+const diskFull = "53100"
+
+// isRefusal reports whether the server has refused an append for what concerns appends alone: that
+// somebody lacks a right, or a table, or that there is no room for it.
+func isRefusal(err error) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (answer.Code == diskFull || slices.Contains([]string{"42", "54"}, answer.Code[:2]))
 }
 
 func (l *Log) polled(err error) {

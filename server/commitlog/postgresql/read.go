@@ -171,7 +171,7 @@ func (l *Log) poll(ctx context.Context) error {
 		return fmt.Errorf("the newest commit, %d, is not certain to be on the standby: %w", newest, err)
 	}
 	l.know(newest)
-	l.appended(nil)
+	l.recovered()
 	return nil
 }
 

@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -24,6 +26,25 @@ type server struct {
 	alone bool
 	// silent are the hosts that did not answer when all were asked.
 	silent []string
+	// conns are the connections, also those that are in use.
+	conns map[*pgx.Conn]struct{}
+}
+
+// keep notes a connection until forget.
+func (s *server) keep(_ context.Context, conn *pgx.Conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		s.conns = make(map[*pgx.Conn]struct{})
+	}
+	s.conns[conn] = struct{}{}
+	return nil
+}
+
+func (s *server) forget(conn *pgx.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, conn)
 }
 
 // check is called for each connection. It refuses a server that is not the primary, and one
@@ -85,6 +106,15 @@ func mayPass(err error) bool {
 
 var errNoStandby = refuse("the PostgreSQL server has no synchronous standby, and synchronous_standby is required: name the standbys in synchronous_standby_names of the server")
 
+// giveUp ends the connections to a former primary. What waits for its answer fails at once: one that
+// hangs would be waited for as long as it may take.
+func (l *Log) giveUp(conns []*pgx.Conn) {
+	for _, conn := range conns {
+		_ = conn.PgConn().Conn().Close() // whoever uses it is told
+	}
+	l.pool.Reset()
+}
+
 // admit refuses a former primary. When another server has become the primary, the
 // connections to the former one are given up.
 func (l *Log) admit(ctx context.Context, timeline uint64, alone bool) error {
@@ -97,7 +127,7 @@ func (l *Log) admit(ctx context.Context, timeline uint64, alone bool) error {
 			"Was the database moved to a new server on purpose, restart the gateway", timeline, s.timeline)
 	case timeline > s.timeline && s.timeline > 0:
 		l.logger.WarnContext(ctx, "another PostgreSQL server is the primary now", "timeline", timeline)
-		go l.pool.Reset() // it waits for connections, of which this is one
+		go l.giveUp(slices.Collect(maps.Keys(s.conns))) // it waits for connections, of which this is one
 	}
 	s.timeline = timeline
 	if alone && !s.alone {

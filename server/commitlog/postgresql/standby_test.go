@@ -272,6 +272,35 @@ func TestPrimaryHangs(t *testing.T) {
 	w.end(config)
 }
 
+// TestFormerPrimaryHolds: a call that waits for an answer of the former primary, which hangs, ends
+// when another is seen, and not only when its own time is up.
+func TestFormerPrimaryHolds(t *testing.T) {
+	t.Parallel()
+	primary, standby := startPair(t)
+	log := openLog(t, configOf(primary, standby))
+	conn, err := log.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	primary.pause()
+	held := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), "SELECT 1")
+		held <- err
+	}()
+	standby.promote()
+	select {
+	case err := <-held:
+		if err == nil {
+			t.Error("a primary that is paused has answered")
+		}
+	case <-bounded(t).Done():
+		t.Error("the call still waits for the former primary")
+	}
+	primary.resume()
+}
+
 // cutAll cuts the connections of all gateways.
 const cutAll = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'webhook-gateway'"
 

@@ -84,10 +84,10 @@ func wantPairs(t *testing.T, s eventlog.StateStore, scope string, want ...string
 	}
 }
 
-func wantScopes(t *testing.T, s eventlog.StateStore, want ...string) {
+func wantScopes(t *testing.T, s eventlog.StateStore, prefix string, want ...string) {
 	t.Helper()
 	var got []string
-	for scope, err := range s.ListScopes(t.Context()) {
+	for scope, err := range s.ListScopes(t.Context(), prefix) {
 		if err != nil {
 			t.Fatalf("ListScopes() = %v", err)
 		}
@@ -95,7 +95,7 @@ func wantScopes(t *testing.T, s eventlog.StateStore, want ...string) {
 	}
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("scopes (-want +got):\n%s", diff)
+		t.Errorf("scopes with %q (-want +got):\n%s", prefix, diff)
 	}
 }
 
@@ -110,14 +110,19 @@ func testStateMutations(t *testing.T, h StateHarness) {
 
 func testStateScopes(t *testing.T, h StateHarness) {
 	s := h.Open(t)
-	wantScopes(t, s)
+	wantScopes(t, s, "")
 	for _, scope := range []string{"b", "a", "ab", "empty"} {
 		term := mustAcquire(t, s, scope)
 		if scope != "empty" {
 			mustCommit(t, s, scope, term, set("key", scope))
 		}
 	}
-	wantScopes(t, s, "a", "ab", "b")
+	wantScopes(t, s, "", "a", "ab", "b")
+	wantScopes(t, s, "a", "a", "ab")
+	wantScopes(t, s, "ab", "ab")
+	for _, none := range []string{"c", "abc", "\x00", "bb", string(make([]byte, eventlog.MaxScopeLen))} {
+		wantScopes(t, s, none)
+	}
 	for _, scope := range []string{"a", "b", "ab"} {
 		wantPairs(t, s, scope, "key="+scope)
 	}
@@ -176,7 +181,7 @@ func testStateDrop(t *testing.T, h StateHarness) {
 		t.Fatalf("DropScope() = %v", err)
 	}
 	wantPairs(t, s, "a")
-	wantScopes(t, s, "b")
+	wantScopes(t, s, "", "b")
 	if again := mustAcquire(t, s, "a"); again <= first {
 		t.Errorf("term %d after %d, want it larger", again, first)
 	}
@@ -236,10 +241,10 @@ func testStateCommitAfterDrop(t *testing.T, h StateHarness) {
 		t.Errorf("DropScope() after DropScope() = %v, want ErrScopeLost", err)
 	}
 	wantPairs(t, s, "a")
-	wantScopes(t, s)
+	wantScopes(t, s, "")
 	h.Crash(t)
 	s = h.Open(t)
-	wantScopes(t, s)
+	wantScopes(t, s, "")
 	if err := s.CommitScope(t.Context(), "a", term, []eventlog.StateMutation{set("2", "two")}); !errors.Is(err, eventlog.ErrScopeLost) {
 		t.Errorf("CommitScope() after DropScope() and a crash = %v, want ErrScopeLost", err)
 	}
@@ -270,7 +275,7 @@ func testStateCommitDuringDrop(t *testing.T, h StateHarness) {
 		}
 		group.Wait()
 		wantPairs(t, s, "a")
-		wantScopes(t, s)
+		wantScopes(t, s, "")
 	}
 }
 
@@ -303,7 +308,7 @@ func testStateCrash(t *testing.T, h StateHarness) {
 	h.Crash(t)
 	s = h.Open(t)
 	wantPairs(t, s, "a", "counter=99")
-	wantScopes(t, s, "a")
+	wantScopes(t, s, "", "a")
 	if again := mustAcquire(t, s, "a"); again <= term {
 		t.Errorf("term %d after %d, want it larger", again, term)
 	}

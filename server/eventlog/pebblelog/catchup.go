@@ -31,9 +31,10 @@ type CatchUp struct {
 }
 
 // CatchUp returns how far the copy is, and whether it has caught up since it was opened,
-// as a log that is not shared always has.
+// as a log that is not shared always has. A copy that has, and meets a commit of a later version of
+// the gateway, has not any more.
 func (l *Log) CatchUp() (CatchUp, bool) {
-	if l.shared == nil || l.shared.current.Load() {
+	if l.shared == nil || l.shared.isCurrent() {
 		return CatchUp{}, true
 	}
 	applied := commitlog.Sequence(l.shared.applied.Load())

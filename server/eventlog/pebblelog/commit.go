@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
@@ -87,22 +88,42 @@ func hashOf(c commitlog.Commit) commitHash { return sha256.Sum256(c.Bytes) }
 // here, or the commit log, is not what it was.
 var errOtherHistory = errors.New("the commit log does not go on from what this gateway has applied")
 
+// errNoCommit is for what no gateway writes. It may be the rest of a commit that begins before
+// the last one applied, in a commit log that has lost its end and goes on.
+var errNoCommit = errors.New("the commit log has something else than a commit")
+
+// errNewer is for a commit that only a later version of the gateway can apply.
+var errNewer = errors.New("another gateway is newer: upgrade this one")
+
 // decode decodes the commit that comes next.
 func (s *shared) decode(bytes []byte) (*commitlogv1.Commit, error) {
 	c := new(commitlogv1.Commit)
-	if err := unmarshalCommit(bytes, c); err != nil {
-		return nil, err
+	err := unmarshalCommit(bytes, c)
+	if err == nil && c.GetVersion() == 0 {
+		err = errors.New("it has no version")
 	}
 	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w after %d: %w", errNoCommit, s.place.applied, err)
 	case c.GetVersion() != commitVersion || c.GetKeyspace() != keyspaceVersion:
-		return nil, fmt.Errorf("a commit has version %d and keyspace %d, and this gateway knows %d and %d: another gateway is newer: upgrade this one",
-			c.GetVersion(), c.GetKeyspace(), commitVersion, keyspaceVersion)
+		return nil, fmt.Errorf("a commit has version %d and keyspace %d, and this gateway knows %d and %d: %w",
+			c.GetVersion(), c.GetKeyspace(), commitVersion, keyspaceVersion, errNewer)
+	case isNewer(c):
+		return nil, fmt.Errorf("a commit has a field that this gateway does not know: %w", errNewer)
 	case string(c.GetLogId()) != string(s.logID[:]):
 		return nil, fmt.Errorf("a commit is of the event log %x, and the copy of %v: two logs cannot share a commit log", c.GetLogId(), s.logID)
 	case s.place.applied > 0 && string(c.GetPreviousHash()) != string(s.place.hash[:]):
 		return nil, fmt.Errorf("%w: the commit after %d says otherwise what came before", errOtherHistory, s.place.applied)
 	}
 	return c, nil
+}
+
+// isNewer reports whether a commit has a field that this gateway does not know. To apply the rest
+// of it would make another copy than those of the gateways that know it.
+func isNewer(c *commitlogv1.Commit) bool {
+	return len(c.ProtoReflect().GetUnknown()) > 0 || slices.ContainsFunc(c.GetOperations(), func(o *commitlogv1.Operation) bool {
+		return len(o.ProtoReflect().GetUnknown()) > 0
+	})
 }
 
 func unmarshalCommit(bytes []byte, c *commitlogv1.Commit) error {

@@ -37,6 +37,9 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 		return nil, nil, err
 	}
 	l.removeOldBackups()
+	if err := l.loadEnded(); err != nil {
+		return nil, nil, err
+	}
 	store, dedup, err := l.openCopy(l.shared.opening, nil)
 	if l.shared.spoil(err, mark{}); l.shared.spoiled != nil {
 		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
@@ -92,6 +95,9 @@ func (l *Log) openKnownCopy(ctx context.Context) (*store, *dedup, error) {
 	}
 	found, err := pebble.Peek(l.config.Path, l.disk)
 	if err != nil {
+		if isNewerFiles(err) {
+			err = fmt.Errorf("the copy was written by a later version of the gateway, and nothing was changed: use that version, or give store.pebble.path an empty folder, in which the copy is made anew: %w", err)
+		}
 		return nil, nil, err
 	}
 	var begun place
@@ -273,6 +279,9 @@ func (c *committer) catchUpTo(head mark) error {
 		}
 		if last {
 			s.ended.Store(&head)
+			if err := c.log.keepEnded(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -316,6 +325,9 @@ func (c *committer) refresh() error {
 // or sets them aside. It also finishes what an earlier call has begun.
 func (l *Log) clearCopy(unusable *copyError) error {
 	path := l.config.Path
+	if err := l.keepEnded(); err != nil {
+		return err
+	}
 	clearing, err := exists(l.disk, l.disk.PathJoin(path, clearingName))
 	if err != nil || !clearing && unusable == nil {
 		return err
@@ -327,7 +339,7 @@ func (l *Log) clearCopy(unusable *copyError) error {
 	var files []string
 	for _, name := range names {
 		switch {
-		case name == "LOCK", name == asideFolder, name == clearingName, strings.HasPrefix(name, backupPrefix), name == "lost+found":
+		case name == "LOCK", name == asideFolder, name == clearingName, name == endedName, strings.HasPrefix(name, backupPrefix), name == "lost+found":
 		default:
 			files = append(files, l.disk.PathJoin(path, name))
 		}

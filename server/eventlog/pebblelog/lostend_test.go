@@ -14,6 +14,89 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/eventlogtest"
 )
 
+// TestLostEnd: a commit log that has lost its end is noticed. What was lost is named, its
+// positions are not given out again, and the copy that has it is set aside.
+func TestLostEnd(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	behind := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, behind, "kept", 5)
+	two := openShared(t, disk, commitsOf(t, memory))
+	at := memory.Len()
+	if err := behind.Close(); err != nil {
+		t.Fatal(err)
+	}
+	appendMany(t, two, "lost", 5)
+	cursor := two.History().FormatCursor(10)
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	memory.Cut(at)
+	two = openShared(t, disk, commitsOf(t, memory), impatient())
+	one := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, one, "new", 5)
+	sameLogs(t, one, two)
+	for _, log := range []*Log{one, two} {
+		positions, damaged := readAll(t, log, 0)
+		if want := []span{{5, 10}}; len(positions) != 10 || fmt.Sprint(damaged) != fmt.Sprint(want) {
+			t.Errorf("events %v, damaged %v", positions, damaged)
+		}
+		if starts := log.History().Starts(); len(starts) != 2 || starts[1].First != 11 {
+			t.Errorf("epochs %v", starts)
+		}
+		if p, err := log.History().ParseCursor(cursor); err != nil || p != 10 {
+			t.Errorf("cursor of what was lost: %d, %v", p, err)
+		}
+	}
+	if names, err := disk.List("log/" + asideFolder); err != nil || len(names) != 1 {
+		t.Errorf("set aside: %v, %v", names, err)
+	}
+}
+
+// TestLostEverything: the same if nothing is left.
+func TestLostEverything(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	log := openShared(t, disk, commitsOf(t, memory))
+	appendMany(t, log, "lost", 5)
+	id := log.ID()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	memory = commitlogtest.NewMemory()
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
+	appendMany(t, log, "new", 5)
+	if positions, damaged := readAll(t, log, 0); len(positions) != 5 || len(damaged) != 1 || log.ID() != id {
+		t.Errorf("log %v, events %v, damaged %v", log.ID(), positions, damaged)
+	}
+}
+
+// impatient believes a commit log at once that lacks what it had.
+func impatient() Option {
+	return func(l *Log) { l.shared.pace.absencePatience = 0 }
+}
+
+// TestLostEndWhileRunning: it is noticed at the next append, and the gateway goes on.
+func TestLostEndWhileRunning(t *testing.T) {
+	memory := commitlogtest.NewMemory()
+	log := openShared(t, vfs.NewMem(), commitsOf(t, memory), impatient(), withSettlePatience(50*time.Millisecond))
+	appendMany(t, log, "kept", 5)
+	at := memory.Len()
+	appendMany(t, log, "lost", 5)
+	memory.Cut(at)
+	eventually(t, log, func() bool {
+		_, err := log.Append(t.Context(), eventlogtest.Entry(t, "acme", "new", "new"))
+		return err == nil
+	})
+	eventually(t, log, func() bool { _, current := log.CatchUp(); return current })
+	positions, damaged := readAll(t, log, 0)
+	if want := []span{{5, 10}}; len(positions) != 6 || fmt.Sprint(damaged) != fmt.Sprint(want) {
+		t.Errorf("events %v, damaged %v", positions, damaged)
+	}
+}
+
+func withSettlePatience(d time.Duration) Option {
+	return func(l *Log) { l.shared.pace.settlePatience = d }
+}
+
 // TestLostTerms: a term that the commit log has lost is not given again, with events that
 // were lost or without, and whether or not others went on before it was noticed.
 func TestLostTerms(t *testing.T) {
@@ -160,4 +243,53 @@ func TestLostEndTwice(t *testing.T) {
 	if positions, damaged := readAll(t, one, 0); len(positions) != 6 || damaged[0].After != 5 || damaged[len(damaged)-1].UpTo != 11 {
 		t.Errorf("events %v, damaged %v", positions, damaged)
 	}
+}
+
+// TestLostEndIsNotForgotten: a gateway that has set its copy aside, because the commit log has lost its end, and is
+// stopped before it could say so, says so when it is started again.
+func TestLostEndIsNotForgotten(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	commits := &switched{Log: commitsOf(t, memory)}
+	log, err := Open(testConfig("log"), testLogger(), WithFS(disk), WithCommits(t.Context(), commits), impatient(),
+		withSettlePatience(20*time.Millisecond), withPatience(time.Second, time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-log.Current()
+	appendMany(t, log, "kept", 5)
+	at := memory.Len()
+	appendMany(t, log, "lost", 5)
+	memory.Cut(at)
+	commits.noAppends.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = log.Sync(ctx) }() // finds out
+	waitUntil(t, "the copy is set aside", func() bool {
+		return log.shared.rebuilt.Load() == 1 && log.shared.current.Load() == false && len(asides(disk)) > 0
+	})
+	cancel()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it is said once
+		log = openShared(t, disk, commitsOf(t, memory), impatient())
+		if err := log.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
+	if receipt := mustAppend(t, log, "", "new"); receipt.Position != 11 {
+		t.Errorf("the next event is at %d, where another was", receipt.Position)
+	}
+	if starts := log.History().Starts(); len(starts) != 2 {
+		t.Errorf("epochs %v", starts)
+	}
+}
+
+func asides(disk vfs.FS) []string {
+	names, _ := disk.List("log/" + asideFolder) // there may be none
+	return names
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -169,7 +170,16 @@ func (s *store) openDatabase() (err error) {
 		err = fmt.Errorf("the folder has the tables of an event log, but not the file marker.format-version... with their format: "+
 			"nothing was removed: restore the folder from a backup: %w", err)
 	}
+	if isNewerFiles(err) {
+		err = fmt.Errorf("the files were written by a later version of the gateway, and nothing was changed: use that version, or restore a backup of this one into another folder: %w", err)
+	}
 	return err
+}
+
+// isNewerFiles reports whether Pebble says that the files are of a later version of it, for which it
+// has no type.
+func isNewerFiles(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "written in unknown format major version")
 }
 
 // abandon ends an opening that failed.

@@ -93,7 +93,7 @@ func TestPartialCopy(t *testing.T) {
 			for two.shared.applied.Load() < uint64(at) {
 				<-time.After(time.Millisecond)
 			}
-			two.shared.end()
+			two.shared.end(nil)
 			if err := two.Close(); err != nil {
 				t.Fatal(err)
 			}

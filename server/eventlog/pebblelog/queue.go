@@ -3,6 +3,7 @@ package pebblelog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -73,6 +74,7 @@ func (q *queue) do(ctx context.Context, r *request) (eventlog.Receipt, error) {
 	select {
 	case <-r.done:
 	case <-ctx.Done():
+		q.withdraw(r)
 		return eventlog.Receipt{}, fmt.Errorf("wait for the event log to store it: %w", context.Cause(ctx))
 	}
 	receipt, err := r.receipt, r.err
@@ -114,6 +116,20 @@ func (q *queue) put(ctx context.Context, r *request) error {
 		}
 	}
 	return nil
+}
+
+// withdraw takes back a request that nobody waits for any more, if it was not taken yet: a
+// log that takes nothing for hours would gather them.
+func (q *queue) withdraw(r *request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.pending, r)
+	if i < 0 {
+		return
+	}
+	q.pending = slices.Delete(q.pending, i, i+1)
+	q.bytes -= r.entry.Size()
+	q.makeRoom()
 }
 
 // take returns all that is pending, and takes the slice for what comes next.

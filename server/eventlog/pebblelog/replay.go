@@ -1,14 +1,11 @@
 package pebblelog
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -181,47 +178,4 @@ func (c *committer) beginEpoch() {
 	}
 	start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: c.head.position + 1}
 	c.epoch, c.current = &start, start.Epoch
-}
-
-// tellEnded makes it known to all gateways that the commit log has lost what this one had:
-// the positions and terms are not given out again, and what comes is of a new epoch. It is a
-// commit of its own, which is tried again if another comes first.
-func (c *committer) tellEnded(ctx context.Context) error {
-	was := c.remember()
-	batch := c.store.db.NewBatch()
-	defer batch.Close() // it is applied by then, or useless
-	if err := c.addEnded(batch); err != nil {
-		return err
-	}
-	done, err := c.commit(ctx, batch)
-	if err != nil || !done {
-		c.forget(was)
-		return err
-	}
-	c.log.shared.ended.Store(nil)
-	return nil
-}
-
-func (c *committer) addEnded(batch *pebble.Batch) error {
-	had := *c.log.shared.ended.Load()
-	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
-	if had.position <= c.head.position {
-		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
-	} else {
-		log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
-		if len(c.log.history.Load().Starts()) == 0 {
-			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
-			if err := batch.Set(key, value, nil); err != nil {
-				return err
-			}
-		}
-		lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
-		key, value := lost.pair()
-		if err := batch.Set(key, value, nil); err != nil {
-			return err
-		}
-		c.head = lost.upTo
-	}
-	due := binary.BigEndian.AppendUint64(nil, uint64(c.head.position))
-	return errors.Join(c.store.leapTerms(batch), batch.Set(metaKey(metaEpochDue), due, nil))
 }

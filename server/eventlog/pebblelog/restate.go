@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (l *Log) keepRestating() {
 		case <-time.After(pause):
 		}
 		pause = s.pace.interval
-		if !s.current.Load() {
+		if !s.isCurrent() {
 			continue
 		}
 		more, err := l.shorten()
@@ -145,7 +146,19 @@ func (l *Log) keepRestating() {
 		if more && err == nil {
 			pause = s.pace.stepInterval
 		}
+		l.tryRefusal()
 	}
+}
+
+// tryRefusal finds out whether a commit log that has refused a commit still does. Only a
+// commit tells, and whoever sends deliveries to those alone that take them sends none.
+func (l *Log) tryRefusal() {
+	if l.shared.commits.Err() == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.shared.life, l.shared.pace.settlePatience)
+	defer cancel()
+	_ = l.Sync(ctx) // Err says why it fails
 }
 
 // shorten trims the commit log as far as it can be, and takes a step of a pass if there is

@@ -47,7 +47,7 @@ func TestTrimmedBeginning(t *testing.T) {
 	eventually(t, one, func() bool { return memory.Trimmed() >= kept-10 })
 	appendMany(t, one, "new", 5)
 	two := openShared(t, vfs.NewMem(), commitsOf(t, memory))
-	if two.shared.place.from == 0 || !two.Whole() {
+	if placeOf(t, two).from == 0 || !two.Whole() {
 		t.Error("it began at the beginning")
 	}
 	// NOTE: While somebody restates, two copies are the same only at the same commit.

@@ -318,6 +318,7 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 		case errors.Is(err, errOtherHistory):
 			return false, c.unusable(&copyError{err, true})
 		case err != nil:
+			s.checked = s.checked && !errors.Is(err, errNoCommit)
 			return true, s.cannotRead(ctx, err)
 		}
 		c.throttle()

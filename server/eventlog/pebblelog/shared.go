@@ -32,7 +32,7 @@ import (
 // context bounds how long Open waits for it. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
-		life, end := context.WithCancel(context.WithoutCancel(ctx))
+		life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 		l.shared = &shared{
 			commits: commits, opening: ctx, life: life, end: end, gateway: newGatewayID(), pace: defaultPace, logger: l.logger,
 			wasCurrent: make(chan struct{}),
@@ -55,7 +55,7 @@ type shared struct {
 	// opening ends when Open must, life after Close.
 	opening context.Context //nolint:containedctx // that of Open
 	life    context.Context //nolint:containedctx // that of the log
-	end     context.CancelFunc
+	end     context.CancelCauseFunc
 
 	logID   eventlog.ID
 	gateway uint64
@@ -240,7 +240,9 @@ func (s *shared) at(p place) {
 }
 
 // endAfter ends what waits for the commit log after a while.
-func (s *shared) endAfter(d time.Duration) { time.AfterFunc(d, s.end) }
+func (s *shared) endAfter(d time.Duration) {
+	time.AfterFunc(d, func() { s.end(eventlog.ErrClosed) })
+}
 
 // err returns why no commits are made, as far as is known.
 func (s *shared) err() error {
@@ -254,6 +256,12 @@ func (s *shared) err() error {
 		return ErrCatchingUp
 	}
 	return nil
+}
+
+// isCurrent reports whether the copy has caught up, and can go on.
+func (s *shared) isCurrent() bool {
+	err := s.failing.Load()
+	return s.current.Load() && (err == nil || !errors.Is(*err, errNewer))
 }
 
 // fails says why no commits can be made; nil ends that.

@@ -16,7 +16,7 @@ func (l *Log) SharedMetrics() prometheus.Collector {
 		shared:    l.shared,
 		applied:   describe("applied_sequence", "The sequence of the last commit that is in the copy of this gateway."),
 		newest:    describe("newest_sequence", "The sequence of the newest commit that this gateway knows of."),
-		current:   describe("copy_current", "1 while the copy is known to have all that was committed when it was opened, otherwise 0."),
+		current:   describe("copy_current", "1 while the copy is known to have all that was committed when it was opened, otherwise 0; also 0 once a newer gateway has committed what this one cannot apply."),
 		committed: describe("commits_total", "Commits of this gateway."),
 		lost:      describe("commits_decided_again_total", "How often another gateway committed first, so that a commit was decided again."),
 		rebuilt:   describe("copies_made_anew_total", "How often the copy could not be used, and was made anew of the commit log."),
@@ -47,7 +47,7 @@ func (c *sharedCollector) Collect(metrics chan<- prometheus.Metric) {
 	gauge(c.applied, float64(applied))
 	gauge(c.newest, float64(max(applied, uint64(s.commits.Newest()))))
 	current := 0.0
-	if s.current.Load() {
+	if s.isCurrent() {
 		current = 1
 	}
 	gauge(c.current, current)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -43,12 +44,12 @@ func checkScope(scope string) error {
 
 // ListScopes implements eventlog.StateStore. If something is damaged it yields those
 // that come before it and those that come after it.
-func (l *Log) ListScopes(ctx context.Context) iter.Seq2[string, error] {
+func (l *Log) ListScopes(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var scopes []string
 		all, upper := []byte{prefixState}, []byte{prefixState + 1}
 		err := l.readState(ctx, all, upper, func(it *pebble.Iterator) error {
-			scopes = scopesForwards(it)
+			scopes = scopesForwards(it, prefix)
 			return nil
 		})
 		if errors.Is(err, eventlog.ErrStateDamaged) {
@@ -58,7 +59,7 @@ func (l *Log) ListScopes(ctx context.Context) iter.Seq2[string, error] {
 			}
 			var behind []string
 			err = l.readState(ctx, stateKey(last, kindPair+1), upper, func(it *pebble.Iterator) error {
-				behind = scopesBackwards(it)
+				behind = scopesBackwards(it, prefix)
 				return nil
 			})
 			scopes = append(scopes, behind...)
@@ -74,13 +75,17 @@ func (l *Log) ListScopes(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// scopesForwards returns the scopes that hold pairs, up to what is damaged. If that may be
-// a pair of a scope, the scope comes last.
-func scopesForwards(it *pebble.Iterator) (scopes []string) {
+// scopesForwards returns the scopes with a prefix that hold pairs, up to what is damaged. If
+// that may be a pair of a scope, the scope comes last.
+func scopesForwards(it *pebble.Iterator, prefix string) (scopes []string) {
 	for ok := it.First(); ok; {
 		scope, sound := scopeOf(it.Key())
 		if !sound {
 			ok = it.Next()
+			continue
+		}
+		if !strings.HasPrefix(scope, prefix) {
+			ok = it.SeekGE(nextPrefixed(scope, prefix))
 			continue
 		}
 		ok = it.SeekGE(stateKey(scope, kindPair))
@@ -95,16 +100,26 @@ func scopesForwards(it *pebble.Iterator) (scopes []string) {
 	return scopes
 }
 
-// scopesBackwards returns the scopes that hold pairs, from the last back to what is
-// damaged.
-func scopesBackwards(it *pebble.Iterator) (scopes []string) {
+// nextPrefixed returns where the scopes with a prefix go on after one that has another. Keys
+// are sorted by the length of their scope first.
+func nextPrefixed(scope, prefix string) []byte {
+	length := len(scope)
+	if scope > prefix {
+		length++
+	}
+	return append([]byte{prefixState, byte(max(length, len(prefix)))}, prefix...) //nolint:gosec // at most MaxScopeLen+1
+}
+
+// scopesBackwards returns the scopes with a prefix that hold pairs, from the last back to
+// what is damaged.
+func scopesBackwards(it *pebble.Iterator, prefix string) (scopes []string) {
 	for ok := it.Last(); ok; {
 		scope, sound := scopeOf(it.Key())
 		if !sound {
 			ok = it.Prev()
 			continue
 		}
-		if bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) { // they come last
+		if strings.HasPrefix(scope, prefix) && bytes.HasPrefix(it.Key(), stateKey(scope, kindPair)) { // they come last
 			scopes = append(scopes, scope)
 		}
 		ok = it.SeekLT(stateKey(scope, 0))

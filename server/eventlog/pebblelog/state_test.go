@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -37,7 +38,7 @@ func TestStateClosed(t *testing.T) {
 	if err := log.CommitScope(t.Context(), "a", term, nil); !errors.Is(err, eventlog.ErrClosed) {
 		t.Errorf("CommitScope() = %v, want ErrClosed", err)
 	}
-	for _, err := range log.ListScopes(t.Context()) {
+	for _, err := range log.ListScopes(t.Context(), "") {
 		if !errors.Is(err, eventlog.ErrClosed) {
 			t.Errorf("ListScopes() = %v, want ErrClosed", err)
 		}
@@ -46,5 +47,36 @@ func TestStateClosed(t *testing.T) {
 		if !errors.Is(err, eventlog.ErrClosed) {
 			t.Errorf("ReadScope() = %v, want ErrClosed", err)
 		}
+	}
+}
+
+// Gateways list the members of a cluster ten times a second, however many subscriptions
+// there are.
+func TestListingAFewScopesOfManyIsCheap(t *testing.T) {
+	log := mustOpen(t, testConfig("log"), WithFS(vfs.NewMem()))
+	for i := range 600 {
+		scope := fmt.Sprintf("%0*d", 4+i%3, i)
+		if i%200 == 0 {
+			scope = "wanted " + scope
+		}
+		term, err := log.AcquireScope(t.Context(), scope)
+		if err == nil {
+			err = log.CommitScope(t.Context(), scope, term, []eventlog.StateMutation{{Key: []byte("k")}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := 0
+	allocations := testing.AllocsPerRun(1, func() {
+		listed = 0
+		for _, err := range log.ListScopes(t.Context(), "wanted ") {
+			if listed++; err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if listed != 3 || allocations > 200 {
+		t.Errorf("%d are listed, with %v allocations", listed, allocations)
 	}
 }

@@ -52,7 +52,7 @@ func TestDamagedStateOfOneScope(t *testing.T) {
 			log := mustOpen(t, testConfig("log"), WithFS(disk))
 			var listed []string
 			var failure error
-			for name, err := range log.ListScopes(t.Context()) {
+			for name, err := range log.ListScopes(t.Context(), "") {
 				if err != nil {
 					failure = err
 					break

@@ -30,9 +30,14 @@ func TestForeignCommits(t *testing.T) {
 		change func(*commitlogv1.Commit)
 		want   string
 	}{
-		"garbage":               {nil, "decode a commit"},
-		"another version":       {func(c *commitlogv1.Commit) { c.Version = 2 }, "upgrade this one"},
-		"another keyspace":      {func(c *commitlogv1.Commit) { c.Keyspace = 99 }, "upgrade this one"},
+		"garbage":          {nil, "decode a commit"},
+		"another version":  {func(c *commitlogv1.Commit) { c.Version = 2 }, "upgrade this one"},
+		"another keyspace": {func(c *commitlogv1.Commit) { c.Keyspace = 99 }, "upgrade this one"},
+		"a newer field":    {func(c *commitlogv1.Commit) { c.ProtoReflect().SetUnknown(newerField) }, "upgrade this one"},
+		"a newer operation": {func(c *commitlogv1.Commit) {
+			c.Operations = []*commitlogv1.Operation{{Key: eventKey(5)}}
+			c.Operations[0].ProtoReflect().SetUnknown(newerField)
+		}, "upgrade this one"},
 		"another log":           {func(c *commitlogv1.Commit) { c.LogId = []byte("?") }, "cannot share"},
 		"no key":                {of(set("", "value")), "no key"},
 		"an unknown key":        {of(set("?", "value")), "does not know"},

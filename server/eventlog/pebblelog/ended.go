@@ -1,0 +1,94 @@
+package pebblelog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
+
+// endedName is a file that is there from when a gateway knows that the commit log has lost
+// its end until it has said so: the copy that shows it may be gone by then. It has the
+// head of that copy.
+const endedName = "ended.copy"
+
+// keepEnded writes the file.
+func (l *Log) keepEnded() error {
+	if had := l.shared.ended.Load(); had != nil {
+		return writeFile(l.disk, l.config.Path, endedName, had.encode())
+	}
+	return nil
+}
+
+// loadEnded reads the file, if there is one.
+func (l *Log) loadEnded() error {
+	file, err := l.disk.Open(l.disk.PathJoin(l.config.Path, endedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open %s: %w", endedName, err)
+	}
+	content, err := io.ReadAll(io.LimitReader(file, markLen+1))
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("read %s: %w", endedName, err)
+	}
+	had, err := decodeMark(content)
+	if err != nil {
+		l.logger.Error("which events the commit log has lost cannot be read: a new epoch is begun", "file", endedName, "error", err)
+	}
+	l.shared.ended.Store(&had)
+	return nil
+}
+
+// tellEnded makes it known to all gateways that the commit log has lost what this one had:
+// the positions and terms are not given out again, and what comes is of a new epoch. It is a
+// commit of its own, which is tried again if another comes first.
+func (c *committer) tellEnded(ctx context.Context) error {
+	was := c.remember()
+	batch := c.store.db.NewBatch()
+	defer batch.Close() // it is applied by then, or useless
+	if err := c.addEnded(batch); err != nil {
+		return err
+	}
+	done, err := c.commit(ctx, batch)
+	if err != nil || !done {
+		c.forget(was)
+		return err
+	}
+	c.log.shared.ended.Store(nil)
+	if err := c.log.disk.Remove(c.log.disk.PathJoin(c.log.config.Path, endedName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.log.logger.Warn("it will be said again that the commit log has lost its end", "error", err)
+	}
+	return nil
+}
+
+func (c *committer) addEnded(batch *pebble.Batch) error {
+	had := *c.log.shared.ended.Load()
+	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
+	if had.position <= c.head.position {
+		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
+	} else {
+		log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
+		if len(c.log.history.Load().Starts()) == 0 {
+			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+			if err := batch.Set(key, value, nil); err != nil {
+				return err
+			}
+		}
+		lost := loss{after: c.head.position, upTo: laterMark(c.head, had), found: c.log.clock.get().Now}
+		key, value := lost.pair()
+		if err := batch.Set(key, value, nil); err != nil {
+			return err
+		}
+		c.head = lost.upTo
+	}
+	due := binary.BigEndian.AppendUint64(nil, uint64(c.head.position))
+	return errors.Join(c.store.leapTerms(batch), batch.Set(metaKey(metaEpochDue), due, nil))
+}

@@ -1,0 +1,185 @@
+package pebblelog
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog/eventlogtest"
+)
+
+// TestFullDiskOfACopy: one gateway has no room for what all commit. It refuses deliveries, the others go on, nothing
+// is decided twice; and when there is room it goes on, and has what they have.
+func TestFullDiskOfACopy(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), newQuotaFS(48<<20)
+	one := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	two := openShared(t, disk, commitsOf(t, memory))
+	acknowledged := make(map[string]eventlog.Position)
+	refused := 0
+	disk.fill(4 << 20) // within the reserve, and soon full
+	for i := range 500 {
+		id := fmt.Sprint("event ", i)
+		log := one
+		if i%5 == 0 {
+			log = two
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		receipt, err := log.Append(ctx, eventlogtest.Entry(t, "acme", id, noise(uint64(i), 20_000)))
+		cancel()
+		switch {
+		case err == nil:
+			acknowledged[id] = receipt.Position
+		case log == one:
+			t.Fatalf("the gateway with room: %v", err)
+		default:
+			refused++
+		}
+	}
+	if refused == 0 || two.Err() == nil {
+		t.Errorf("%d are refused, Err() = %v", refused, two.Err())
+	}
+	disk.resize(1 << 30)
+	waitUntil(t, "it takes events again", func() bool { return two.Err() == nil })
+	for i := range 500 {
+		id := fmt.Sprint("event ", i)
+		receipt, err := two.Append(t.Context(), eventlogtest.Entry(t, "acme", id, noise(uint64(i), 20_000)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at, ok := acknowledged[id]; ok && (at != receipt.Position || !receipt.Duplicate) {
+			t.Errorf("%s was acknowledged at %d, and is %+v", id, at, receipt)
+		}
+	}
+	sameLogs(t, one, two)
+	if head := one.Bounds().Head; head != 500 {
+		t.Errorf("%d events", head)
+	}
+	if n := two.shared.rebuilt.Load(); n != 0 {
+		t.Errorf("the copy was made anew %d times", n)
+	}
+}
+
+// TestHungDiskOfACopy: one gateway's disk does not answer. It says so, the others go on, and when it answers
+// it has what they have.
+func TestHungDiskOfACopy(t *testing.T) {
+	memory := commitlogtest.NewMemory()
+	one := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	hung := make(chan struct{})
+	fault := &fault{match: func(op errorfs.Op) bool {
+		if isWrite(op) {
+			<-hung
+		}
+		return false
+	}}
+	two := openShared(t, errorfs.Wrap(vfs.NewMem(), fault), commitsOf(t, memory), withPatience(20*time.Millisecond, 10*time.Second))
+	appendMany(t, two, "before", 5)
+	fault.on.Store(true)
+	acknowledged := make(chan eventlog.Receipt, 1)
+	go func() {
+		for i := 0; ; i++ {
+			receipt, err := two.Append(context.WithoutCancel(t.Context()), eventlogtest.Entry(t, "acme", fmt.Sprint(i), noise(uint64(i), 20_000)))
+			if err != nil {
+				t.Errorf("Append() = %v", err)
+			}
+			if two.Err() != nil || err != nil {
+				acknowledged <- receipt
+				return
+			}
+		}
+	}()
+	waitUntil(t, "it says that the disk hangs", func() bool { return two.Err() != nil })
+	appendMany(t, one, "meanwhile", 100)
+	close(hung)
+	fault.on.Store(false)
+	receipt := <-acknowledged
+	waitUntil(t, "it takes events again", func() bool { return two.Err() == nil })
+	appendMany(t, two, "after", 5)
+	sameLogs(t, one, two)
+	if receipt.Position > one.Bounds().Head {
+		t.Errorf("event %d was acknowledged, and the log ends at %d", receipt.Position, one.Bounds().Head)
+	}
+}
+
+// TestLargestEventsAreMoved: events of 16 MiB are moved into a commit log, and begin a copy.
+func TestLargestEventsAreMoved(t *testing.T) {
+	path, memory := t.TempDir(), commitlogtest.NewMemory()
+	alone := mustOpen(t, testConfig(path))
+	mustAppend(t, alone, "large", noise(1, 16<<20))
+	mustAppend(t, alone, "small", "small")
+	want := eventsOf(t, alone)
+	if err := alone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := Move(t.Context(), path, false, commitsOf(t, memory), "test", testLogger(), nil)
+	if err != nil || moved.Events != 2 || !moved.Sealed {
+		t.Fatalf("Move() = %+v, %v", moved, err)
+	}
+	one, two := openShared(t, vfs.NewMem(), commitsOf(t, memory)), openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	mustAppend(t, one, "after", noise(9, 16<<20))
+	if err := two.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, value := range eventsOf(t, two)[:2] {
+		if value != want[i] {
+			t.Errorf("event %d differs", i+1)
+		}
+	}
+}
+
+// trimsBehind is a commit log that is trimmed while somebody reads its n-th commit.
+type trimsBehind struct {
+	commitlog.Log
+	n    int
+	trim func()
+}
+
+func (b *trimsBehind) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
+	return func(yield func(commitlog.Commit, error) bool) {
+		for commit, err := range b.Log.Read(ctx, after) {
+			if b.n--; b.n == -1 {
+				b.trim()
+			}
+			if !yield(commit, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestTrimmedWhileACopyBegins: the commit log is trimmed while a fresh copy reads its beginning. The copy begins
+// again, and has no gap.
+func TestTrimmedWhileACopyBegins(t *testing.T) {
+	memory := commitlogtest.NewMemory()
+	one := openShared(t, vfs.NewMem(), commitsOf(t, memory), byHand())
+	appendMany(t, one, "event", 50)
+	for round := range 5 {
+		commits := &trimsBehind{Log: commitsOf(t, memory), n: 7 * round}
+		commits.trim = func() {
+			appendMany(t, one, fmt.Sprint("round ", round), 20)
+			if err := one.Trim(t.Context(), one.Bounds().Head-10); err != nil {
+				t.Error(err)
+			}
+			wholePass(t, one)
+			before := memory.Trimmed()
+			if _, err := one.shorten(); err != nil || memory.Trimmed() <= before {
+				t.Errorf("trimmed from %d to %d: %v", before, memory.Trimmed(), err)
+			}
+		}
+		fresh := openShared(t, vfs.NewMem(), commits)
+		sameLogs(t, one, fresh)
+		if positions, damaged := readAll(t, fresh, fresh.Bounds().Trimmed); len(positions) != int(fresh.Bounds().Len()) || len(damaged) > 0 {
+			t.Errorf("round %d: %d events, damaged %v, bounds %+v", round, len(positions), damaged, fresh.Bounds())
+		}
+		if err := fresh.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
