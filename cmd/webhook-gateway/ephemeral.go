@@ -127,13 +127,17 @@ func serveEphemeral(c *cobra.Command, std streams, o *ephemeralOptions) (err err
 	defer func() { err = errors.Join(err, gateway.Stop()) }()
 	description := gateway.Describe(devClient, listener.Addr().String())
 	control := &http.Server{Handler: gateway.Control(description), ReadHeaderTimeout: controlTimeout}
-	served := make(chan error, 1)
-	go func() { served <- control.Serve(listener) }()
+	served := make(chan struct{}) // closed when serveErr is there
+	var serveErr error
+	go func() {
+		defer close(served)
+		serveErr = control.Serve(listener)
+	}()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
 		defer cancel()
 		_ = errors.Join(control.Shutdown(ctx), control.Close()) // what is under way is cut off
-		_ = <-served                                            // that it was closed, or what is told already
+		<-served
 	}()
 	warnEphemeral(std, description)
 	if err := json.NewEncoder(std.out).Encode(description); err != nil {
@@ -150,9 +154,8 @@ func serveEphemeral(c *cobra.Command, std streams, o *ephemeralOptions) (err err
 		return nil
 	case err := <-gateway.Failed():
 		return err
-	case err := <-served:
-		served <- err
-		return fmt.Errorf("serve --control-addr: %w", err)
+	case <-served:
+		return fmt.Errorf("serve --control-addr: %w", serveErr)
 	}
 }
 
