@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 )
@@ -70,8 +71,8 @@ func testKilledClients(t *testing.T, binary string, examples []*example) {
 	for _, c := range clients {
 		waitUntil(t, c, func() bool { return len(c.effects(t)) >= len(want[c.name]) && (c.name == "subscriber" || c.settled(t)) })
 		c.terminate(t)
-		if got := c.effects(t); !maps.Equal(got, want[c.name]) {
-			t.Errorf("%s of %s has the effects\n%v\nwant\n%v", c.name, c.example.language, got, want[c.name])
+		if diff := cmp.Diff(want[c.name], c.effects(t)); diff != "" {
+			t.Errorf("the effects of the %s of %s are not those of the events (-want +got):\n%s", c.name, c.example.language, diff)
 		}
 	}
 	for _, e := range examples {
@@ -118,7 +119,7 @@ func (g *killedGateway) environ() []string {
 // it names no account. What it returns ends that, and returns how many were answered 200.
 func (g *killedGateway) deliver(t *testing.T) (stop func() int) {
 	t.Helper()
-	if !g.post(t.Context(), "bad", `{"hook":"SyncError","user":{"id":"u"},"account":{"provider":"coinbase"},"error":"LoginFailedError"}`) {
+	if !g.post(t.Context(), "bad", `{"hook":"SyncError","error":"LoginFailedError","user":{"id":"u"},"account":{"provider":"coinbase"}}`) {
 		t.Fatal("the first delivery was not answered 200")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -128,10 +129,11 @@ func (g *killedGateway) deliver(t *testing.T) (stop func() int) {
 		pace := time.NewTicker(5 * time.Millisecond)
 		defer pace.Stop()
 		for n := 0; ctx.Err() == nil; n++ {
-			body := fmt.Sprintf(`{"hook":"SyncError","user":{"id":"u"},"account":{"id":"a%d","provider":"coinbase"},"error":"LoginFailedError"}`, n)
-			if n%4 == 0 { // not for the subscribers, nothing for the workers
-				body = strings.Replace(body, "SyncError", "SyncAccount", 1)
+			kind := `"hook":"SyncError","error":"LoginFailedError"`
+			if n%4 == 0 {
+				kind = `"hook":"SyncAccount"` // not for the subscribers, nothing for the workers
 			}
+			body := fmt.Sprintf(`{%s,"user":{"id":"u"},"account":{"id":"a%d","provider":"coinbase"}}`, kind, n)
 			if g.post(ctx, fmt.Sprint("c", n), body) {
 				acked++
 			}
