@@ -27,7 +27,7 @@ def connect(address: str) -> grpc.aio.Channel:
             # often than every 10 s.
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 10_000),
-            # By default gRPC stops after two pings if the client sends nothing else.
+            # By default gRPC stops pinging, or nearly, while the client sends nothing.
             ("grpc.http2.max_pings_without_data", 0),
             # By default gRPC waits up to 2 minutes before it connects again.
             ("grpc.initial_reconnect_backoff_ms", 100),
