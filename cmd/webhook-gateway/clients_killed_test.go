@@ -122,27 +122,35 @@ func (g *killedGateway) deliver(t *testing.T) (stop func() int) {
 	if !g.post(t.Context(), "bad", `{"hook":"SyncError","error":"LoginFailedError","user":{"id":"u"},"account":{"provider":"coinbase"}}`) {
 		t.Fatal("the first delivery was not answered 200")
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	acked := 1
+	done := make(chan struct{})
 	var task sync.WaitGroup
 	task.Go(func() {
 		pace := time.NewTicker(5 * time.Millisecond)
 		defer pace.Stop()
-		for n := 0; ctx.Err() == nil; n++ {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-pace.C:
+			}
 			kind := `"hook":"SyncError","error":"LoginFailedError"`
 			if n%4 == 0 {
 				kind = `"hook":"SyncAccount"` // not for the subscribers, nothing for the workers
 			}
 			body := fmt.Sprintf(`{%s,"user":{"id":"u"},"account":{"id":"a%d","provider":"coinbase"}}`, kind, n)
-			if g.post(ctx, fmt.Sprint("c", n), body) {
+			if g.post(t.Context(), fmt.Sprint("c", n), body) {
 				acked++
 			}
-			<-pace.C
 		}
 	})
-	return func() int {
-		cancel()
+	end := sync.OnceFunc(func() {
+		close(done)
 		task.Wait()
+	})
+	t.Cleanup(end) // if the test fails before
+	return func() int {
+		end()
 		return acked
 	}
 }
