@@ -53,6 +53,7 @@ test: ## Run all tests with the race detector.
 	$(GO) test -race -timeout 30m ./...
 	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || \
 	echo 'Left out: the tests of server/commitlog/postgresql, which need a PostgreSQL server (on Debian: apt-get install postgresql).'
+	@echo 'Left out: the examples in Python and TypeScript. make clients runs them.'
 
 BINARY ?= bin/webhook-gateway
 
@@ -79,6 +80,10 @@ generate-check: ## Fail if what is generated is not what proto/ generates.
 .PHONY: openapi-check
 openapi-check: ## Lint the OpenAPI documents, and try clients generated from them (needs Node.js).
 	.ci/openapi/check
+
+.PHONY: clients
+clients: ## Run the examples in Python and TypeScript on a gateway that is killed (needs both; on Debian it installs them).
+	GO='$(GO)' .ci/clients
 
 .PHONY: deploy-check
 deploy-check: ## Check the image's tree, the systemd unit (both need root), the Helm chart and the compose file.

@@ -9,26 +9,29 @@ import (
 	"testing"
 )
 
-// A block of Go in a document.
-var block = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
+// languages are those whose blocks in a document are quoted from these files.
+var languages = map[string]string{"go": "*/*.go", "python": "python/*.py", "ts": "typescript/src/*.ts"}
 
-// TestDocuments: every block of Go in a document stands in an example, which is
-// compiled and tested.
+// TestDocuments: every block of these languages in a document stands in an example, which
+// is tested.
 func TestDocuments(t *testing.T) {
-	var code strings.Builder
-	for _, path := range glob(t, "*/*.go") {
-		code.WriteString(read(t, path))
-	}
-	quoted := 0
-	for _, path := range append(glob(t, "../docs/*.md"), glob(t, "../*.md")...) {
-		for _, match := range block.FindAllStringSubmatch(read(t, path), -1) {
-			if quoted++; !strings.Contains(code.String(), match[1]) {
-				t.Errorf("%s has a block of Go that is in no example:\n%s", path, match[1])
+	for language, pattern := range languages {
+		block := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```")
+		var code strings.Builder
+		for _, path := range glob(t, pattern) {
+			code.WriteString(read(t, path))
+		}
+		quoted := 0
+		for _, path := range documents(t) {
+			for _, match := range block.FindAllStringSubmatch(read(t, path), -1) {
+				if quoted++; !strings.Contains(code.String(), match[1]) {
+					t.Errorf("%s has a block of %s that is in no example:\n%s", path, language, match[1])
+				}
 			}
 		}
-	}
-	if quoted == 0 {
-		t.Error("no document quotes an example")
+		if quoted == 0 {
+			t.Errorf("no document quotes an example in %s", language)
+		}
 	}
 }
 
@@ -37,15 +40,22 @@ var link = regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
 
 // TestLinks: every link within the repository leads somewhere.
 func TestLinks(t *testing.T) {
-	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/adr/*.md"} {
-		for _, path := range glob(t, pattern) {
-			for _, match := range link.FindAllStringSubmatch(read(t, path), -1) {
-				if _, err := os.Stat(filepath.Join(filepath.Dir(path), match[1])); err != nil {
-					t.Errorf("%s links to %s: %v", path, match[1], err)
-				}
+	for _, path := range documents(t) {
+		for _, match := range link.FindAllStringSubmatch(read(t, path), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), match[1])); err != nil {
+				t.Errorf("%s links to %s: %v", path, match[1], err)
 			}
 		}
 	}
+}
+
+func documents(t *testing.T) []string {
+	t.Helper()
+	var paths []string
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/adr/*.md", "*/README.md"} {
+		paths = append(paths, glob(t, pattern)...)
+	}
+	return paths
 }
 
 func glob(t *testing.T, pattern string) []string {

@@ -31,7 +31,9 @@ type sharedBy struct {
 
 // measureCluster measures what gateways that share their events take, on engines that run on
 // the same cores.
-func measureCluster(ctx context.Context, s *settings) error { return onEngines(ctx, s, sharedBy.measure) }
+func measureCluster(ctx context.Context, s *settings) error {
+	return onEngines(ctx, s, sharedBy.measure)
+}
 
 // measureClusterReaders measures what their readers get.
 func measureClusterReaders(ctx context.Context, s *settings) error {
