@@ -23,6 +23,9 @@ func TestDocuments(t *testing.T) {
 		}
 		quoted := 0
 		for _, path := range documents(t) {
+			if language == "python" && filepath.Base(path) == "testing.md" {
+				continue // the command's own tests run it
+			}
 			for _, match := range block.FindAllStringSubmatch(read(t, path), -1) {
 				if quoted++; !strings.Contains(code.String(), match[1]) {
 					t.Errorf("%s has a block of %s that is in no example:\n%s", path, language, match[1])
