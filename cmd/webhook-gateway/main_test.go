@@ -19,7 +19,14 @@ import (
 // envMain has the binary of the tests be the command itself.
 const envMain = "TEST_BE_THE_COMMAND"
 
+// envPage has it be a shell that runs the commands of a page.
+const envPage = "TEST_BE_A_PAGE"
+
 func TestMain(m *testing.M) {
+	if script := os.Getenv(envPage); script != "" {
+		bePage(script)
+		return
+	}
 	if os.Getenv(envMain) != "" {
 		main()
 		return
