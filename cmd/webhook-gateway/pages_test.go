@@ -96,7 +96,7 @@ func pageScript(name, text string) (string, error) {
 		switch reason, left := strings.CutPrefix(note, "not run: "); {
 		case left && reason != "":
 		case note == "beside":
-			fmt.Fprintf(&script, "echo '== %s, beside'\nbeside() {\n%s}\n(beside; kill $$) &\n", where, commands)
+			fmt.Fprintf(&script, "echo '== %s, beside'\nbeside() {\n%s}\n(beside || :; kill $$) &\n", where, commands)
 		case note == "":
 			fmt.Fprintf(&script, "echo '== %s'\n(\n%s)\n", where, commands)
 		default:
