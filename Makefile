@@ -65,17 +65,23 @@ build: ## Build bin/webhook-gateway; with VERSION=v1.2.3 it says so, without the
 bin/grpcurl: .ci/tools.mod ## Build grpcurl, which calls the API by reflection.
 	$(BUILD) -modfile=.ci/tools.mod -o $@ github.com/fullstorydev/grpcurl/cmd/grpcurl
 
+# What the commands say is known to their tests, and their own package has no other door.
+REFERENCE = $(GO) run ./cmd/webhook-gateway-reference $(1) && \
+	$(GO) test -count=1 -run '^TestCommandReference$$' ./cmd/webhook-gateway -reference $(1)
+
 .PHONY: generate
-generate: ## Generate gen/ from proto/.
+generate: ## Generate gen/ from proto/, and docs/reference/ from proto/ and the commands.
 	$(BUF) generate
 	$(GO) run ./cmd/webhook-gateway-openapi gen/openapi
+	rm -rf docs/reference && $(call REFERENCE,$(CURDIR)/docs/reference)
 
 .PHONY: generate-check
-generate-check: ## Fail if what is generated is not what proto/ generates.
+generate-check: ## Fail if what is generated is not what make generate would generate.
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(BUF) generate --output "$$dir" && $(GO) run ./cmd/webhook-gateway-openapi "$$dir/gen/openapi" && \
-	diff -r gen "$$dir/gen" && echo "generated code is up to date" || \
-	{ echo "generated code differs from what proto/ generates: run make generate and commit"; exit 1; }
+	$(call REFERENCE,"$$dir/reference") && \
+	diff -r gen "$$dir/gen" && diff -r docs/reference "$$dir/reference" && echo "what is generated is up to date" || \
+	{ echo "gen/ or docs/reference/ is not what make generate would write: run it and commit"; exit 1; }
 
 .PHONY: openapi-check
 openapi-check: ## Lint the OpenAPI documents, and try clients generated from them (needs Node.js).
