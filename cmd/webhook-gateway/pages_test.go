@@ -33,6 +33,7 @@ var typed = regexp.MustCompile(`(?m)^(bin/)?(webhook-gateway|curl|make) `)
 // is one of
 //
 //	<!-- beside -->            it is left running until the page ends
+//	<!-- slow: REASON -->      it is run by make clients only
 //	<!-- not run: REASON -->   it is not run
 //	<!-- file: NAME -->        it is written to a file
 //
@@ -93,14 +94,15 @@ func pageScript(name, text string) (string, error) {
 		default:
 			continue
 		}
-		switch reason, left := strings.CutPrefix(note, "not run: "); {
-		case left && reason != "":
+		slow := strings.HasPrefix(note, "slow: ")
+		switch {
+		case strings.HasPrefix(note, "not run: "), slow && os.Getenv("CLIENTS") == "":
 		case note == "beside":
 			fmt.Fprintf(&script, "echo '== %s, beside'\nbeside() {\n%s}\n(beside || :; kill $$) &\n", where, commands)
-		case note == "":
+		case note == "", slow:
 			fmt.Fprintf(&script, "echo '== %s'\n(\n%s)\n", where, commands)
 		default:
-			return "", fmt.Errorf("%s: the comment before this block is %q: it may be `beside`, or `not run: ` and a reason", where, note)
+			return "", fmt.Errorf("%s: the comment before this block is %q: it may be beside, or a reason after `slow: ` or `not run: `", where, note)
 		}
 	}
 	return script.String(), nil
@@ -126,8 +128,10 @@ func TestPageScript(t *testing.T) {
 	}
 }
 
-// makeDry is make, but that it only looks whether there are such targets.
+// makeDry is make, but that it only looks whether there are such targets. What they make in
+// bin/ is there if they were made before.
 const makeDry = `#!/bin/sh
+case $1 in bin/*) [ ! -e "$PAGE_ROOT/$1" ] || ln -sf "$PAGE_ROOT/$1" "$1" ;; esac
 exec /usr/bin/env PATH="$PAGE_PATH" make --dry-run --directory "$PAGE_ROOT" "$@" >/dev/null
 `
 
