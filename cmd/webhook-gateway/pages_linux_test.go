@@ -19,7 +19,7 @@ func alone(c *exec.Cmd) error {
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
-	try := exec.Command("true") //nolint:noctx // ends at once
+	try := exec.Command("true")
 	try.SysProcAttr = c.SysProcAttr
 	if err := try.Run(); err != nil {
 		return fmt.Errorf("this machine gives no network of its own: %w", err)

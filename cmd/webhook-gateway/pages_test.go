@@ -168,7 +168,7 @@ func runPage(t *testing.T, root, script string) {
 	if err := os.CopyFS(filepath.Join(folder, "proto"), os.DirFS(filepath.Join(root, "proto"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(bin, "make"), []byte(makeDry), 0o700); err != nil { //nolint:gosec // is run
+	if err := os.WriteFile(filepath.Join(bin, "make"), []byte(makeDry), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -29,7 +29,7 @@ func TestCommandReference(t *testing.T) {
 	const name = "commands.md"
 	page := commandReference(t)
 	if *referenceFolder != "" {
-		if err := os.WriteFile(filepath.Join(*referenceFolder, name), page, 0o644); err != nil { //nolint:gosec // not secret
+		if err := os.WriteFile(filepath.Join(*referenceFolder, name), page, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
