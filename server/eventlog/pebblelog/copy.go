@@ -116,7 +116,11 @@ func (l *Log) openKnownCopy(ctx context.Context) (*store, *dedup, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return store, dedup, l.shared.load(store)
+	if err := l.shared.load(store); err != nil {
+		return store, dedup, err
+	}
+	l.shared.proven = !found.Exists
+	return store, dedup, nil
 }
 
 func (l *Log) nameCopy(id eventlog.ID) error {
@@ -297,8 +301,9 @@ func (c *committer) refresh() error {
 	err := errors.Join(c.store.db.Flush(), c.store.close())
 	var store *store
 	var dedup *dedup
-	if err == nil {
+	if proven := l.shared.proven; err == nil {
 		store, dedup, err = l.openCopy(l.shared.life, nil)
+		l.shared.proven = proven
 	}
 	if err != nil {
 		// NOTE: What is closed must not be read. The committer opens it again.

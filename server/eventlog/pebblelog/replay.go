@@ -30,7 +30,7 @@ func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) erro
 			records = append(records, *record)
 		}
 	}
-	if err := c.apply(batch, at); err != nil {
+	if err := c.apply(batch, at, false); err != nil {
 		return err
 	}
 	c.log.terms = terms{}
