@@ -192,7 +192,7 @@ func (c *committer) useCopy(store *store, dedup *dedup) error {
 			return err
 		}
 	}
-	c.log.history.Store(history)
+	c.history = history
 	c.log.terms = terms{}
 	if c.head.position > 0 {
 		c.log.clock.gave(c.head.receiveTime) // what a copy that is not whole applies is not told
@@ -218,8 +218,8 @@ func (s *shared) spoil(err error, head mark) {
 	s.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
 	s.rebuilt.Add(1)
 	s.spoiled = unusable
-	if unusable.keep && s.ended.Load() == nil {
-		s.ended.Store(&head)
+	if unusable.keep {
+		s.lostEnd(head)
 	}
 }
 
@@ -247,6 +247,7 @@ func (c *committer) reopenCopy() error {
 	if s.ended.Load() != nil {
 		l.window.Trim(lastPosition)
 	}
+	l.history.Store(c.history)
 	l.replace(c.store)
 	l.tasks.Go(l.becomeCurrent)
 	return nil
@@ -261,8 +262,11 @@ func (c *committer) catchUpTo(head mark) error {
 		if err := c.catchUp(s.life); err != nil {
 			return err
 		}
-		if c.head.position >= head.position || s.ended.Load() != nil {
+		if s.ended.Load() != nil {
 			return nil
+		}
+		if c.head.position >= head.position {
+			return c.noteReplaced(head)
 		}
 		if s.moving { // nobody else may commit
 			select {
@@ -278,7 +282,7 @@ func (c *committer) catchUpTo(head mark) error {
 			return err
 		}
 		if last {
-			s.ended.Store(&head)
+			s.lostEnd(head)
 			if err := c.log.keepEnded(); err != nil {
 				return err
 			}
@@ -313,6 +317,9 @@ func (c *committer) refresh() error {
 	c.store = store
 	if serves {
 		l.store = store
+		if err == nil {
+			l.history.Store(c.history)
+		}
 		l.stall.store.Store(store)
 		l.published.publish(store.head)
 		l.published.trim(store.trimmed)
@@ -346,6 +353,9 @@ func (l *Log) clearCopy(unusable *copyError) error {
 	}
 	if unusable != nil && unusable.keep {
 		aside, err := setAside(l.disk, path, files)
+		if err == nil {
+			err = l.keepAside(aside)
+		}
 		if err != nil {
 			return err
 		}
