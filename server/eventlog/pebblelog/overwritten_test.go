@@ -123,7 +123,11 @@ func TestOverwrittenEndWhileRunning(t *testing.T) {
 	changed := behind.Changed()
 	commits.off.Store(false)
 	sameLogs(t, ahead, behind)
-	<-changed // whoever waits there is to be told, although no event has come
+	select {
+	case <-changed: // whoever waits there is to be told, although no event has come
+	case <-time.After(10 * time.Second):
+		t.Error("who waits for a change is not woken")
+	}
 	if positions, damaged := readAll(t, ahead, 0); len(positions) != 10 || len(damaged) != 0 {
 		t.Errorf("events %v, damaged %v", positions, damaged)
 	}
