@@ -263,8 +263,14 @@ func (s *shared) cannotRead(ctx context.Context, err error) error {
 	}
 }
 
-// unusable ends the use of the copy.
+// unusable ends the use of the copy. What is kept of it is to be on the disk: behind a raised
+// fence nothing gets there.
 func (c *committer) unusable(err *copyError) error {
+	if err.keep {
+		if syncErr := c.store.db.LogData(nil, pebble.Sync); syncErr != nil {
+			c.log.logger.Warn("the last events of a copy that is set aside may be missing there", "error", syncErr)
+		}
+	}
 	c.store.fence.fail(err)
 	return err
 }

@@ -84,7 +84,7 @@ type shared struct {
 	// ended is set if the commit log has lost its end, or has another one than the copy
 	// before this one had, whose head was this. The committer sets it, and ends it when the
 	// others know.
-	ended atomic.Pointer[mark]
+	ended atomic.Pointer[ended]
 	// failing is why no commits can be made.
 	failing atomic.Pointer[error]
 	// For metrics.
