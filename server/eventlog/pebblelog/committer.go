@@ -67,6 +67,8 @@ type committer struct {
 	history *eventlog.History
 	// epochDue is the position after which an epoch has to begin, in a shared log.
 	epochDue eventlog.Position
+	// restatedHead is the head when the last pass ended: see restate.go.
+	restatedHead mark
 	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
 	// position up to which this opening has removed events.
 	trimmed mark

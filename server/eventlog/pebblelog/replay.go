@@ -31,6 +31,11 @@ func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) erro
 			records = append(records, *record)
 		}
 	}
+	if !wasWhole && c.log.shared.place.whole {
+		if err := c.becomeWhole(batch); err != nil {
+			return err
+		}
+	}
 	if err := c.apply(batch, at, false); err != nil {
 		return err
 	}

@@ -118,8 +118,10 @@ func (v *vetting) checkFact(name string, value []byte) (err error) {
 		var trimmed mark
 		trimmed, err = decodeMark(value)
 		v.head = max(v.head, trimmed.position)
-	case metaRestating, metaRestated:
+	case metaRestating:
 		_, err = decodePass(value)
+	case metaRestated:
+		_, _, err = decodeRestated(value)
 	case metaEpochDue:
 		if len(value) != binary.Size(uint64(0)) {
 			err = errors.New("malformed value")
