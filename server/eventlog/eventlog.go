@@ -30,7 +30,10 @@ type Log interface {
 	// costs next to nothing.
 	//
 	// An engine MUST begin an epoch at every start, restore and repair, make it
-	// durable with its first event, and keep the epochs of trimmed events.
+	// durable with its first event, and keep the epochs of trimmed events. It may begin
+	// one afterwards, at a position that was shown, if other events have come there:
+	// who has read up to a position and sees another history asks that whether it still
+	// knows the cursor.
 	History() *History
 
 	// Append stores an event. When it returns without error the event is durable:

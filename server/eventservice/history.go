@@ -128,6 +128,16 @@ type page struct {
 
 // ListEvents implements EventService.
 func (s *Service) ListEvents(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*webhookgatewayv1.ListEventsResponse, error) {
+	for {
+		history := s.log.History()
+		resp, err := s.listEvents(ctx, req)
+		if err != nil || history == s.log.History() { // the page is of one
+			return resp, err
+		}
+	}
+}
+
+func (s *Service) listEvents(ctx context.Context, req *webhookgatewayv1.ListEventsRequest) (*webhookgatewayv1.ListEventsResponse, error) {
 	p, err := s.planPage(ctx, req)
 	if err != nil {
 		return nil, s.api.Fail(ctx, "list events", err)

@@ -27,6 +27,9 @@ type plan struct {
 	// with a gap. Otherwise they end the stream.
 	skipMissing bool
 
+	// history names where the stream is.
+	history *eventlog.History
+
 	bounds eventlog.Bounds // when the stream opened
 	start  eventlog.Position
 	// gap: the events after start and before the earliest event are missing.
@@ -43,9 +46,22 @@ type plan struct {
 
 const noStop = eventlog.Position(math.MaxUint64)
 
-// plan validates a request and resolves its start and stop. Its errors are of
-// fielderr, and statuses.
+// plan validates a request and resolves its start and stop, in one history. Its errors
+// are of fielderr, and statuses.
 func (s *Service) plan(ctx context.Context, req *webhookgatewayv1.SubscribeRequest) (*plan, error) {
+	for {
+		history := s.log.History()
+		p, err := s.resolve(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if p.history = history; history == s.log.History() {
+			return p, nil
+		}
+	}
+}
+
+func (s *Service) resolve(ctx context.Context, req *webhookgatewayv1.SubscribeRequest) (*plan, error) {
 	p := &plan{stopAfter: noStop}
 	var err error
 	if p.reach, p.filter, p.view, err = readable(ctx, req); err != nil {

@@ -75,7 +75,7 @@ func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.Se
 func (st *subscriber) opened() error {
 	err := st.Send("subscribed", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Subscribed{Subscribed: &webhookgatewayv1.Subscribed{
-			StartCursor:       st.api.Cursor(st.start),
+			StartCursor:       st.cursor(st.start),
 			EarliestCursor:    st.api.Cursor(st.bounds.Trimmed),
 			HeadCursor:        st.api.Cursor(st.bounds.Head),
 			Filters:           st.filter.Normal(),
@@ -128,6 +128,9 @@ func (st *subscriber) tell(now time.Time, head eventlog.Position) (done bool, er
 	if st.ctx.Err() != nil {
 		return true, st.api.Fail(st.ctx, "stream", st.ctx.Err())
 	}
+	if err := st.follow(); err != nil {
+		return true, err
+	}
 	atHead := st.read >= head
 	if atHead && !st.caughtUp {
 		st.caughtUp = true
@@ -167,6 +170,9 @@ func (st *subscriber) pass(head eventlog.Position) error {
 			failure = err
 			break
 		}
+		if st.history != st.log.History() {
+			break // it may be of another one
+		}
 		if st.caughtUp && !r.Live {
 			fellBehind = true
 			break
@@ -182,7 +188,7 @@ func (st *subscriber) pass(head eventlog.Position) error {
 					return err
 				}
 			}
-			st.batch.Add(r, st.log.History(), r.Position >= head)
+			st.batch.Add(r, st.history, r.Position >= head)
 			st.last = r.Position
 		case filter.LeftOut:
 			st.leftOut++
@@ -228,6 +234,9 @@ func (st *subscriber) missing(failure error) error {
 }
 
 func (st *subscriber) skip(to eventlog.Position, reason webhookgatewayv1.GapReason) error {
+	if err := st.follow(); err != nil { // so that it names the end of the gap
+		return err
+	}
 	if st.caughtUp {
 		if err := st.fallBehind(); err != nil {
 			return err
@@ -235,6 +244,22 @@ func (st *subscriber) skip(to eventlog.Position, reason webhookgatewayv1.GapReas
 	}
 	return st.sendGap(to, reason)
 }
+
+// follow goes over to the history that the log has now. It ends the stream if where the stream is
+// has no name there: what it has delivered was lost, and other events are in that place.
+func (st *subscriber) follow() error {
+	history := st.log.History()
+	if history == st.history {
+		return nil
+	}
+	if err := st.api.Renamed("cursor", history, st.cursor(st.read)); err != nil {
+		return err
+	}
+	st.history = history
+	return nil
+}
+
+func (st *subscriber) cursor(p eventlog.Position) string { return st.history.FormatCursor(p) }
 
 // flush sends the collected events, if any.
 func (st *subscriber) flush() error {
@@ -248,7 +273,7 @@ func (st *subscriber) flush() error {
 // move returns the cursor of where the subscriber knows the stream to be. The
 // frame that it goes into tells that the stream is at a position now.
 func (st *subscriber) move(to eventlog.Position) (afterCursor string) {
-	afterCursor = st.api.Cursor(st.told)
+	afterCursor = st.cursor(st.told)
 	st.told = to
 	return afterCursor
 }
@@ -256,7 +281,7 @@ func (st *subscriber) move(to eventlog.Position) (afterCursor string) {
 func (st *subscriber) sendCaughtUp() error {
 	return st.Send("caught_up", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_CaughtUp{CaughtUp: &webhookgatewayv1.CaughtUp{
-			Cursor: st.api.Cursor(st.read), AfterCursor: st.move(st.read), LeftOutEvents: st.leftOut,
+			Cursor: st.cursor(st.read), AfterCursor: st.move(st.read), LeftOutEvents: st.leftOut,
 		}},
 	})
 }
@@ -265,7 +290,7 @@ func (st *subscriber) sendHeartbeat() error {
 	head := max(st.log.Bounds().Head, st.read)
 	return st.Send("heartbeat", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Heartbeat{Heartbeat: &webhookgatewayv1.Heartbeat{
-			Cursor:     st.api.Cursor(st.read),
+			Cursor:     st.cursor(st.read),
 			HeadCursor: st.api.Cursor(head),
 			LagEvents:  int64(head - st.read), //nolint:gosec // a number of events
 			ServerTime: timestamppb.Now(),
@@ -281,7 +306,7 @@ func (st *subscriber) fallBehind() error {
 	head := max(st.log.Bounds().Head, st.read)
 	return st.Send("fell_behind", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_FellBehind{FellBehind: &webhookgatewayv1.FellBehind{
-			Cursor:     st.api.Cursor(st.read),
+			Cursor:     st.cursor(st.read),
 			HeadCursor: st.api.Cursor(head),
 			LagEvents:  int64(head - st.read), //nolint:gosec // a number of events
 
@@ -297,7 +322,7 @@ func (st *subscriber) sendGap(to eventlog.Position, reason webhookgatewayv1.GapR
 	return st.Send("gap", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Gap{Gap: &webhookgatewayv1.Gap{
 			FromCursor: st.move(to),
-			ToCursor:   st.api.Cursor(to),
+			ToCursor:   st.cursor(to),
 			Reason:     reason,
 		}},
 	})
@@ -306,7 +331,7 @@ func (st *subscriber) sendGap(to eventlog.Position, reason webhookgatewayv1.GapR
 // goodbye announces the end of the stream and returns its status.
 func (st *subscriber) goodbye() error {
 	goodbye := stream.Goodbye(st.ending)
-	goodbye.Cursor, goodbye.AfterCursor = st.api.Cursor(st.read), st.move(st.read)
+	goodbye.Cursor, goodbye.AfterCursor = st.cursor(st.read), st.move(st.read)
 	err := st.Send("goodbye", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Goodbye{Goodbye: goodbye},
 	})

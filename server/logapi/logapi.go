@@ -79,6 +79,14 @@ func (a API) ParseCursor(ctx context.Context, field, cursor string) (eventlog.Po
 	return p, nil
 }
 
+// Renamed returns the status for a cursor that a history does not have, nil if it does.
+func (a API) Renamed(field string, history *eventlog.History, cursor string) error {
+	if _, err := history.ParseCursor(cursor); err != nil {
+		return a.badToken(field, err)
+	}
+	return nil
+}
+
 // ErrForeignEvent is returned by ParseEventID for an event of another log.
 var ErrForeignEvent = errors.New("the event is of another log")
 
@@ -109,7 +117,7 @@ func (a API) badToken(field string, err error) error {
 	switch {
 	case errors.As(err, &lost):
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_HISTORY_LOST,
-			"what came after last_cursor was lost when an older copy of the log was put back: resume at last_cursor, or start at a time",
+			"what came after last_cursor was lost, or has other cursors since: resume at last_cursor, or start at a time",
 			in, rpcerr.WithMetadata("last_cursor", a.Cursor(max(lost.Last, a.Log.Bounds().Trimmed))))
 	case errors.Is(err, eventlog.ErrAnotherLog):
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_OF_ANOTHER_LOG,

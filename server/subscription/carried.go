@@ -42,11 +42,13 @@ func (c Carried) Delivery() Delivery {
 // other gateways can.
 var ErrBehind = errors.New("the copy of the log that this gateway has is damaged, or behind those of others")
 
-// WaitFor waits until the copy of this gateway has the event at a position.
+// WaitFor waits until the copy of this gateway has the event at a position. One that is made anew
+// has not: what is served meanwhile may be what the commit log has lost, with other events in its
+// place.
 func (m *Manager) WaitFor(ctx context.Context, p eventlog.Position) error {
 	for {
 		changed := m.Log.Changed()
-		if m.Log.Bounds().Head >= p {
+		if m.Sharing.current() && m.Log.Bounds().Head >= p {
 			return nil
 		}
 		select {

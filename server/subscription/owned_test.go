@@ -115,3 +115,22 @@ func TestNotTakenOverInTime(t *testing.T) {
 		}
 	})
 }
+
+// TestCarriedWaitForTheNewCopy: deliveries of another gateway wait while the copy of this one is made
+// anew. What is served meanwhile may be lost events, with others in their place.
+func TestCarriedWaitForTheNewCopy(t *testing.T) {
+	t.Parallel()
+	current := false
+	log := pebblelogtest.NewDisk().Open(t)
+	defer log.Close()
+	m := &Manager{Params: Params{Log: log, Sharing: &Sharing{Current: func() bool { return current }}}}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.WaitFor(ended, 0); !errors.Is(err, ErrBehind) {
+		t.Errorf("WaitFor() = %v, want ErrBehind", err)
+	}
+	current = true
+	if err := m.WaitFor(ended, 0); err != nil {
+		t.Errorf("WaitFor() = %v", err)
+	}
+}

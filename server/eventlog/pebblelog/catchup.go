@@ -93,6 +93,7 @@ func (l *Log) becomeCurrent() {
 	}
 	s.current.Store(true)
 	s.once.Do(func() { close(s.wasCurrent) })
+	l.published.wake()
 	l.logger.Info("the copy of the event log is current", "head", uint64(l.Bounds().Head),
 		"commits", s.applied.Load()-min(from, s.applied.Load()), "took", time.Since(began).Round(time.Millisecond))
 }

@@ -63,8 +63,12 @@ type committer struct {
 	epoch *eventlog.EpochStart
 	// current is the epoch of this opening.
 	current eventlog.Epoch
+	// history is that of a copy. Readers have it when they are served from the copy.
+	history *eventlog.History
 	// epochDue is the position after which an epoch has to begin, in a shared log.
 	epochDue eventlog.Position
+	// restatedHead is the head when the last pass ended: see restate.go.
+	restatedHead mark
 	// trimmed is the newest mark of what is trimmed, durable or not. deleted is the
 	// position up to which this opening has removed events.
 	trimmed mark

@@ -116,7 +116,11 @@ func (l *Log) openKnownCopy(ctx context.Context) (*store, *dedup, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return store, dedup, l.shared.load(store)
+	if err := l.shared.load(store); err != nil {
+		return store, dedup, err
+	}
+	l.shared.proven = !found.Exists
+	return store, dedup, nil
 }
 
 func (l *Log) nameCopy(id eventlog.ID) error {
@@ -192,7 +196,7 @@ func (c *committer) useCopy(store *store, dedup *dedup) error {
 			return err
 		}
 	}
-	c.log.history.Store(history)
+	c.history = history
 	c.log.terms = terms{}
 	if c.head.position > 0 {
 		c.log.clock.gave(c.head.receiveTime) // what a copy that is not whole applies is not told
@@ -218,8 +222,8 @@ func (s *shared) spoil(err error, head mark) {
 	s.logger.Error("the copy of the event log cannot be used: it is made anew of the commit log", "error", unusable.error, "head", uint64(head.position))
 	s.rebuilt.Add(1)
 	s.spoiled = unusable
-	if unusable.keep && s.ended.Load() == nil {
-		s.ended.Store(&head)
+	if unusable.keep {
+		s.lostEnd(head)
 	}
 }
 
@@ -247,6 +251,7 @@ func (c *committer) reopenCopy() error {
 	if s.ended.Load() != nil {
 		l.window.Trim(lastPosition)
 	}
+	l.history.Store(c.history)
 	l.replace(c.store)
 	l.tasks.Go(l.becomeCurrent)
 	return nil
@@ -261,8 +266,11 @@ func (c *committer) catchUpTo(head mark) error {
 		if err := c.catchUp(s.life); err != nil {
 			return err
 		}
-		if c.head.position >= head.position || s.ended.Load() != nil {
+		if s.ended.Load() != nil {
 			return nil
+		}
+		if c.head.position >= head.position {
+			return c.noteReplaced(head)
 		}
 		if s.moving { // nobody else may commit
 			select {
@@ -278,7 +286,7 @@ func (c *committer) catchUpTo(head mark) error {
 			return err
 		}
 		if last {
-			s.ended.Store(&head)
+			s.lostEnd(head)
 			if err := c.log.keepEnded(); err != nil {
 				return err
 			}
@@ -297,8 +305,9 @@ func (c *committer) refresh() error {
 	err := errors.Join(c.store.db.Flush(), c.store.close())
 	var store *store
 	var dedup *dedup
-	if err == nil {
+	if proven := l.shared.proven; err == nil {
 		store, dedup, err = l.openCopy(l.shared.life, nil)
+		l.shared.proven = proven
 	}
 	if err != nil {
 		// NOTE: What is closed must not be read. The committer opens it again.
@@ -313,6 +322,9 @@ func (c *committer) refresh() error {
 	c.store = store
 	if serves {
 		l.store = store
+		if err == nil {
+			l.history.Store(c.history)
+		}
 		l.stall.store.Store(store)
 		l.published.publish(store.head)
 		l.published.trim(store.trimmed)
@@ -346,6 +358,9 @@ func (l *Log) clearCopy(unusable *copyError) error {
 	}
 	if unusable != nil && unusable.keep {
 		aside, err := setAside(l.disk, path, files)
+		if err == nil {
+			err = l.keepAside(aside)
+		}
 		if err != nil {
 			return err
 		}

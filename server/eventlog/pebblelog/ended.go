@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -14,16 +16,56 @@ import (
 )
 
 // endedName is a file that is there from when a gateway knows that the commit log has lost
-// its end until it has said so: the copy that shows it may be gone by then. It has the
-// head of that copy.
+// its end until it has said so: the copy that shows it is made anew by then.
 const endedName = "ended.copy"
+
+// maxEndedBytes is far more than the file has.
+const maxEndedBytes = 64 << 10
+
+// An ended is what a gateway had of a commit log that has lost its end.
+type ended struct {
+	// had is the head of the copy, as readers have seen it.
+	had mark
+	// aside are the folders that copies were set aside in, relative to that of the log.
+	aside []string
+}
+
+func (e *ended) encode() []byte {
+	return append(e.had.encode(), strings.Join(e.aside, "\n")...)
+}
+
+func decodeEnded(b []byte) (*ended, error) {
+	had, err := decodeMark(b[:min(len(b), markLen)])
+	e := &ended{had: had}
+	if err == nil && len(b) > markLen {
+		e.aside = strings.Split(string(b[markLen:]), "\n")
+	}
+	return e, err
+}
+
+// lostEnd takes note that the commit log has lost what readers have seen up to a head.
+func (s *shared) lostEnd(head mark) {
+	e := &ended{had: head}
+	if before := s.ended.Load(); before != nil {
+		e.had, e.aside = laterMark(before.had, head), before.aside
+	}
+	s.ended.Store(e)
+}
 
 // keepEnded writes the file.
 func (l *Log) keepEnded() error {
-	if had := l.shared.ended.Load(); had != nil {
-		return writeFile(l.disk, l.config.Path, endedName, had.encode())
+	if e := l.shared.ended.Load(); e != nil {
+		return writeFile(l.disk, l.config.Path, endedName, e.encode())
 	}
 	return nil
+}
+
+// keepAside adds a folder to the file, in which a copy was set aside.
+func (l *Log) keepAside(folder string) error {
+	if e := l.shared.ended.Load(); e != nil && folder != "" {
+		l.shared.ended.Store(&ended{had: e.had, aside: append(slices.Clip(e.aside), folder)})
+	}
+	return l.keepEnded()
 }
 
 // loadEnded reads the file, if there is one.
@@ -35,15 +77,15 @@ func (l *Log) loadEnded() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", endedName, err)
 	}
-	content, err := io.ReadAll(io.LimitReader(file, markLen+1))
+	content, err := io.ReadAll(io.LimitReader(file, maxEndedBytes))
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("read %s: %w", endedName, err)
 	}
-	had, err := decodeMark(content)
+	e, err := decodeEnded(content)
 	if err != nil {
 		l.logger.Error("which events the commit log has lost cannot be read: a new epoch is begun", "file", endedName, "error", err)
 	}
-	l.shared.ended.Store(&had)
+	l.shared.ended.Store(e)
 	return nil
 }
 
@@ -70,13 +112,19 @@ func (c *committer) tellEnded(ctx context.Context) error {
 }
 
 func (c *committer) addEnded(batch *pebble.Batch) error {
-	had := *c.log.shared.ended.Load()
+	e := c.log.shared.ended.Load()
+	had := e.had
 	log := c.log.logger.With("had", uint64(had.position), "head", uint64(c.head.position))
 	if had.position <= c.head.position {
 		log.Error("the commit log has lost its end, and went on before this gateway noticed: what this gateway had is set aside")
 	} else {
 		log.Error("the commit log has lost its end: whoever resumes there is told of a gap, and what this gateway had is set aside")
-		if len(c.log.history.Load().Starts()) == 0 {
+	}
+	if err := c.renameOverwritten(batch, e); err != nil {
+		return err
+	}
+	if had.position > c.head.position {
+		if len(c.history.Starts()) == 0 {
 			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
 			if err := batch.Set(key, value, nil); err != nil {
 				return err

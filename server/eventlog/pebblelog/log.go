@@ -198,6 +198,9 @@ func (l *Log) open() (*committer, error) {
 	if err := use(store, dedup); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
+	if c.history != nil {
+		l.history.Store(c.history)
+	}
 	l.clock.start(store)
 	for _, lost := range lostWithin(store.lost, store.trimmed.position) {
 		l.logger.Warn("acknowledged events within retention are lost", "after", uint64(lost.After), "up_to", uint64(lost.UpTo), "found", lost.Found)
@@ -340,6 +343,13 @@ func (p *published) trim(trimmed mark) {
 		p.trimmed = trimmed
 		p.signal()
 	}
+}
+
+// wake has those who wait for a change look again.
+func (p *published) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.signal()
 }
 
 func (p *published) signal() {

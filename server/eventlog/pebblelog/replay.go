@@ -1,6 +1,7 @@
 package pebblelog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,7 +31,12 @@ func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) erro
 			records = append(records, *record)
 		}
 	}
-	if err := c.apply(batch, at); err != nil {
+	if !wasWhole && c.log.shared.place.whole {
+		if err := c.becomeWhole(batch); err != nil {
+			return err
+		}
+	}
+	if err := c.apply(batch, at, false); err != nil {
 		return err
 	}
 	c.log.terms = terms{}
@@ -148,17 +154,31 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 // learnEpoch learns where an epoch begins. A pass says again what is known. What a copy that is
 // not whole lacks comes with the pass: until then it has no history.
 func (c *committer) learnEpoch(start eventlog.EpochStart) error {
-	starts := c.log.history.Load().Starts()
+	starts := c.history.Starts()
 	if !c.log.shared.place.whole || slices.Contains(starts, start) {
 		return nil
 	}
-	c.current, c.epoch = start.Epoch, nil
-	history, err := eventlog.NewHistory(c.log.shared.logID, append(slices.Clip(starts), start)...)
+	starts = withEpoch(starts, start)
+	history, err := eventlog.NewHistory(c.log.shared.logID, starts...)
 	if err != nil {
 		return err
 	}
-	c.log.history.Store(history)
+	c.current, c.epoch = starts[len(starts)-1].Epoch, nil
+	c.history = history
+	if c.serves() {
+		c.log.history.Store(history)
+		c.log.published.wake() // who has read on from where it begins is to be told
+	}
 	return nil
+}
+
+// withEpoch returns a table of epochs with another one, at the place that its first position
+// tells: see overwritten.go.
+func withEpoch(starts []eventlog.EpochStart, start eventlog.EpochStart) []eventlog.EpochStart {
+	i, _ := slices.BinarySearchFunc(starts, start.First, func(s eventlog.EpochStart, first eventlog.Position) int {
+		return cmp.Compare(s.First, first)
+	})
+	return slices.Insert(slices.Clip(starts), i, start)
 }
 
 func (c *committer) learnLoss(lost loss) {
@@ -172,7 +192,7 @@ func (c *committer) learnLoss(lost loss) {
 
 // beginEpoch has the next event begin an epoch, if there is none yet, or one is due.
 func (c *committer) beginEpoch() {
-	starts := c.log.history.Load().Starts()
+	starts := c.history.Starts()
 	if n := len(starts); n > 0 && (c.epochDue == 0 || starts[n-1].First > c.epochDue) {
 		return
 	}

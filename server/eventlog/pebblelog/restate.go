@@ -28,7 +28,7 @@ import (
 
 const (
 	metaRestating = "restating" // the pass under way: see pass
-	metaRestated  = "restated"  // the sequence before the last whole pass
+	metaRestated  = "restated"  // the last whole pass; what is next is the mark of its head
 )
 
 // A pace is how often things are done that keep a commit log short.
@@ -86,6 +86,27 @@ func decodePass(b []byte) (pass, error) {
 	}, nil
 }
 
+// decodeRestated decodes a whole pass, and the head when it ended.
+func decodeRestated(b []byte) (pass, mark, error) {
+	p, err := decodePass(b)
+	if err != nil {
+		return pass{}, mark{}, err
+	}
+	head, err := decodeMark(p.next)
+	return p, head, err
+}
+
+// becomeWhole adds to a batch what a copy lacks that becomes whole. If it has no event, all
+// events up to the head were in the commit log before it begins, and so they are trimmed,
+// though the commit that says so may still come.
+func (c *committer) becomeWhole(batch *pebble.Batch) error {
+	if c.head.position >= c.restatedHead.position {
+		return nil
+	}
+	c.head = c.restatedHead
+	return batch.Set(metaKey(metaTrimmed), c.head.encode(), nil)
+}
+
 // restating returns the pass that is under way, if one is.
 func (s *store) restating() (pass, bool, error) {
 	value, err := s.meta(metaRestating)
@@ -108,15 +129,17 @@ func (s *store) restated() (pass, error) {
 	if err != nil {
 		return pass{}, err
 	}
-	return decodePass(value)
+	p, _, err := decodeRestated(value)
+	return p, err
 }
 
 // learnRestated is called for a commit that ends a pass.
 func (c *committer) learnRestated(value []byte) error {
-	p, err := decodePass(value)
+	p, head, err := decodeRestated(value)
 	if err != nil {
 		return err
 	}
+	c.restatedHead = head
 	s := c.log.shared
 	s.place.sinceRestated = 0
 	if p.began >= s.place.from {
@@ -231,7 +254,7 @@ func (c *committer) restate(batch *pebble.Batch, expected bool) error {
 	}
 	return errors.Join(
 		batch.Delete(metaKey(metaRestating), nil),
-		batch.Set(metaKey(metaRestated), pass{began: p.began, bytes: p.bytes}.encode(), nil),
+		batch.Set(metaKey(metaRestated), pass{began: p.began, bytes: p.bytes, next: c.head.encode()}.encode(), nil),
 	)
 }
 

@@ -70,6 +70,47 @@ func TestTrimmedBeginning(t *testing.T) {
 	}
 }
 
+// TestQuietTrimmedBeginning: between the beginning of the last pass and its end there was no
+// event, and events from before it were removed after it. Who begins there knows at which
+// position the next event comes.
+func TestQuietTrimmedBeginning(t *testing.T) {
+	for name, after := range map[string]int{"an event came after it": 1, "nothing came after it": 0} {
+		t.Run(name, func(t *testing.T) {
+			memory := commitlogtest.NewMemory()
+			one := openShared(t, vfs.NewMem(), commitsOf(t, memory), withPace(), func(l *Log) { l.shared.pace.interval = time.Hour })
+			appendMany(t, one, "old", 10)
+			trim := func(upTo eventlog.Position) {
+				t.Helper()
+				if err := one.Trim(t.Context(), upTo); err != nil {
+					t.Fatal(err)
+				}
+			}
+			trim(7)
+			for more := true; more; { // a whole pass
+				var err error
+				if more, err = one.shorten(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			appendMany(t, one, "new", after)
+			trim(10)
+			if _, err := one.shorten(); err != nil { // by then the pass is what bounds it
+				t.Fatal(err)
+			}
+			pass := memory.Trimmed()
+			two := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+			if from := placeOf(t, two).from; from != pass || from < 10 {
+				t.Errorf("it began after %d", from)
+			}
+			appendMany(t, two, "newer", 2)
+			sameLogs(t, two, one)
+			if n := readsFrom(t, two, 10); n != after+2 {
+				t.Errorf("%d events, want %d", n, after+2)
+			}
+		})
+	}
+}
+
 func readsFrom(t *testing.T, log *Log, after eventlog.Position) (n int) {
 	t.Helper()
 	for _, err := range log.Read(t.Context(), after) {

@@ -131,17 +131,18 @@ func (c *committer) commit(ctx context.Context, batch *pebble.Batch) (bool, erro
 			return false, err
 		}
 	}
-	if err := c.apply(batch, commitlog.Commit{Sequence: at, Bytes: bytes}); err != nil {
+	if err := c.apply(batch, commitlog.Commit{Sequence: at, Bytes: bytes}, false); err != nil {
 		return false, err
 	}
+	s.proven = false
 	s.committed.Add(1)
 	return true, nil
 }
 
-// apply applies a batch that is in the commit log.
-func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit) error {
+// apply applies a batch that is in the commit log. That of a void commit is empty.
+func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit, void bool) error {
 	s := c.log.shared
-	next, err := s.moved(batch, commit, c.head.position)
+	next, err := s.moved(batch, commit, void, c.head.position)
 	if err == nil {
 		err = c.store.db.Apply(batch, pebble.NoSync)
 	}
@@ -212,8 +213,16 @@ func (c *committer) check(ctx context.Context) error {
 			return s.cannotRead(ctx, fmt.Errorf("the commit log does not show commit %d, which the copy has", s.place.applied))
 		}
 		unusable = &copyError{fmt.Errorf("%w: it ends before commit %d", errOtherHistory, s.place.applied), true}
-	case commit.Sequence != s.place.applied || hashOf(commit) != s.place.hash:
+	case commit.Sequence != s.place.applied || hashOf(commit) != s.place.read:
 		unusable = &copyError{fmt.Errorf("%w: commit %d is another", errOtherHistory, s.place.applied), true}
+	default:
+		void, err := s.mayBeVoid(attempt, commit)
+		if err != nil {
+			return s.cannotRead(ctx, err)
+		}
+		if void {
+			unusable = &copyError{fmt.Errorf("%w: commit %d does not name the one before it", errOtherHistory, s.place.applied), true}
+		}
 	}
 	if unusable != nil {
 		// NOTE What this copy has and another log has not would be recorded there as lost.
@@ -254,8 +263,14 @@ func (s *shared) cannotRead(ctx context.Context, err error) error {
 	}
 }
 
-// unusable ends the use of the copy.
+// unusable ends the use of the copy. What is kept of it is to be on the disk: behind a raised
+// fence nothing gets there.
 func (c *committer) unusable(err *copyError) error {
+	if err.keep {
+		if syncErr := c.store.db.LogData(nil, pebble.Sync); syncErr != nil {
+			c.log.logger.Warn("the last events of a copy that is set aside may be missing there", "error", syncErr)
+		}
+	}
 	c.store.fence.fail(err)
 	return err
 }
@@ -315,6 +330,11 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 			err = c.checkOperations(commit)
 		}
 		switch {
+		case errors.Is(err, errOtherHistory) && s.proven:
+			if again, err := c.skip(ctx, next); again || err != nil {
+				return again, err
+			}
+			continue
 		case errors.Is(err, errOtherHistory):
 			return false, c.unusable(&copyError{err, true})
 		case err != nil:

@@ -65,6 +65,9 @@ type shared struct {
 	// does not seem to.
 	checked bool
 	absent  time.Time
+	// proven: all that the copy has was read from the commit log since it was begun, as the
+	// commit log is: see void.go.
+	proven bool
 	// moving is set while a log is being moved into the commit log: see move.go.
 	moving bool
 	// spoiled is why the copy has to be made anew, until that is begun.
@@ -81,7 +84,7 @@ type shared struct {
 	// ended is set if the commit log has lost its end, or has another one than the copy
 	// before this one had, whose head was this. The committer sets it, and ends it when the
 	// others know.
-	ended atomic.Pointer[mark]
+	ended atomic.Pointer[ended]
 	// failing is why no commits can be made.
 	failing atomic.Pointer[error]
 	// For metrics.
@@ -92,10 +95,12 @@ type shared struct {
 
 // A place is how far a copy is in the commit log.
 type place struct {
-	// applied is the sequence of the last commit that was applied, and before that of the
-	// one before it.
-	applied, before commitlog.Sequence
-	hash            commitHash
+	// applied is the sequence of the last commit that was applied, before that of the one
+	// before it, and earlier that of the one before that.
+	applied, before, earlier commitlog.Sequence
+	// read is the hash of the last commit, and hash that which the next one has to name:
+	// another one if the last was void.
+	read, hash commitHash
 	// The copy was begun after this sequence. Unless it is 0 the copy is whole only when
 	// the state has been restated since.
 	from  commitlog.Sequence
@@ -116,30 +121,30 @@ const (
 
 var placeKey = []byte{prefixCopy, kindPlace}
 
-const placeLen = 4*8 + 1 + sha256.Size
+const placeLen = 5*8 + 1 + 2*sha256.Size
 
 func (p place) encode() []byte {
 	b := make([]byte, 0, placeLen)
-	for _, n := range []uint64{uint64(p.applied), uint64(p.before), uint64(p.from), p.sinceRestated} {
+	for _, n := range []uint64{uint64(p.applied), uint64(p.before), uint64(p.earlier), uint64(p.from), p.sinceRestated} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	whole := byte(0)
 	if p.whole {
 		whole = 1
 	}
-	return append(append(b, whole), p.hash[:]...)
+	return append(append(append(b, whole), p.read[:]...), p.hash[:]...)
 }
 
 func decodePlace(b []byte) (p place, err error) {
 	if len(b) != placeLen {
 		return place{}, errors.New("how far the copy is cannot be read")
 	}
-	for i, s := range []*commitlog.Sequence{&p.applied, &p.before, &p.from} {
+	for i, s := range []*commitlog.Sequence{&p.applied, &p.before, &p.earlier, &p.from} {
 		*s = commitlog.Sequence(binary.BigEndian.Uint64(b[8*i:]))
 	}
-	p.sinceRestated = binary.BigEndian.Uint64(b[24:])
-	p.whole = b[32] == 1
-	copy(p.hash[:], b[33:])
+	p.sinceRestated = binary.BigEndian.Uint64(b[32:])
+	p.whole = b[40] == 1
+	copy(p.hash[:], b[41+copy(p.read[:], b[41:]):])
 	return p, nil
 }
 
@@ -216,11 +221,16 @@ func (s *shared) makeFirst(ctx context.Context, after commitlog.Sequence) error 
 	return nil
 }
 
-// moved adds to a batch that a commit is applied, after which the head is at a position.
-func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, head eventlog.Position) (place, error) {
+// moved adds to a batch that a commit is applied, or void, after which the head is at a
+// position.
+func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, void bool, head eventlog.Position) (place, error) {
+	read := hashOf(commit)
 	next := place{
-		applied: commit.Sequence, before: s.place.applied, hash: sha256.Sum256(commit.Bytes),
+		applied: commit.Sequence, before: s.place.applied, earlier: s.place.before, read: read, hash: read,
 		from: s.place.from, whole: s.place.whole, sinceRestated: s.place.sinceRestated + uint64(len(commit.Bytes)),
+	}
+	if void {
+		next.hash = afterVoid(s.place.hash, read)
 	}
 	if s.unlisted++; s.unlisted >= s.pace.listEach {
 		s.unlisted = 0

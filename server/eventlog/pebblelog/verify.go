@@ -157,6 +157,8 @@ type verifier struct {
 	progress Progress
 	seed     maphash.Seed
 	history  *eventlog.History
+	// epoch is that of the last event by the table, stored the one that it must have.
+	epoch, stored eventlog.Epoch
 	// ids has, for each retained event, a hash of what its id is remembered by; 0 for
 	// those without an id, and for those that were found remembered.
 	ids []uint64
@@ -290,7 +292,7 @@ func (v *verifier) event(record eventlog.Record, previous mark, sound bool, hist
 		v.report.add(what, "the sum of the sizes up to it is %d more than before it (%d more of those that failed verification), and must be %d more (%d)",
 			got.Bytes, got.FailedBytes, own.Bytes, own.FailedBytes)
 	}
-	if epoch := history.EpochAt(record.Position); epoch != record.Epoch() {
+	if epoch := v.epochOf(record, history); epoch != record.Epoch() {
 		v.report.add(what, "it is of the epoch %#x, and the table of epochs says %#x", uint64(record.Epoch()), uint64(epoch))
 	}
 	if err := record.Check(); err != nil {

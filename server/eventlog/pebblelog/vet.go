@@ -31,7 +31,7 @@ func (c *committer) checkOperations(commit *commitlogv1.Commit) error {
 		return o.Value != nil && isMeta(o.GetKey(), metaMoving)
 	}
 	v := vetting{
-		logID: s.logID, head: c.head.position, whole: s.place.whole, starts: c.log.history.Load().Starts(),
+		logID: s.logID, head: c.head.position, whole: s.place.whole, starts: c.history.Starts(),
 		dense: s.place.whole && !s.moving && !slices.ContainsFunc(commit.GetOperations(), moves),
 	}
 	for i, o := range commit.GetOperations() {
@@ -99,7 +99,7 @@ func (v *vetting) checkEpoch(key, value []byte) error {
 	if err != nil || !v.whole || slices.Contains(v.starts, start) {
 		return err
 	}
-	v.starts = append(v.starts, start)
+	v.starts = withEpoch(v.starts, start)
 	_, err = eventlog.NewHistory(v.logID, v.starts...)
 	return err
 }
@@ -118,8 +118,10 @@ func (v *vetting) checkFact(name string, value []byte) (err error) {
 		var trimmed mark
 		trimmed, err = decodeMark(value)
 		v.head = max(v.head, trimmed.position)
-	case metaRestating, metaRestated:
+	case metaRestating:
 		_, err = decodePass(value)
+	case metaRestated:
+		_, _, err = decodeRestated(value)
 	case metaEpochDue:
 		if len(value) != binary.Size(uint64(0)) {
 			err = errors.New("malformed value")
