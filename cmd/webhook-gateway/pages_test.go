@@ -40,6 +40,8 @@ var typed = regexp.MustCompile(`(?m)^(bin/)?(webhook-gateway|curl|make) `)
 // and what stands in a comment that begins with `<!-- sh` is run as well, such as
 // to wait for what runs beside.
 func TestPages(t *testing.T) {
+	t.Parallel()
+	binary := buildBinary(t)
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +65,7 @@ func TestPages(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				runPage(t, root, script)
+				runPage(t, root, binary, script)
 			})
 		}
 	}
@@ -151,7 +153,7 @@ refused() {
 var refused = regexp.MustCompile(`(?m)^(.*\S) +# ([A-Z]+_[A-Z_]+)$`)
 
 // runPage runs a script in a folder that looks like the repository after `make build`.
-func runPage(t *testing.T, root, script string) {
+func runPage(t *testing.T, root, binary, script string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -162,7 +164,7 @@ func runPage(t *testing.T, root, script string) {
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(self, filepath.Join(bin, "webhook-gateway")); err != nil {
+	if err := os.Symlink(binary, filepath.Join(bin, "webhook-gateway")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(filepath.Join(folder, "proto"), os.DirFS(filepath.Join(root, "proto"))); err != nil {
@@ -171,11 +173,11 @@ func runPage(t *testing.T, root, script string) {
 	if err := os.WriteFile(filepath.Join(bin, "make"), []byte(makeDry), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, self)
 	c.Dir = folder
-	c.Env = append(os.Environ(), envPage+"="+pageBegin+script, envMain+"=1", "WEBHOOK_GATEWAY_SHUTDOWN_DELAY=0s", "PAGE_ROOT="+root, "PAGE_PATH="+os.Getenv("PATH"),
+	c.Env = append(os.Environ(), envPage+"="+pageBegin+script, "WEBHOOK_GATEWAY_SHUTDOWN_DELAY=0s", "PAGE_ROOT="+root, "PAGE_PATH="+os.Getenv("PATH"),
 		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if err := alone(c); err != nil {
 		t.Skip(err)
