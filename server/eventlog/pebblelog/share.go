@@ -287,6 +287,9 @@ func (c *committer) follow() {
 func (c *committer) catchUp(ctx context.Context) error {
 	s := c.log.shared
 	for {
+		if err := c.store.fence.err(); err != nil { // what is in memory may be ahead of it
+			return err
+		}
 		changed := s.commits.Changed()
 		if err := c.check(ctx); err != nil {
 			return err
