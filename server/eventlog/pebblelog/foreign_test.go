@@ -27,7 +27,7 @@ func TestCopyOfAnotherLog(t *testing.T) {
 			others := openShared(t, vfs.NewMem(), commitsOf(t, memory))
 			appendMany(t, others, "theirs", events)
 			// foreign are the commits in the other log that are not its own gateway's.
-			foreign := func() int64 { return int64(memory.Len()) - others.shared.committed.Load() } //nolint:gosec // few
+			foreign := func() int64 { return int64(memory.Len()) - others.shared.committed.Load() }
 			before := foreign()
 
 			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commitsOf(t, memory)), impatient(), withPatience(time.Minute, 100*time.Millisecond))
