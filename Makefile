@@ -30,10 +30,10 @@ cluster: build ## Build, and show three gateways on three NATS servers while som
 # The gateway as it is, and NATS, on a standard library whose clock and disk can be spoiled.
 .PHONY: faults
 faults: ## Torment such a cluster, and judge from outside whether every promise is kept (DURATION=10m, SEED, ENGINE).
-	@[ -e bin/faults/webhook-gateway ] || echo 'Building bin/faults/: a few minutes the first time, at once from then on.'
-	@$(GO) run ./cmd/webhook-gateway-cluster/overlay bin/faults
-	@$(BUILD) -overlay bin/faults/overlay.json -o bin/faults/ ./cmd/webhook-gateway ./cmd/webhook-gateway-cluster
-	@bin/faults/webhook-gateway-cluster faults -gateway bin/faults/webhook-gateway -engine $(ENGINE) -duration $(DURATION) $(if $(SEED),-seed $(SEED))
+	@[ -e bin/_faults/webhook-gateway ] || echo 'Building bin/_faults/: a few minutes the first time, at once from then on.'
+	@$(GO) run ./cmd/webhook-gateway-cluster/overlay bin/_faults
+	@$(BUILD) -overlay bin/_faults/overlay.json -o bin/_faults/ ./cmd/webhook-gateway ./cmd/webhook-gateway-cluster
+	@bin/_faults/webhook-gateway-cluster faults -gateway bin/_faults/webhook-gateway -engine $(ENGINE) -duration $(DURATION) $(if $(SEED),-seed $(SEED))
 
 .PHONY: faults-short
 faults-short: ## As faults, for as long as CI has time.
