@@ -55,7 +55,7 @@ func (c *committer) skip(ctx context.Context, void commitlog.Commit) (again bool
 	if err := c.check(ctx); err != nil || !s.checked {
 		return true, err
 	}
-	c.log.logger.Error("a commit is left out: it was made by a gateway that did not know that the commit log had lost its end, and is told so",
+	c.log.logger.Error("a commit is left out: the gateway that made it did not know that the commit log had lost its end; it makes its copy anew, and logs which events are lost",
 		"sequence", uint64(void.Sequence))
 	batch := c.store.db.NewBatch()
 	defer batch.Close() // it is applied by then, or useless
