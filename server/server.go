@@ -28,6 +28,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
+	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -46,14 +47,15 @@ type Server struct {
 	reloads   *prometheus.CounterVec
 	logger    *slog.Logger
 
-	access  *access.Control
-	log     eventlog.Log
-	store   *pebblelog.Log // the same, for what only this engine can
-	streams *stream.Streams
-	events  *eventservice.Service
-	workers webhookgatewayv1.SubscriptionServiceServer
-	peers   peers
-	canary  *canary.Canary
+	access   *access.Control
+	log      eventlog.Log
+	store    *pebblelog.Log // the same, for what only this engine can
+	streams  *stream.Streams
+	events   *eventservice.Service
+	workers  webhookgatewayv1.SubscriptionServiceServer
+	operator *operatorservice.Service
+	peers    peers
+	canary   *canary.Canary
 	// canarySecret is what it signs with.
 	canarySecret secret.Secret
 	health       *health.Server
@@ -253,8 +255,11 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 		*s.faults = Faults{store: s.store, subscriptions: subscriptions}
 	}
 	s.events = eventservice.New(s.log, s.streams, s.logger)
-	s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry)
-	return err
+	if s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry); err != nil {
+		return err
+	}
+	s.operator = operatorservice.New(operatorservice.Params{})
+	return nil
 }
 
 // warnNotPrivate tells who else on this machine can reach the event log.
