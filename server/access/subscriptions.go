@@ -48,6 +48,14 @@ func (c *Caller) Look() error {
 	return NotGranted("", "neither reading events nor operating the gateway is granted to this caller")
 }
 
+// Operate returns an error unless the caller operates the gateway. It is a status.
+func (c *Caller) Operate() error {
+	if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.Operator }) {
+		return nil
+	}
+	return errNotOperator()
+}
+
 func (c *Caller) anySubscription(f func(SubscriptionGrant) bool) bool {
 	return slices.ContainsFunc(c.Grants, func(g *Grant) bool { return slices.ContainsFunc(g.Subscriptions, f) })
 }
