@@ -48,12 +48,13 @@ func (c *Caller) Look() error {
 	return NotGranted("", "neither reading events nor operating the gateway is granted to this caller")
 }
 
-// Operate returns an error unless the caller operates the gateway. It is a status.
-func (c *Caller) Operate() error {
-	if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.Operator }) {
-		return nil
+// Subscriptions returns which subscriptions the caller may use and manage.
+func (c *Caller) Subscriptions() []SubscriptionGrant {
+	var all []SubscriptionGrant
+	for _, g := range c.Grants {
+		all = append(all, g.Subscriptions...)
 	}
-	return errNotOperator()
+	return all
 }
 
 func (c *Caller) anySubscription(f func(SubscriptionGrant) bool) bool {
