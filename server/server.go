@@ -265,7 +265,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	}
 	s.history = history.New(registry, s.logger)
 	s.operator = operatorservice.New(operatorservice.Params{
-		Overview: s.overview, History: s.history,
+		Overview: s.overview, History: s.history, Streams: s.streams, Log: s.log,
 		ConsoleActions: func() bool { return false },
 	})
 	return nil

@@ -3,7 +3,9 @@ package operatorservice
 
 import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 // Service implements OperatorService.
@@ -19,6 +21,8 @@ type Params struct {
 	// ConsoleActions reports whether the console offers to change something.
 	ConsoleActions func() bool
 	History        *history.Recorder
+	Streams        *stream.Streams
+	Log            eventlog.Log
 }
 
 // New returns the service.
