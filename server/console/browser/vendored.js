@@ -1,30 +1,27 @@
-// Checks that every module in assets/vendor/ is, byte for byte, in the package that
-// package-lock.json pins by its SHA-512.
-import { createHash } from 'node:crypto';
+// Checks that what is in assets/vendor/ is, byte for byte, what npm has: that VERSIONS.txt
+// names every file, that package-lock.json pins the same packages by the same SHA-512,
+// and that the file is that of the installed package, which npm held against it.
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const vendor = join(here, '../assets/vendor');
-const packages = ['preact', 'htm', '@preact/signals', '@preact/signals-core'];
+const vendor = new URL('../assets/vendor/', import.meta.url);
+const { packages } = JSON.parse(await readFile(new URL('package-lock.json', import.meta.url), 'utf8'));
+const listed = (await readFile(new URL('VERSIONS.txt', vendor), 'utf8')).split('\n').filter((line) => line && !line.startsWith('#'));
 
-/** The files below a folder. @param {string} folder */
-const files = async (folder) => (await readdir(folder, { recursive: true, withFileTypes: true }))
-  .filter((entry) => entry.isFile()).map((entry) => join(entry.path, entry.name));
-const sum = async (/** @type {string} */ path) => createHash('sha256').update(await readFile(path)).digest('hex');
-
-/** @type {Map<string, string>} */
-const known = new Map();
-for (const name of packages) {
-  for (const path of await files(join(here, 'node_modules', name))) known.set(await sum(path), path);
+/** @type {string[]} */
+const wrong = [];
+const unnamed = new Set(await readdir(vendor));
+unnamed.delete('VERSIONS.txt');
+for (const line of listed) {
+  const [file = '', name = '', version, path = '', integrity] = line.split(/\s+/);
+  const locked = packages[`node_modules/${name}`];
+  if (!unnamed.delete(file)) wrong.push(`${file}: there is no such file`);
+  else if (locked?.version !== version || locked?.integrity !== integrity) wrong.push(`${file}: package-lock.json has ${name} ${locked?.version} ${locked?.integrity}`);
+  else if (!(await readFile(new URL(file, vendor))).equals(await readFile(new URL(`node_modules/${name}/${path}`, import.meta.url)))) wrong.push(`${file}: is not ${path} of ${name} ${version}`);
 }
-const modules = (await files(vendor)).filter((path) => /\.m?js$/.test(path));
-const strange = [];
-for (const path of modules) if (!known.has(await sum(path))) strange.push(path);
-if (modules.length === 0) strange.push(`${vendor}: there are no modules`);
-if (strange.length > 0) {
-  console.error(`not what npm has of ${packages.join(', ')}, in the versions of package.json:\n${strange.join('\n')}`);
+for (const file of unnamed) wrong.push(`${file}: is not in VERSIONS.txt`);
+if (listed.length === 0) wrong.push('VERSIONS.txt names nothing');
+if (wrong.length > 0) {
+  console.error(`assets/vendor/ is not what npm has:\n${wrong.join('\n')}`);
   process.exit(1);
 }
-console.log(`${modules.length} vendored modules are what npm has`);
+console.log(`${listed.length} vendored files are what npm has`);
