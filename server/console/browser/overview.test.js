@@ -36,7 +36,7 @@ test('its charts have a text, and the numbers of /metrics', async () => {
   const sum = (/** @type {string} */ name) => history.series.filter((/** @type {any} */ s) => s.name === name).flatMap((/** @type {any} */ s) => s.values).filter(Number.isFinite).reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) * seconds;
   const taken = [...(await gateway.metrics('webhook_gateway_deliveries_total'))];
   const count = (/** @type {RegExp} */ outcome) => taken.filter(([labels]) => outcome.test(labels)).reduce((n, [, value]) => n + value, 0);
-  const stored = count(/outcome="(stored|duplicate)"/);
+  const stored = count(/outcome="(stored|duplicate|conflict)"/);
   const refused = taken.reduce((n, [, value]) => n + value, 0) - stored;
   assert.ok(Math.abs(sum('deliveries') - stored) < 0.5 + stored / 20, `${sum('deliveries')} of ${stored} deliveries`);
   assert.ok(Math.abs(sum('refusals') - refused) < 0.5, `${sum('refusals')} of ${refused} refusals`);

@@ -245,7 +245,7 @@ async function* lines(body) {
   for await (const chunk of body) {
     const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
     rest = parts.pop() ?? '';
-    for (const part of parts) if (part) yield JSON.parse(part).result;
+    for (const part of parts) if (part) yield JSON.parse(part);
   }
 }
 
