@@ -28,6 +28,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
+	"github.com/webhook-gateway/webhook-gateway/server/history"
 	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
@@ -54,6 +55,7 @@ type Server struct {
 	events   *eventservice.Service
 	workers  webhookgatewayv1.SubscriptionServiceServer
 	operator *operatorservice.Service
+	history  *history.Recorder
 	peers    peers
 	canary   *canary.Canary
 	// canarySecret is what it signs with.
@@ -83,6 +85,9 @@ type Server struct {
 	inMemory     pebblelog.Option // nil: on the disk
 	wrapListener func(key string, listener net.Listener) net.Listener
 	faults       *Faults
+
+	version string
+	started time.Time
 }
 
 type closer struct {
@@ -105,7 +110,7 @@ func New(ctx context.Context, config Config, logger *slog.Logger, options ...Opt
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret()}
+	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret(), started: time.Now()}
 	for _, option := range options {
 		option(s)
 	}
@@ -230,7 +235,7 @@ func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registr
 	return nil
 }
 
-// buildServices makes the two services that the events are read by.
+// buildServices makes the services of the internal listeners.
 func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registry) error {
 	sharing, err := s.joinCluster(ctx, registry)
 	if err != nil {
@@ -258,7 +263,11 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	if s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry); err != nil {
 		return err
 	}
-	s.operator = operatorservice.New(operatorservice.Params{})
+	s.history = history.New(registry, s.logger)
+	s.operator = operatorservice.New(operatorservice.Params{
+		Overview: s.overview, History: s.history,
+		ConsoleActions: func() bool { return false },
+	})
 	return nil
 }
 

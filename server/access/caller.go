@@ -6,6 +6,7 @@ package access
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,14 @@ const (
 func Anybody() *Caller { return anybody }
 
 var anybody = &Caller{Name: "anybody", Method: MethodNone, Grants: []*Grant{everything()}}
+
+// Operate returns an error unless the caller operates the gateway. It is a status.
+func (c *Caller) Operate() error {
+	if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.Operator }) {
+		return nil
+	}
+	return errNotOperator()
+}
 
 type contextKey struct{}
 

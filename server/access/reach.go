@@ -30,10 +30,8 @@ func (c *Caller) Reach(view webhookgatewayv1.EventView) (*Reach, error) {
 		return r, nil
 	}
 	var granted []string
-	for _, v := range views {
-		if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.in(v) }) {
-			granted = append(granted, v.String())
-		}
+	for _, v := range c.Views() {
+		granted = append(granted, v.String())
 	}
 	if len(granted) == 0 {
 		return nil, NotGranted("", "no events are granted to this caller")
@@ -53,6 +51,13 @@ func (c *Caller) ReachInAnyView() (*Reach, error) {
 		return nil, NotGranted("", "no events are granted to this caller")
 	}
 	return r, nil
+}
+
+// Views returns the views in which the caller may read anything.
+func (c *Caller) Views() []webhookgatewayv1.EventView {
+	return slices.DeleteFunc(slices.Clone(views), func(v webhookgatewayv1.EventView) bool {
+		return !slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.in(v) })
+	})
 }
 
 var views = []webhookgatewayv1.EventView{

@@ -3,15 +3,23 @@ package operatorservice
 
 import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/history"
 )
 
 // Service implements OperatorService.
 type Service struct {
 	webhookgatewayv1.UnimplementedOperatorServiceServer
+	Params
 }
 
 // Params are what the service shows.
-type Params struct{}
+type Params struct {
+	// Overview returns how the gateway is.
+	Overview func() *webhookgatewayv1.GetOverviewResponse
+	// ConsoleActions reports whether the console offers to change something.
+	ConsoleActions func() bool
+	History        *history.Recorder
+}
 
 // New returns the service.
-func New(Params) *Service { return &Service{} }
+func New(p Params) *Service { return &Service{Params: p} }

@@ -403,12 +403,9 @@ type GetOverviewResponse struct {
 	ConfigTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=config_time,json=configTime,proto3" json:"config_time,omitempty"`
 	// The providers that are configured.
 	Providers []*ProviderOverview `protobuf:"bytes,10,rep,name=providers,proto3" json:"providers,omitempty"`
-	// The gateways that share the event log, the asked one first. Empty when there is one.
-	Members []*MemberOverview `protobuf:"bytes,11,rep,name=members,proto3" json:"members,omitempty"`
-	// How many bytes the store takes on its disk.
-	StoreBytes int64 `protobuf:"varint,12,opt,name=store_bytes,json=storeBytes,proto3" json:"store_bytes,omitempty"`
-	// How many bytes are free on that disk.
-	FreeBytes     int64 `protobuf:"varint,13,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	// The gateways that share the event log and are alive as far as the asked one knows, by
+	// their addresses. Empty without a commit log, and while the asked one takes itself for dead.
+	Members       []*MemberOverview `protobuf:"bytes,11,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,32 +517,18 @@ func (x *GetOverviewResponse) GetMembers() []*MemberOverview {
 	return nil
 }
 
-func (x *GetOverviewResponse) GetStoreBytes() int64 {
-	if x != nil {
-		return x.StoreBytes
-	}
-	return 0
-}
-
-func (x *GetOverviewResponse) GetFreeBytes() int64 {
-	if x != nil {
-		return x.FreeBytes
-	}
-	return 0
-}
-
 // ProviderOverview is how a provider is.
 type ProviderOverview struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The provider.
 	Provider Provider `protobuf:"varint,1,opt,name=provider,proto3,enum=webhookgateway.v1.Provider" json:"provider,omitempty"`
-	// What is done with deliveries that are not authentic.
-	Mode VerificationMode `protobuf:"varint,2,opt,name=mode,proto3,enum=webhookgateway.v1.VerificationMode" json:"mode,omitempty"`
-	// The newest delivery that was stored since the gateway was started. Absent if there
-	// was none.
-	LastStoredTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_stored_time,json=lastStoredTime,proto3" json:"last_stored_time,omitempty"`
-	// The newest delivery that was refused since the gateway was started. Absent if there
-	// was none.
+	// What is done with deliveries that are not authentic: the modes of its clients, each
+	// once.
+	Modes []VerificationMode `protobuf:"varint,2,rep,packed,name=modes,proto3,enum=webhookgateway.v1.VerificationMode" json:"modes,omitempty"`
+	// When a delivery was last taken since the gateway was started, to the interval of
+	// GetHistory. Absent if none was.
+	LastTakenTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_taken_time,json=lastTakenTime,proto3" json:"last_taken_time,omitempty"`
+	// When one was last refused, likewise.
 	LastRefusedTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_refused_time,json=lastRefusedTime,proto3" json:"last_refused_time,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -588,16 +571,16 @@ func (x *ProviderOverview) GetProvider() Provider {
 	return Provider_PROVIDER_UNSPECIFIED
 }
 
-func (x *ProviderOverview) GetMode() VerificationMode {
+func (x *ProviderOverview) GetModes() []VerificationMode {
 	if x != nil {
-		return x.Mode
+		return x.Modes
 	}
-	return VerificationMode_VERIFICATION_MODE_UNSPECIFIED
+	return nil
 }
 
-func (x *ProviderOverview) GetLastStoredTime() *timestamppb.Timestamp {
+func (x *ProviderOverview) GetLastTakenTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.LastStoredTime
+		return x.LastTakenTime
 	}
 	return nil
 }
@@ -615,11 +598,7 @@ type MemberOverview struct {
 	// Its address for the others.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// True for the gateway that is asked.
-	Self bool `protobuf:"varint,2,opt,name=self,proto3" json:"self,omitempty"`
-	// True if it is alive, as far as the asked one knows.
-	Alive bool `protobuf:"varint,3,opt,name=alive,proto3" json:"alive,omitempty"`
-	// How many subscriptions it runs, as far as the asked one knows.
-	Subscriptions int64 `protobuf:"varint,4,opt,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	Self          bool `protobuf:"varint,2,opt,name=self,proto3" json:"self,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,20 +645,6 @@ func (x *MemberOverview) GetSelf() bool {
 		return x.Self
 	}
 	return false
-}
-
-func (x *MemberOverview) GetAlive() bool {
-	if x != nil {
-		return x.Alive
-	}
-	return false
-}
-
-func (x *MemberOverview) GetSubscriptions() int64 {
-	if x != nil {
-		return x.Subscriptions
-	}
-	return 0
 }
 
 // GetHistoryRequest asks for what was measured.
@@ -789,7 +754,8 @@ type Series struct {
 	// What was measured: `deliveries` and `refusals` (a second, by provider and outcome),
 	// `events_sent` (a second), `delay_p50` and `delay_p99` (seconds from receipt to a
 	// live stream), `streams`, `lag_events` (of the subscription that is furthest
-	// behind), `parked_events`, `append_p99` (seconds), `store_bytes`, `free_bytes`.
+	// behind), `parked_events`, `append_p50` and `append_p99` (seconds that the log took to
+	// store a delivery), `store_bytes`, `free_bytes`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What tells it from others of the name: `provider` and `outcome`.
 	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -1938,7 +1904,7 @@ const file_webhookgateway_v1_operator_service_proto_rawDesc = "" +
 	"\x11SubscriptionGrant\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06manage\x18\x02 \x01(\bR\x06manage\"\x14\n" +
-	"\x12GetOverviewRequest\"\xbd\x04\n" +
+	"\x12GetOverviewRequest\"\xfd\x03\n" +
 	"\x13GetOverviewResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1954,21 +1920,15 @@ const file_webhookgateway_v1_operator_service_proto_rawDesc = "" +
 	"configTime\x12A\n" +
 	"\tproviders\x18\n" +
 	" \x03(\v2#.webhookgateway.v1.ProviderOverviewR\tproviders\x12;\n" +
-	"\amembers\x18\v \x03(\v2!.webhookgateway.v1.MemberOverviewR\amembers\x12\x1f\n" +
-	"\vstore_bytes\x18\f \x01(\x03R\n" +
-	"storeBytes\x12\x1d\n" +
-	"\n" +
-	"free_bytes\x18\r \x01(\x03R\tfreeBytes\"\x92\x02\n" +
+	"\amembers\x18\v \x03(\v2!.webhookgateway.v1.MemberOverviewR\amembers\"\x92\x02\n" +
 	"\x10ProviderOverview\x127\n" +
-	"\bprovider\x18\x01 \x01(\x0e2\x1b.webhookgateway.v1.ProviderR\bprovider\x127\n" +
-	"\x04mode\x18\x02 \x01(\x0e2#.webhookgateway.v1.VerificationModeR\x04mode\x12D\n" +
-	"\x10last_stored_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastStoredTime\x12F\n" +
-	"\x11last_refused_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastRefusedTime\"z\n" +
+	"\bprovider\x18\x01 \x01(\x0e2\x1b.webhookgateway.v1.ProviderR\bprovider\x129\n" +
+	"\x05modes\x18\x02 \x03(\x0e2#.webhookgateway.v1.VerificationModeR\x05modes\x12B\n" +
+	"\x0flast_taken_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\rlastTakenTime\x12F\n" +
+	"\x11last_refused_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastRefusedTime\">\n" +
 	"\x0eMemberOverview\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04self\x18\x02 \x01(\bR\x04self\x12\x14\n" +
-	"\x05alive\x18\x03 \x01(\bR\x05alive\x12$\n" +
-	"\rsubscriptions\x18\x04 \x01(\x03R\rsubscriptions\"\x13\n" +
+	"\x04self\x18\x02 \x01(\bR\x04self\"\x13\n" +
 	"\x11GetHistoryRequest\"\xb5\x01\n" +
 	"\x12GetHistoryResponse\x125\n" +
 	"\bend_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x125\n" +
@@ -2161,8 +2121,8 @@ var file_webhookgateway_v1_operator_service_proto_depIdxs = []int32{
 	7,  // 5: webhookgateway.v1.GetOverviewResponse.providers:type_name -> webhookgateway.v1.ProviderOverview
 	8,  // 6: webhookgateway.v1.GetOverviewResponse.members:type_name -> webhookgateway.v1.MemberOverview
 	28, // 7: webhookgateway.v1.ProviderOverview.provider:type_name -> webhookgateway.v1.Provider
-	29, // 8: webhookgateway.v1.ProviderOverview.mode:type_name -> webhookgateway.v1.VerificationMode
-	27, // 9: webhookgateway.v1.ProviderOverview.last_stored_time:type_name -> google.protobuf.Timestamp
+	29, // 8: webhookgateway.v1.ProviderOverview.modes:type_name -> webhookgateway.v1.VerificationMode
+	27, // 9: webhookgateway.v1.ProviderOverview.last_taken_time:type_name -> google.protobuf.Timestamp
 	27, // 10: webhookgateway.v1.ProviderOverview.last_refused_time:type_name -> google.protobuf.Timestamp
 	27, // 11: webhookgateway.v1.GetHistoryResponse.end_time:type_name -> google.protobuf.Timestamp
 	30, // 12: webhookgateway.v1.GetHistoryResponse.interval:type_name -> google.protobuf.Duration
