@@ -84,8 +84,8 @@ func (x *Index) Close() {
 	x.running.Wait()
 }
 
-// Configure puts another configuration in force. All sessions are read anew.
-func (x *Index) Configure(config Config) {
+// Replace puts another configuration in force. All sessions are read anew.
+func (x *Index) Replace(config Config) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if config != x.config {

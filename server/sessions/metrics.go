@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-var sessionsDesc = prometheus.NewDesc("webhook_gateway_sessions",
+var sessionsDesc = prometheus.NewDesc("webhook_gateway_sessions_known",
 	"Sessions of Finicity customers in Connect that are known, by state: open, done, failed, stalled (see sessions.window).", []string{"state"}, nil)
 
 // labels are what metrics call the states.
