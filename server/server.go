@@ -272,6 +272,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	s.closeLater("end the reading of sessions", func() error { s.sessions.Close(); return nil })
 	s.operator = operatorservice.New(operatorservice.Params{
 		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
+		Streams:        s.streams,
 		ConsoleActions: func() bool { return false },
 	})
 	return nil

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -101,7 +102,7 @@ func (c *Control) callOf(ctx context.Context, from *peer.Peer) (*call, error) {
 	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
 		given.certificate = shown(&info.State, c.roots.GRPC)
 	}
-	return c.identify(ctx, given, from.Addr.String())
+	return c.identify(ctx, given, from.Addr.String(), strings.Join(headers.Get("user-agent"), " "))
 }
 
 // nowhere is the address of a peer that has none.

@@ -133,6 +133,20 @@ func (r *Reach) Covers(section string, f *filter.Filter) error {
 	return r.refuse(section, f.CoveredBy(r.limits...))
 }
 
+// Shown returns filters as the caller may see them: with `*` for the clients, subjects and ids
+// in one that selects what it may not read. Without a reach it may read nothing. What is given
+// is not changed.
+func (r *Reach) Shown(filters []*webhookgatewayv1.EventFilter) []*webhookgatewayv1.EventFilter {
+	shown := slices.Clone(filters)
+	for i, one := range shown {
+		asked, err := filter.Compile([]*webhookgatewayv1.EventFilter{one})
+		if r == nil || err != nil || r.Covers("", asked) != nil {
+			shown[i] = filter.WithoutTexts(one)
+		}
+	}
+	return shown
+}
+
 // Allows reports whether the caller may read an event.
 func (r *Reach) Allows(record eventlog.Record) bool {
 	return slices.ContainsFunc(r.limits, func(l *filter.Limits) bool { return l.Unlimited() || l.Allow(record) })

@@ -9,6 +9,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/history"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 	"github.com/webhook-gateway/webhook-gateway/server/sessions"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 // Service implements OperatorService.
@@ -27,6 +28,7 @@ type Params struct {
 	ConsoleActions func() bool
 	History        *history.Recorder
 	Sessions       *sessions.Index
+	Streams        *stream.Streams
 }
 
 // New returns the service.

@@ -3,7 +3,6 @@ package subscriptionservice
 import (
 	"context"
 	"encoding/base64"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
-	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
@@ -188,13 +186,7 @@ func covered(ctx context.Context, f *filter.Filter) error {
 // it may not read them. It returns it.
 func (s *Service) shown(ctx context.Context, in *webhookgatewayv1.Subscription) *webhookgatewayv1.Subscription {
 	reach, denied := access.From(ctx).ReachInAnyView()
-	in.Filters = slices.Clone(in.GetFilters()) // they are those in force
-	for i, one := range in.GetFilters() {
-		asked, err := filter.Compile([]*webhookgatewayv1.EventFilter{one})
-		if err != nil || denied != nil || reach.Covers("", asked) != nil {
-			in.Filters[i] = withoutTexts(one)
-		}
-	}
+	in.Filters = reach.Shown(in.GetFilters())
 	if in.GetStatus().GetLeftOutEvents() == 0 {
 		return in
 	}
@@ -203,20 +195,6 @@ func (s *Service) shown(ctx context.Context, in *webhookgatewayv1.Subscription) 
 		in.Status.LeftOutEvents = 0
 	}
 	return in
-}
-
-// withoutTexts returns a filter with `*` for what its conditions on texts name.
-func withoutTexts(f *webhookgatewayv1.EventFilter) *webhookgatewayv1.EventFilter {
-	hidden := proto.CloneOf(f)
-	for _, texts := range []*[]string{&hidden.ClientIds, &hidden.Subjects, &hidden.ProviderEventIds} {
-		if len(*texts) > 0 {
-			*texts = []string{"*"}
-		}
-	}
-	if len(hidden.GetExcludeClientIds()) > 1 { // every filter without client_ids excludes the canary
-		hidden.ExcludeClientIds = []string{"*", provider.CanaryClientID}
-	}
-	return hidden
 }
 
 // countsLeftOut reports whether a caller may know how many events a filter leaves out.

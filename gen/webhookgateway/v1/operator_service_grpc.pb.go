@@ -56,10 +56,12 @@ type OperatorServiceClient interface {
 	//
 	// Errors: PERMISSION_DENIED the caller is no operator.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
-	// ListStreams returns the streams of Subscribe and Consume that are open, the oldest
-	// first. They are as many as `streams.max_streams` at most, and come in one answer.
+	// ListStreams returns a page of the streams of Subscribe and Consume that are open, the
+	// oldest first. What was opened meanwhile is on a later page. A worker's stream is listed
+	// by the gateway that the worker is connected to, whichever runs its subscription.
 	//
-	// Errors: PERMISSION_DENIED the caller is no operator.
+	// Errors: INVALID_ARGUMENT the page size or the page token is malformed;
+	// PERMISSION_DENIED the caller is no operator.
 	ListStreams(ctx context.Context, in *ListStreamsRequest, opts ...grpc.CallOption) (*ListStreamsResponse, error)
 	// ListRefusals returns a page of the deliveries that were refused, the newest first.
 	// The gateway keeps a bounded number of each reason, so that a flood of one does not
@@ -193,10 +195,12 @@ type OperatorServiceServer interface {
 	//
 	// Errors: PERMISSION_DENIED the caller is no operator.
 	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
-	// ListStreams returns the streams of Subscribe and Consume that are open, the oldest
-	// first. They are as many as `streams.max_streams` at most, and come in one answer.
+	// ListStreams returns a page of the streams of Subscribe and Consume that are open, the
+	// oldest first. What was opened meanwhile is on a later page. A worker's stream is listed
+	// by the gateway that the worker is connected to, whichever runs its subscription.
 	//
-	// Errors: PERMISSION_DENIED the caller is no operator.
+	// Errors: INVALID_ARGUMENT the page size or the page token is malformed;
+	// PERMISSION_DENIED the caller is no operator.
 	ListStreams(context.Context, *ListStreamsRequest) (*ListStreamsResponse, error)
 	// ListRefusals returns a page of the deliveries that were refused, the newest first.
 	// The gateway keeps a bounded number of each reason, so that a flood of one does not
