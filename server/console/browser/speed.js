@@ -58,9 +58,10 @@ async function live(rate) {
     }
   });
   const { perSecond } = await flood.stop();
-  const { tasks, long, longest, frames, p50, p95, p99 } = work(events, gateway.origin);
-  console.log(`/console/live at ${perSecond.toFixed(0)} events/s for ${SECONDS} s: ${tasks} tasks, ${long} over 50 ms, longest ${longest.toFixed(1)} ms; `
-    + `${frames} frames, work p50 ${p50.toFixed(1)} ms, p95 ${p95.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`
+  const { tasks, long, longest, longestCPU, frames, frame, frameCPU } = work(events, gateway.origin);
+  const spread = (/** @type {typeof frame} */ { p50, p95, p99 }) => `p50 ${p50.toFixed(1)}, p95 ${p95.toFixed(1)}, p99 ${p99.toFixed(1)} ms`;
+  console.log(`/console/live at ${perSecond.toFixed(0)} events/s for ${SECONDS} s: ${tasks} tasks, ${long} over 50 ms, longest ${longest.toFixed(1)} ms (processor ${longestCPU.toFixed(1)} ms); `
+    + `${frames} frames, work ${spread(frame)} (processor: ${spread(frameCPU)})`
     + (clicks.length > 0 ? `; answers to a click ${clicks.map((c) => c.toFixed(0)).join(', ')} ms` : ''));
   await context.close();
 }
