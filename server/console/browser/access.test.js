@@ -56,7 +56,6 @@ test('a token is kept in the tab alone, and signing out forgets it', async () =>
     await page.getByRole('button', { name: /sign out/i }).click();
     await forms(page).waitFor();
     assert.ok(!(await page.evaluate(() => JSON.stringify(sessionStorage))).includes('whg_'));
-    await page.goBack().catch(() => undefined);
     await page.reload();
     await forms(page).waitFor();
   });

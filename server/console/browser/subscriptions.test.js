@@ -14,7 +14,7 @@ before(async () => {
   await seed.events(gateway);
   await seed.parked(gateway, 'billing', 5);
   await gateway.call('POST', '/v1/subscriptions', { name: 'ledger', start: { position: 'START_POSITION_EARLIEST' } });
-  await gateway.call('POST', '/v1/subscriptions', { name: 'masses', start: { position: 'START_POSITION_EARLIEST' } });
+  await seed.parked(gateway, 'masses', 250);
 });
 after(() => gateway?.stop());
 
@@ -103,6 +103,34 @@ test('parked events say why; one is replayed, some are discarded, and all', asyn
     await main.getByRole('button', { name: /discard all/i }).first().click();
     await confirm(page, /discard/i, '2');
     await until(async () => await count() === 0, 'all were discarded');
+  });
+});
+
+test('what is done to many shows how far it is, and can be cancelled', async () => {
+  await onPage({ gateway, path: '/console/subscriptions/masses' }, async (page) => {
+    await shown(page, /masses/);
+    // Each portion waits until the test lets it pass.
+    /** @type {(() => void)[]} */
+    const portions = [];
+    await page.route('**/parkedEvents:replay', async (route) => {
+      await new Promise((resolve) => portions.push(() => resolve(undefined)));
+      await route.continue();
+    });
+    await page.locator('main').getByRole('button', { name: /replay all/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox').fill('replay');
+    await dialog.getByRole('button', { name: /^replay/i }).click();
+    (await until(async () => portions[0], 'the first portion is asked for'))();
+    await until(async () => portions[1], 'the second is asked for');
+    const far = dialog.getByRole('progressbar');
+    await far.waitFor();
+    assert.equal(await far.evaluate((bar) => `${/** @type {HTMLProgressElement} */ (bar).value} of ${/** @type {HTMLProgressElement} */ (bar).max}`), '100 of 250');
+    await dialog.getByRole('button', { name: /cancel/i }).click();
+    portions[1]?.();
+    await dialog.waitFor({ state: 'hidden' });
+    await page.getByText(/200/).and(page.locator('main *')).first().waitFor();
+    assert.equal(portions.length, 2);
+    await until(async () => (await status('masses')).parkedEvents === '50', 'the rest is still parked');
   });
 });
 
