@@ -266,7 +266,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	s.history = history.New(registry, s.logger)
 	s.operator = operatorservice.New(operatorservice.Params{
 		Overview: s.overview, History: s.history,
-		ConsoleActions: func() bool { return false },
+		ConsoleActions: func() bool { return s.inForce.Load().config.Console.Actions },
 	})
 	return nil
 }
