@@ -31,6 +31,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/history"
 	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
@@ -55,6 +56,7 @@ type Server struct {
 	events   *eventservice.Service
 	workers  webhookgatewayv1.SubscriptionServiceServer
 	operator *operatorservice.Service
+	sessions *sessions.Index
 	history  *history.Recorder
 	peers    peers
 	canary   *canary.Canary
@@ -264,8 +266,13 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 		return err
 	}
 	s.history = history.New(registry, s.logger)
+	if s.sessions, err = sessions.New(s.config.Sessions, s.log, s.logger, registry); err != nil {
+		return fmt.Errorf("find the sessions: %w", err)
+	}
+	s.closeLater("end the reading of sessions", func() error { s.sessions.Close(); return nil })
 	s.operator = operatorservice.New(operatorservice.Params{
-		Overview: s.overview, History: s.history,
+		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
+		Streams:        s.streams,
 		ConsoleActions: func() bool { return s.inForce.Load().config.Console.Actions },
 	})
 	return nil

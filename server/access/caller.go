@@ -7,6 +7,7 @@ package access
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,4 +65,31 @@ func From(ctx context.Context) *Caller {
 		return caller
 	}
 	return &Caller{Name: "nobody"}
+}
+
+// Origin is where a stream comes from. A client may call itself anything.
+type Origin struct {
+	// Remote is the address of the client, empty of a call that the gateway makes itself.
+	Remote string
+	// UserAgent is what the client calls itself: valid UTF-8, and not long.
+	UserAgent string
+}
+
+type originKey struct{}
+
+// OriginOf returns where the stream of a context comes from.
+func OriginOf(ctx context.Context) Origin {
+	origin, _ := ctx.Value(originKey{}).(Origin)
+	return origin
+}
+
+// maxUserAgent is more than the names of browsers have, in bytes.
+const maxUserAgent = 256
+
+func (c *call) origin() Origin {
+	o := Origin{Remote: c.remote, UserAgent: strings.ToValidUTF8(c.userAgent[:min(len(c.userAgent), maxUserAgent)], "")}
+	if o.Remote == inProcess {
+		o.Remote = ""
+	}
+	return o
 }

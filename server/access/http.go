@@ -33,7 +33,7 @@ type requestKey struct{}
 // their contexts. What is behind it does not see a token.
 func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr)
+		made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr, r.UserAgent())
 		if err != nil {
 			c.refuseHTTP(w, r, nil, err, refuse)
 			return
@@ -79,7 +79,7 @@ func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.
 // Operates reports whether a request comes from an operator. It stands for requests that
 // anybody may make, and is in no audit.
 func (c *Control) Operates(r *http.Request) bool {
-	made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr)
+	made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr, r.UserAgent())
 	return err == nil && made.caller.Operate() == nil
 }
 

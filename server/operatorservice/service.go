@@ -2,8 +2,14 @@
 package operatorservice
 
 import (
+	"log/slog"
+
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
+	"github.com/webhook-gateway/webhook-gateway/server/logapi"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
+	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
 // Service implements OperatorService.
@@ -14,12 +20,19 @@ type Service struct {
 
 // Params are what the service shows.
 type Params struct {
+	Log    eventlog.Log
+	Logger *slog.Logger
 	// Overview returns how the gateway is.
 	Overview func() *webhookgatewayv1.GetOverviewResponse
 	// ConsoleActions reports whether the console offers to change something.
 	ConsoleActions func() bool
 	History        *history.Recorder
+	Sessions       *sessions.Index
+	Streams        *stream.Streams
 }
 
 // New returns the service.
 func New(p Params) *Service { return &Service{Params: p} }
+
+// api is the event log as services see it.
+func (s *Service) api() logapi.API { return logapi.API{Log: s.Log, Logger: s.Logger} }

@@ -819,7 +819,11 @@ func (x *Series) GetValues() []float64 {
 
 // ListStreamsRequest asks for the open streams.
 type ListStreamsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most streams to return. 0: 100. More than 1,000 is taken for 1,000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -854,11 +858,27 @@ func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
 	return file_webhookgateway_v1_operator_service_proto_rawDescGZIP(), []int{10}
 }
 
-// ListStreamsResponse is the open streams.
+func (x *ListStreamsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListStreamsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListStreamsResponse is a page of the open streams.
 type ListStreamsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The streams, the oldest first.
-	Streams       []*OpenStream `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
+	Streams []*OpenStream `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
+	// Gives the next page. Empty when there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -900,6 +920,13 @@ func (x *ListStreamsResponse) GetStreams() []*OpenStream {
 	return nil
 }
 
+func (x *ListStreamsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // OpenStream is a stream that is open.
 type OpenStream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -909,11 +936,13 @@ type OpenStream struct {
 	Subscription string `protobuf:"bytes,2,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// Who reads it, as the audit has it. Empty without access control.
 	Caller string `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
-	// The address that it comes from. Empty for one that comes over HTTP.
+	// The address of the client, with its port. Empty for a stream of the gateway itself, such
+	// as that of its canary.
 	RemoteAddress string `protobuf:"bytes,4,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
-	// What the client calls itself.
+	// What the client calls itself: anything.
 	UserAgent string `protobuf:"bytes,5,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	// The filters in force. Of a worker those of its subscription.
+	// The filters in force. Of a worker those of its subscription. Of clients, subjects and
+	// ids in one that selects what the caller may not read it shows `*`.
 	Filters []*EventFilter `protobuf:"bytes,6,rep,name=filters,proto3" json:"filters,omitempty"`
 	// The view in force.
 	View EventView `protobuf:"varint,7,opt,name=view,proto3,enum=webhookgateway.v1.EventView" json:"view,omitempty"`
@@ -934,12 +963,14 @@ type OpenStream struct {
 	// How old the oldest event of the newest frame was when it was sent. Absent until one was
 	// sent while the stream was caught up.
 	Delay *durationpb.Duration `protobuf:"bytes,15,opt,name=delay,proto3" json:"delay,omitempty"`
-	// Since when the gateway waits for the reader to take a frame. Absent if it does not.
+	// Since when the gateway waits for the reader to take a frame. Absent if it does not, or
+	// for less than 0.1 s.
 	BlockedSince *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=blocked_since,json=blockedSince,proto3" json:"blocked_since,omitempty"`
 	// The part of the last seconds in which the gateway waited for the reader: 0 to 1. Near 1
 	// the reader is the limit.
 	BlockedRatio float64 `protobuf:"fixed64,17,opt,name=blocked_ratio,json=blockedRatio,proto3" json:"blocked_ratio,omitempty"`
-	// How many events the worker holds. Zero for a stream of Subscribe.
+	// How many events the worker holds. Zero for a stream of Subscribe, and -1 if another
+	// gateway runs the subscription, which alone knows.
 	InFlightEvents int64 `protobuf:"varint,18,opt,name=in_flight_events,json=inFlightEvents,proto3" json:"in_flight_events,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1462,12 +1493,14 @@ func (x *ListSessionsRequest) GetPageToken() string {
 // ListSessionsResponse is a page of sessions.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sessions, that with the newest event first.
+	// The sessions, the one that began last first. There may be fewer than asked for, though
+	// there is a next page.
 	Sessions []*ConnectSession `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// Gives the next page. Empty when there is none.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// All sessions that began at this time or later are known. Those before it have been
-	// forgotten, or were not read yet.
+	// forgotten, or were not read yet: for a while after its start the gateway reads back,
+	// and this is the time of the answer.
 	CompleteSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=complete_since,json=completeSince,proto3" json:"complete_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1529,8 +1562,9 @@ func (x *ListSessionsResponse) GetCompleteSince() *timestamppb.Timestamp {
 // It begins with `started`, or with another event of a customer who has no session that
 // goes on: Finicity sends `started` only where the application is loaded in full. It ends
 // with `done`, with the next `started`, or when it was quiet for the time after which it is
-// stalled (`sessions.stalled_after`). `ping` and `accountsDeleted` belong to none. Events
-// that failed verification do not count.
+// stalled (`sessions.stalled_after`). `ping`, `accountsDeleted`, types that the gateway does
+// not know and events without a customer belong to none. Events that failed verification do
+// not count, and those that were not checked have sessions of their own.
 type ConnectSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id of its first event.
@@ -1940,10 +1974,14 @@ const file_webhookgateway_v1_operator_service_proto_rawDesc = "" +
 	"\x06values\x18\x03 \x03(\x01R\x06values\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x14\n" +
-	"\x12ListStreamsRequest\"N\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"P\n" +
+	"\x12ListStreamsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"v\n" +
 	"\x13ListStreamsResponse\x127\n" +
-	"\astreams\x18\x01 \x03(\v2\x1d.webhookgateway.v1.OpenStreamR\astreams\"\xc4\x05\n" +
+	"\astreams\x18\x01 \x03(\v2\x1d.webhookgateway.v1.OpenStreamR\astreams\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc4\x05\n" +
 	"\n" +
 	"OpenStream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\"\n" +

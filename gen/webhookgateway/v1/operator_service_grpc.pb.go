@@ -56,10 +56,12 @@ type OperatorServiceClient interface {
 	//
 	// Errors: PERMISSION_DENIED the caller is no operator.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
-	// ListStreams returns the streams of Subscribe and Consume that are open, the oldest
-	// first. They are as many as `streams.max_streams` at most, and come in one answer.
+	// ListStreams returns a page of the streams of Subscribe and Consume that are open, the
+	// oldest first. What was opened meanwhile is on a later page. A worker's stream is listed
+	// by the gateway that the worker is connected to, whichever runs its subscription.
 	//
-	// Errors: PERMISSION_DENIED the caller is no operator.
+	// Errors: INVALID_ARGUMENT the page size or the page token is malformed;
+	// PERMISSION_DENIED the caller is no operator.
 	ListStreams(ctx context.Context, in *ListStreamsRequest, opts ...grpc.CallOption) (*ListStreamsResponse, error)
 	// ListRefusals returns a page of the deliveries that were refused, the newest first.
 	// The gateway keeps a bounded number of each reason, so that a flood of one does not
@@ -73,10 +75,12 @@ type OperatorServiceClient interface {
 	// ListSessions returns a page of the sessions of Finicity customers in Connect, the
 	// newest first. Finicity names no session: the gateway finds them in the order of a
 	// customer's events, by the rule that is said at ConnectSession. It keeps those of the last time
-	// only: see ListSessionsResponse.complete_since.
+	// only: see ListSessionsResponse.complete_since. With access control the caller gets
+	// the sessions of which it may read every event, of whatever type, in some view.
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; PERMISSION_DENIED
-	// no events, or not those of a client that is asked for, are granted to the caller;
+	// no events, not those of all types of a session, or not those of a client that is
+	// asked for, are granted to the caller;
 	// UNAVAILABLE the gateway is starting or draining.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
 	// ListEventStates returns where each subscription that the caller may use stands with
@@ -191,10 +195,12 @@ type OperatorServiceServer interface {
 	//
 	// Errors: PERMISSION_DENIED the caller is no operator.
 	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
-	// ListStreams returns the streams of Subscribe and Consume that are open, the oldest
-	// first. They are as many as `streams.max_streams` at most, and come in one answer.
+	// ListStreams returns a page of the streams of Subscribe and Consume that are open, the
+	// oldest first. What was opened meanwhile is on a later page. A worker's stream is listed
+	// by the gateway that the worker is connected to, whichever runs its subscription.
 	//
-	// Errors: PERMISSION_DENIED the caller is no operator.
+	// Errors: INVALID_ARGUMENT the page size or the page token is malformed;
+	// PERMISSION_DENIED the caller is no operator.
 	ListStreams(context.Context, *ListStreamsRequest) (*ListStreamsResponse, error)
 	// ListRefusals returns a page of the deliveries that were refused, the newest first.
 	// The gateway keeps a bounded number of each reason, so that a flood of one does not
@@ -208,10 +214,12 @@ type OperatorServiceServer interface {
 	// ListSessions returns a page of the sessions of Finicity customers in Connect, the
 	// newest first. Finicity names no session: the gateway finds them in the order of a
 	// customer's events, by the rule that is said at ConnectSession. It keeps those of the last time
-	// only: see ListSessionsResponse.complete_since.
+	// only: see ListSessionsResponse.complete_since. With access control the caller gets
+	// the sessions of which it may read every event, of whatever type, in some view.
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; PERMISSION_DENIED
-	// no events, or not those of a client that is asked for, are granted to the caller;
+	// no events, not those of all types of a session, or not those of a client that is
+	// asked for, are granted to the caller;
 	// UNAVAILABLE the gateway is starting or draining.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
 	// ListEventStates returns where each subscription that the caller may use stands with
