@@ -29,6 +29,7 @@ type Params struct {
 	History        *history.Recorder
 	Sessions       *sessions.Index
 	Streams        *stream.Streams
+	States         EventStates
 }
 
 // New returns the service.
