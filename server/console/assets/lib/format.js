@@ -35,7 +35,7 @@ export const seconds = (value) => (value === undefined ? NaN : parseFloat(value)
 export function duration(s) {
   if (!Number.isFinite(s)) return '–';
   if (s < 0) return `−${duration(-s)}`;
-  if (s < 0.001) return s === 0 ? '0 s' : '< 1 ms';
+  if (s < 0.001) return s === 0 ? '0 s' : `${short(Math.round(s * 1e7) / 10)} µs`;
   if (s < 1) return `${short(s * 1000)} ms`;
   if (s < 60) return `${s < 10 ? short(Math.round(s * 10) / 10) : Math.round(s)} s`;
   const [big, bigName, small, smallName] = s < 3600 ? [60, 'min', 1, 's'] : s < 86400 ? [3600, 'h', 60, 'min'] : [86400, 'd', 3600, 'h'];
