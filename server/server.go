@@ -30,6 +30,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
 	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
+	"github.com/webhook-gateway/webhook-gateway/server/refusals"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
@@ -56,6 +57,7 @@ type Server struct {
 	workers  webhookgatewayv1.SubscriptionServiceServer
 	operator *operatorservice.Service
 	history  *history.Recorder
+	refusals *refusals.Ring
 	peers    peers
 	canary   *canary.Canary
 	// canarySecret is what it signs with.
@@ -226,7 +228,7 @@ func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registr
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer)
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer, s.keepRefusals())
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
@@ -265,7 +267,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	}
 	s.history = history.New(registry, s.logger)
 	s.operator = operatorservice.New(operatorservice.Params{
-		Overview: s.overview, History: s.history, Streams: s.streams, Log: s.log,
+		Overview: s.overview, History: s.history, Streams: s.streams, Log: s.log, Refusals: s.refusals,
 		ConsoleActions: func() bool { return false },
 	})
 	return nil

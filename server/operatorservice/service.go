@@ -5,6 +5,7 @@ import (
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
+	"github.com/webhook-gateway/webhook-gateway/server/refusals"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
@@ -23,6 +24,7 @@ type Params struct {
 	History        *history.Recorder
 	Streams        *stream.Streams
 	Log            eventlog.Log
+	Refusals       *refusals.Ring
 }
 
 // New returns the service.
