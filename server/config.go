@@ -15,6 +15,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
@@ -42,6 +43,8 @@ type Config struct {
 	Access access.Config `yaml:"access"`
 	// Streams bounds the streams of EventService and SubscriptionService.
 	Streams stream.Config `yaml:"streams"`
+	// Sessions says which sessions of Finicity customers are known.
+	Sessions sessions.Config `yaml:"sessions"`
 	// Telemetry configures the traces of deliveries.
 	Telemetry telemetry.Config `yaml:"telemetry"`
 	// Canary configures the deliveries that the gateway sends itself.
@@ -196,6 +199,7 @@ func DefaultConfig() Config {
 		Cluster:   defaultCluster(),
 		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
+		Sessions:  sessions.DefaultConfig(),
 		Telemetry: telemetry.DefaultConfig(),
 		Canary:    canary.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
@@ -217,6 +221,7 @@ func (c Config) Validate() error {
 		fielderr.In("access", c.Access.Validate()),
 		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),
+		fielderr.In("sessions", c.Sessions.Validate()),
 		fielderr.In("telemetry", c.Telemetry.Validate()),
 		fielderr.In("canary", c.Canary.Validate()),
 		fielderr.In("canary", c.checkCanary()),

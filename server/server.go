@@ -32,6 +32,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
 	"github.com/webhook-gateway/webhook-gateway/server/refusals"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
@@ -56,6 +57,7 @@ type Server struct {
 	events   *eventservice.Service
 	workers  webhookgatewayv1.SubscriptionServiceServer
 	operator *operatorservice.Service
+	sessions *sessions.Index
 	history  *history.Recorder
 	refusals *refusals.Ring
 	peers    peers
@@ -266,8 +268,13 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 		return err
 	}
 	s.history = history.New(registry, s.logger)
+	if s.sessions, err = sessions.New(s.config.Sessions, s.log, s.logger, registry); err != nil {
+		return fmt.Errorf("find the sessions: %w", err)
+	}
+	s.closeLater("end the reading of sessions", func() error { s.sessions.Close(); return nil })
 	s.operator = operatorservice.New(operatorservice.Params{
-		Overview: s.overview, History: s.history, Streams: s.streams, Log: s.log, Refusals: s.refusals,
+		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
+		Streams: s.streams, Refusals: s.refusals,
 		ConsoleActions: func() bool { return false },
 	})
 	return nil

@@ -26,11 +26,17 @@ func (c *Control) UnaryInterceptor() grpc.UnaryServerInterceptor {
 		switch {
 		case isRefusal(err):
 			c.audit.refused(ctx, call, info.FullMethod, call.remote, subscriptionOf(req), err)
-		case rule == ruleManaged:
+		case rule == ruleManaged && !onlyAsks(req):
 			c.audit.called(ctx, call, info.FullMethod, subscriptionOf(req), err)
 		}
 		return resp, err
 	}
+}
+
+// onlyAsks reports whether a request asks what would be done, and has nothing done.
+func onlyAsks(req any) bool {
+	r, ok := req.(interface{ GetValidateOnly() bool })
+	return ok && r.GetValidateOnly()
 }
 
 // CutKey is the key of a context.CancelCauseFunc, in the context of a stream, that ends

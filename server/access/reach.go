@@ -91,6 +91,42 @@ func (r *Reach) Narrow(f *filter.Filter) (*filter.Filter, error) {
 	return narrow, r.refuse("", err)
 }
 
+// NarrowFields is Narrow for a request that has the conditions of one filter as fields of its
+// own.
+func (r *Reach) NarrowFields(f *filter.Filter) (*filter.Filter, error) {
+	narrow, err := f.Within(r.limits...)
+	var outside *filter.OutsideError
+	if errors.As(err, &outside) {
+		return nil, NotGranted(strings.TrimPrefix(strings.TrimPrefix(outside.Path, "filters[0]"), "."), outside.Message+r.in)
+	}
+	return narrow, err
+}
+
+// AllowsAll reports whether the caller may read every event that a filter matches, and
+// which classes are then masked in something that all of them tell of: those that each
+// grant masks which alone allows them all, or all classes.
+func (r *Reach) AllowsAll(f *webhookgatewayv1.EventFilter) (masked redact.Classes, allowed bool) {
+	if !filter.AllowAll(f, r.limits...) {
+		return 0, false
+	}
+	if r.masks == nil {
+		return 0, true
+	}
+	masked = redact.All()
+	for i, l := range r.limits {
+		if filter.AllowAll(f, l) {
+			masked &= r.masks.classes[i]
+		}
+	}
+	return masked, true
+}
+
+// DependsOnSubjects reports whether there are subjects whose events the caller may read, and
+// others.
+func (r *Reach) DependsOnSubjects() bool {
+	return slices.ContainsFunc(r.limits, (*filter.Limits).NameSubjects)
+}
+
 // Covers returns an error unless the caller may read everything that a filter matches.
 // It is a status; section is the field whose filters they are, empty for the request.
 func (r *Reach) Covers(section string, f *filter.Filter) error {

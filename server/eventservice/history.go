@@ -159,7 +159,7 @@ func (s *Service) listEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 		}
 	}
 	if p.low < p.high {
-		resp.NextPageToken = formatPageToken(s.log.History(), *next, req, p.filter)
+		resp.NextPageToken = logapi.FormatPageToken(s.log.History(), *next, samePage(req, p.filter))
 	}
 	return resp, nil
 }
@@ -179,7 +179,7 @@ func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEvents
 	if req.GetPageToken() == "" {
 		return p, nil
 	}
-	position, err := parsePageToken(s.log.History(), req, p.filter)
+	position, err := logapi.ParsePageToken(s.log.History(), req.GetPageToken(), samePage(req, p.filter))
 	if err != nil {
 		return nil, err
 	}

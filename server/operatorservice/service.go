@@ -2,10 +2,14 @@
 package operatorservice
 
 import (
+	"log/slog"
+
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
+	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 	"github.com/webhook-gateway/webhook-gateway/server/refusals"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
 
@@ -17,15 +21,20 @@ type Service struct {
 
 // Params are what the service shows.
 type Params struct {
+	Log    eventlog.Log
+	Logger *slog.Logger
 	// Overview returns how the gateway is.
 	Overview func() *webhookgatewayv1.GetOverviewResponse
 	// ConsoleActions reports whether the console offers to change something.
 	ConsoleActions func() bool
 	History        *history.Recorder
+	Sessions       *sessions.Index
 	Streams        *stream.Streams
-	Log            eventlog.Log
 	Refusals       *refusals.Ring
 }
 
 // New returns the service.
 func New(p Params) *Service { return &Service{Params: p} }
+
+// api is the event log as services see it.
+func (s *Service) api() logapi.API { return logapi.API{Log: s.Log, Logger: s.Logger} }

@@ -137,11 +137,38 @@ func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.Se
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
+	if req.GetValidateOnly() {
+		resp, err := s.previewSeek(ctx, req.GetName(), after)
+		if err != nil {
+			return nil, s.fail(ctx, "preview the seek of a subscription", err)
+		}
+		return resp, nil
+	}
 	moved, err := s.subscriptions.Seek(ctx, req.GetName(), after)
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
 	return &webhookgatewayv1.SeekSubscriptionResponse{Subscription: s.shown(ctx, moved)}, nil
+}
+
+// previewSeek says what a seek would do.
+func (s *Service) previewSeek(ctx context.Context, name string, after eventlog.Position) (*webhookgatewayv1.SeekSubscriptionResponse, error) {
+	preview, err := s.subscriptions.PreviewSeek(ctx, name, after)
+	if err != nil {
+		return nil, err
+	}
+	unmoved, err := s.subscriptions.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &webhookgatewayv1.SeekSubscriptionResponse{
+		Subscription: s.shown(ctx, unmoved),
+		Preview: &webhookgatewayv1.SeekPreview{
+			Cursor:    s.api.Cursor(after),
+			LogEvents: int64(preview.Events), MatchingEvents: preview.Matching, //nolint:gosec // a number of events
+			RepeatedEvents: preview.Repeated, Exact: preview.Exact,
+		},
+	}, nil
 }
 
 // covered returns an error unless the caller may read everything that the filter of a

@@ -1493,12 +1493,14 @@ func (x *ListSessionsRequest) GetPageToken() string {
 // ListSessionsResponse is a page of sessions.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sessions, that with the newest event first.
+	// The sessions, the one that began last first. There may be fewer than asked for, though
+	// there is a next page.
 	Sessions []*ConnectSession `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// Gives the next page. Empty when there is none.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// All sessions that began at this time or later are known. Those before it have been
-	// forgotten, or were not read yet.
+	// forgotten, or were not read yet: for a while after its start the gateway reads back,
+	// and this is the time of the answer.
 	CompleteSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=complete_since,json=completeSince,proto3" json:"complete_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1560,8 +1562,9 @@ func (x *ListSessionsResponse) GetCompleteSince() *timestamppb.Timestamp {
 // It begins with `started`, or with another event of a customer who has no session that
 // goes on: Finicity sends `started` only where the application is loaded in full. It ends
 // with `done`, with the next `started`, or when it was quiet for the time after which it is
-// stalled (`sessions.stalled_after`). `ping` and `accountsDeleted` belong to none. Events
-// that failed verification do not count.
+// stalled (`sessions.stalled_after`). `ping`, `accountsDeleted`, types that the gateway does
+// not know and events without a customer belong to none. Events that failed verification do
+// not count, and those that were not checked have sessions of their own.
 type ConnectSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id of its first event.

@@ -75,10 +75,12 @@ type OperatorServiceClient interface {
 	// ListSessions returns a page of the sessions of Finicity customers in Connect, the
 	// newest first. Finicity names no session: the gateway finds them in the order of a
 	// customer's events, by the rule that is said at ConnectSession. It keeps those of the last time
-	// only: see ListSessionsResponse.complete_since.
+	// only: see ListSessionsResponse.complete_since. With access control the caller gets
+	// the sessions of which it may read every event, of whatever type, in some view.
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; PERMISSION_DENIED
-	// no events, or not those of a client that is asked for, are granted to the caller;
+	// no events, not those of all types of a session, or not those of a client that is
+	// asked for, are granted to the caller;
 	// UNAVAILABLE the gateway is starting or draining.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
 	// ListEventStates returns where each subscription that the caller may use stands with
@@ -212,10 +214,12 @@ type OperatorServiceServer interface {
 	// ListSessions returns a page of the sessions of Finicity customers in Connect, the
 	// newest first. Finicity names no session: the gateway finds them in the order of a
 	// customer's events, by the rule that is said at ConnectSession. It keeps those of the last time
-	// only: see ListSessionsResponse.complete_since.
+	// only: see ListSessionsResponse.complete_since. With access control the caller gets
+	// the sessions of which it may read every event, of whatever type, in some view.
 	//
 	// Errors: INVALID_ARGUMENT a field or the page token is malformed; PERMISSION_DENIED
-	// no events, or not those of a client that is asked for, are granted to the caller;
+	// no events, not those of all types of a session, or not those of a client that is
+	// asked for, are granted to the caller;
 	// UNAVAILABLE the gateway is starting or draining.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
 	// ListEventStates returns where each subscription that the caller may use stands with
