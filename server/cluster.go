@@ -234,7 +234,7 @@ func (s *Server) peerTLS() func() *tls.Config {
 // for clients, which may call the others.
 func (s *Server) serveCluster(
 	service *subscriptionservice.Service, subscriptions *subscription.Manager, registry *prometheus.Registry,
-) (webhookgatewayv1.SubscriptionServiceServer, error) {
+) (workers, error) {
 	if s.peers.cluster == nil {
 		return service, nil
 	}

@@ -55,7 +55,7 @@ type Server struct {
 	store    *pebblelog.Log // the same, for what only this engine can
 	streams  *stream.Streams
 	events   *eventservice.Service
-	workers  webhookgatewayv1.SubscriptionServiceServer
+	workers  workers
 	operator *operatorservice.Service
 	sessions *sessions.Index
 	history  *history.Recorder
@@ -92,6 +92,12 @@ type Server struct {
 
 	version string
 	started time.Time
+}
+
+// workers is what serves the durable subscriptions, wherever they run.
+type workers interface {
+	webhookgatewayv1.SubscriptionServiceServer
+	operatorservice.EventStates
 }
 
 type closer struct {
@@ -274,7 +280,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	s.closeLater("end the reading of sessions", func() error { s.sessions.Close(); return nil })
 	s.operator = operatorservice.New(operatorservice.Params{
 		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
-		Streams: s.streams, Refusals: s.refusals,
+		Streams: s.streams, States: s.workers, Refusals: s.refusals,
 		ConsoleActions: func() bool { return false },
 	})
 	return nil

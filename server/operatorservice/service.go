@@ -31,6 +31,7 @@ type Params struct {
 	Sessions       *sessions.Index
 	Streams        *stream.Streams
 	Refusals       *refusals.Ring
+	States         EventStates
 }
 
 // New returns the service.
