@@ -12,6 +12,7 @@ import (
 
 	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/canary"
+	"github.com/webhook-gateway/webhook-gateway/server/console"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
@@ -49,6 +50,8 @@ type Config struct {
 	Telemetry telemetry.Config `yaml:"telemetry"`
 	// Canary configures the deliveries that the gateway sends itself.
 	Canary canary.Config `yaml:"canary"`
+	// Console configures the web console.
+	Console console.Config `yaml:"console"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -62,7 +65,7 @@ type Listen struct {
 	Webhooks string `yaml:"webhooks"`
 	// GRPC serves both services, health and reflection.
 	GRPC string `yaml:"grpc"`
-	// InternalHTTP serves both services over HTTP, OpenAPI, metrics and health.
+	// InternalHTTP serves the services over HTTP, OpenAPI, the console, metrics and health.
 	InternalHTTP string `yaml:"internal_http"`
 	// InternalHosts are the names by which InternalHTTP may be asked (Host), beside IP
 	// addresses, localhost and names without a dot. Others are refused: a web page could
@@ -202,6 +205,7 @@ func DefaultConfig() Config {
 		Sessions:  sessions.DefaultConfig(),
 		Telemetry: telemetry.DefaultConfig(),
 		Canary:    canary.DefaultConfig(),
+		Console:   console.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
 }

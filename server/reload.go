@@ -19,7 +19,7 @@ import (
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "cluster.tls", "cluster.secret", "cluster.previous_secret", "log.level", "providers", "streams", "access", "canary", "sessions",
+	"tls", "cluster.tls", "cluster.secret", "cluster.previous_secret", "log.level", "providers", "streams", "access", "canary", "sessions", "console",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }

@@ -281,7 +281,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	s.operator = operatorservice.New(operatorservice.Params{
 		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
 		Streams: s.streams, States: s.workers, Refusals: s.refusals,
-		ConsoleActions: func() bool { return false },
+		ConsoleActions: func() bool { return s.inForce.Load().config.Console.Actions },
 	})
 	return nil
 }
