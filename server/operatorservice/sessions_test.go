@@ -215,6 +215,22 @@ func TestPagesOfSessionsAreStable(t *testing.T) {
 	}
 }
 
+// What was not checked neither changes nor pushes out what is known of verified events.
+func TestUncheckedIsApart(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	config := sessions.DefaultConfig()
+	config.MaxSessions = 2
+	g.index.Replace(config)
+	g.add(t, "a", "1", started)
+	for _, subject := range []string{"1", "2", "3"} {
+		g.addAs(t, webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_NOT_CHECKED, "a", subject, done)
+	}
+	if got, want := g.list(t.Context(), t, &request{}), "a/3 done 1 -5; a/2 done 1 -5; a/1 open 1 -5"; got != want {
+		t.Errorf("there are %s, want %s", got, want)
+	}
+}
+
 func TestListSessionsIsRefused(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
