@@ -41,7 +41,7 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 		return nil, nil, err
 	}
 	store, dedup, err := l.openCopy(l.shared.opening, nil)
-	if l.shared.spoil(err, mark{}); l.shared.spoiled != nil {
+	if l.spoil(err, mark{}); l.shared.spoiled != nil {
 		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
 		l.shared.spoiled = nil
 	}
@@ -213,7 +213,8 @@ func (c *committer) serves() bool {
 
 // spoil takes note of why the copy cannot be used, if it is that. head is what readers have
 // seen of it.
-func (s *shared) spoil(err error, head mark) {
+func (l *Log) spoil(err error, head mark) {
+	s := l.shared
 	s.current.Store(false)
 	var unusable *copyError
 	if !errors.As(err, &unusable) {
@@ -223,7 +224,7 @@ func (s *shared) spoil(err error, head mark) {
 	s.rebuilt.Add(1)
 	s.spoiled = unusable
 	if unusable.keep {
-		s.lostEnd(head)
+		l.lostEnd(head)
 	}
 }
 
@@ -234,7 +235,7 @@ func (c *committer) reopenCopy() error {
 	head, _ := l.published.get()
 	store, dedup, err := l.openCopy(s.life, s.spoiled)
 	if err != nil {
-		s.spoil(err, head)
+		l.spoil(err, head)
 		return err
 	}
 	s.spoiled = nil
@@ -243,14 +244,12 @@ func (c *committer) reopenCopy() error {
 		err = c.catchUpTo(head)
 	}
 	if err != nil {
-		s.spoil(err, head)
+		l.spoil(err, head)
 		failed := c.store // refresh may have replaced it
 		c.store, c.dedup = was, wasDedup
 		return errors.Join(err, failed.abandon())
 	}
-	if s.ended.Load() != nil {
-		l.window.Trim(lastPosition)
-	}
+	l.window.Trim(lastPosition) // it may have what the commit log has lost, which others may have told already
 	l.history.Store(c.history)
 	l.replace(c.store)
 	l.tasks.Go(l.becomeCurrent)
@@ -286,7 +285,7 @@ func (c *committer) catchUpTo(head mark) error {
 			return err
 		}
 		if last {
-			s.lostEnd(head)
+			c.log.lostEnd(head)
 			if err := c.log.keepEnded(); err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func (c *committer) recover() bool {
 	l.queue.refuse(cannotWrite(cause))
 	if l.shared != nil {
 		head, _ := l.published.get()
-		l.shared.spoil(cause, head)
+		l.spoil(cause, head)
 	}
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
