@@ -48,12 +48,15 @@ type pace struct {
 	// still has the one before, and how long a commit log may seem to lack what it had. What
 	// only reads it may be stale: it is not certain before.
 	settlePatience, absencePatience time.Duration
+	// beginPatience is how long Open waits for a commit log that a copy is to be begun of.
+	beginPatience time.Duration
 }
 
 var defaultPace = pace{
 	listEach: 64, minBytes: 64 << 20, growth: 4, chunkBytes: 256 << 10,
 	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
 	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
+	beginPatience: 5 * time.Second,
 }
 
 // restatedRanges are the keys that passes go through.
