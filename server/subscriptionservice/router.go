@@ -125,7 +125,10 @@ func (r *Router) call(
 	if err != nil || !cluster.Ready(waiting, conn) {
 		r.calls.WithLabelValues(resultUnreachable).Inc()
 		if err == nil && ctx.Err() == nil && waiting.Err() != nil {
-			r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster cannot be reached", "gateway", owner.Address, "error", whyNotReady(ctx, conn))
+			why := whyNotReady(ctx, conn)
+			r.cluster.NoteReached(owner, why)
+			r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster cannot be reached", "gateway", owner.Address, "error", why,
+				"check", "the network and, at both, cluster.advertise, cluster.tls and cluster.secret")
 		}
 		return true, errMoving("the gateway that runs the subscription cannot be reached: try again")
 	}
@@ -133,7 +136,14 @@ func (r *Router) call(
 	if err != nil {
 		return false, err
 	}
-	err = r.outcome(ctx, owner.Address, other(passing, owner, conn))
+	err = other(passing, owner, conn)
+	switch {
+	case cluster.IsRefused(err):
+		r.cluster.NoteReached(owner, err)
+	case err == nil || rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+		r.cluster.NoteReached(owner, nil)
+	}
+	err = r.outcome(ctx, owner.Address, err)
 	return isMoving(err) && !isUnreachable(err), err
 }
 
