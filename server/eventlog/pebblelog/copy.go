@@ -30,8 +30,8 @@ var errCopy = errors.New("the copy of the event log is damaged")
 // clearingName is a file that is there while the files of a copy are removed.
 const clearingName = "clearing.copy"
 
-// openFirstCopy opens the copy for the first time. If there is none it begins one, for
-// which the commit log has to answer.
+// openFirstCopy opens the copy for the first time. If there is none it begins one; while the
+// commit log does not answer the log is open without: see nocopy.go.
 func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	if err := l.acquire(); err != nil {
 		return nil, nil, err
@@ -40,10 +40,15 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	if err := l.loadEnded(); err != nil {
 		return nil, nil, err
 	}
-	store, dedup, err := l.openCopy(l.shared.opening, nil)
+	ctx, cancel := l.shared.patiently()
+	defer cancel()
+	store, dedup, err := l.openCopy(ctx, nil)
 	if l.spoil(err, mark{}); l.shared.spoiled != nil {
-		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
+		store, dedup, err = l.openCopy(ctx, l.shared.spoiled)
 		l.shared.spoiled = nil
+	}
+	if errors.Is(err, errNoCopy) {
+		store, dedup, err = l.openWithoutCopy(err)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the copy of the event log in %s: %w", l.config.Path, err)

@@ -55,6 +55,8 @@ type pace struct {
 
 	// certainAfter is how old commits are that a commit log does not lose any more with its end.
 	certainAfter time.Duration
+	// beginPatience is how long Open waits for a commit log that a copy is to be begun of.
+	beginPatience time.Duration
 }
 
 var defaultPace = pace{
@@ -62,6 +64,7 @@ var defaultPace = pace{
 	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
 	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
 	certainAfter: 5 * time.Minute, // NATS syncs every two by default
+	beginPatience: 5 * time.Second,
 }
 
 // restatedRanges are the keys that passes go through.

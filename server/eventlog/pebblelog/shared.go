@@ -28,8 +28,8 @@ import (
 // Nothing is mended in a copy. One that is damaged, or differs, is made anew of the
 // commits: see copy.go.
 
-// WithCommits makes the log one that is shared with all who have the same commit log. The
-// context bounds how long Open waits for it. The caller closes it after the log.
+// WithCommits makes the log one that is shared with all who have the same commit log. Open waits
+// for it for some seconds at most, and ends with the context. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
 		life, end := context.WithCancelCause(context.WithoutCancel(ctx))
