@@ -63,7 +63,7 @@ var defaultPace = pace{
 	listEach: 64, minBytes: 64 << 20, growth: 4, chunkBytes: 256 << 10,
 	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
 	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
-	certainAfter: 5 * time.Minute, // NATS syncs every two by default
+	certainAfter:  5 * time.Minute, // NATS syncs every two by default
 	beginPatience: 5 * time.Second,
 }
 
