@@ -93,6 +93,9 @@ func (c Cluster) checkSecrets() (errs []error) {
 		if err := s.Check(); err != nil {
 			errs = append(errs, fielderr.New(s.key, "%v", err))
 		}
+		if strings.ContainsFunc(s.Reveal(), func(r rune) bool { return r < ' ' || r > '~' }) {
+			errs = append(errs, fielderr.New(s.key, "the secret has characters that a header of a call cannot have: give one of printable ASCII, such as `openssl rand -hex 32` makes"))
+		}
 	}
 	return errs
 }
