@@ -26,7 +26,7 @@ func BenchmarkIndex(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // nothing is kept
+	defer log.Close()
 	types := sessions.Types()[:6]
 	for i := range events {
 		entry, err := eventlog.NewEntry(&webhookgatewayv1.Event{
