@@ -182,6 +182,9 @@ func (s *Server) warnings() []string {
 	if s.peers.cluster != nil {
 		warnings = append(warnings, s.peers.cluster.Warnings()...)
 	}
+	if err := s.refusals.Err(); err != nil {
+		warnings = append(warnings, "refused deliveries are kept in memory only, and a restart forgets them: "+err.Error())
+	}
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {
 	case ahead > tolerated:

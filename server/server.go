@@ -30,6 +30,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
 	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
+	"github.com/webhook-gateway/webhook-gateway/server/refusals"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
 	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
@@ -58,6 +59,7 @@ type Server struct {
 	operator *operatorservice.Service
 	sessions *sessions.Index
 	history  *history.Recorder
+	refusals *refusals.Ring
 	peers    peers
 	canary   *canary.Canary
 	// canarySecret is what it signs with.
@@ -234,7 +236,7 @@ func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registr
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer)
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer, s.keepRefusals())
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
@@ -278,7 +280,7 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 	s.closeLater("end the reading of sessions", func() error { s.sessions.Close(); return nil })
 	s.operator = operatorservice.New(operatorservice.Params{
 		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
-		Streams: s.streams, States: s.workers,
+		Streams: s.streams, States: s.workers, Refusals: s.refusals,
 		ConsoleActions: func() bool { return s.inForce.Load().config.Console.Actions },
 	})
 	return nil

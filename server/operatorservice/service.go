@@ -8,6 +8,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/history"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
+	"github.com/webhook-gateway/webhook-gateway/server/refusals"
 	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 )
@@ -29,6 +30,7 @@ type Params struct {
 	History        *history.Recorder
 	Sessions       *sessions.Index
 	Streams        *stream.Streams
+	Refusals       *refusals.Ring
 	States         EventStates
 }
 
