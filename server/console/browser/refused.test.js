@@ -21,10 +21,10 @@ test('what was refused is there, also after the gateway was killed', async () =>
   await seed.refused(gateway);
   const see = () => onPage({ gateway, path: '/console/refused' }, async (page) => {
     await shown(page, /refused/i);
-    for (const reason of expected) await page.locator('main').getByText(reason).first().waitFor();
-    await page.locator('main').getByText('nobody').first().waitFor();
-    await page.locator('main').getByText('401').first().waitFor();
-    await page.locator('main').getByText('127.0.0.1').first().waitFor();
+    const rows = page.getByRole('row');
+    for (const reason of expected) await rows.filter({ hasText: reason }).first().waitFor();
+    await rows.filter({ hasText: 'nobody' }).waitFor();
+    await rows.filter({ hasText: expected[0] }).filter({ hasText: '401' }).filter({ hasText: '127.0.0.1' }).waitFor();
   });
   await see();
   await new Promise((resolve) => setTimeout(resolve, 1500)); // those of the last second may be lost
