@@ -243,7 +243,7 @@ func TestListSessionsIsRefused(t *testing.T) {
 	onlyA := as(t, reads(&webhookgatewayv1.EventFilter{ClientIds: []string{"a"}}))
 	hiding := as(t, &access.Grant{Filters: filters{{}}, Views: views{webhookgatewayv1.EventView_EVENT_VIEW_FULL}, Mask: []string{"subject"}})
 	for name, tc := range map[string]struct {
-		ctx     context.Context
+		ctx     context.Context //nolint:containedctx // that of the case
 		req     *request
 		code    codes.Code
 		message string

@@ -57,7 +57,7 @@ var failures = setOf(
 var ofSessions = setOf(types...)
 
 // Types returns the types of the events that sessions have.
-func Types() []eventType { return slices.Clone(types) }
+func Types() []webhookgatewayv1.EventType { return slices.Clone(types) }
 
 // typeSet has a bit for each type of Finicity.
 type typeSet uint64

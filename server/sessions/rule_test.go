@@ -30,7 +30,7 @@ func play(b *book, script string) string {
 			continue
 		}
 		b.add(keyOf(nil, []byte("client"), []byte("customer")),
-			Event{Position: eventlog.Position(i + 1), Type: letters[script[i]], Received: seconds * int64(time.Second)}) //nolint:gosec // small
+			Event{Position: eventlog.Position(i + 1), Type: letters[script[i]], Received: seconds * int64(time.Second)})
 	}
 	b.expire(seconds*int64(time.Second), 0)
 	list := b.before(math.MaxUint64, math.MaxInt32)
@@ -79,7 +79,7 @@ func TestFullBook(t *testing.T) {
 	b := newBook(make(map[state]int))
 	b.max = 3
 	for i := range int64(10) {
-		b.add(keyOf(nil, []byte("client"), fmt.Append(nil, i)), Event{Position: eventlog.Position(i + 1), Type: started, Received: i}) //nolint:gosec // small
+		b.add(keyOf(nil, []byte("client"), fmt.Append(nil, i)), Event{Position: eventlog.Position(i + 1), Type: started, Received: i})
 	}
 	list := b.before(math.MaxUint64, 10)
 	if len(list) != 3 || len(b.newest) != 3 || list[2].first() != 8 || b.completeSince != 7 {

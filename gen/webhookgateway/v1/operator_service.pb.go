@@ -1283,7 +1283,8 @@ type Refusal struct {
 	Provider Provider `protobuf:"varint,4,opt,name=provider,proto3,enum=webhookgateway.v1.Provider" json:"provider,omitempty"`
 	// The client, as far as the delivery tells. It may be made up.
 	ClientId string `protobuf:"bytes,5,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// The address the delivery came from, behind trusted proxies only.
+	// The address the delivery came from: that of a proxy, if `webhooks.trusted_proxies` does
+	// not name it. Empty if it is not known.
 	SourceAddress string `protobuf:"bytes,6,opt,name=source_address,json=sourceAddress,proto3" json:"source_address,omitempty"`
 	// How many deliveries there were.
 	Count int64 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
