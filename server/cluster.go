@@ -93,6 +93,9 @@ func (c Cluster) checkSecrets() (errs []error) {
 		if err := s.Check(); err != nil {
 			errs = append(errs, fielderr.New(s.key, "%v", err))
 		}
+		if strings.ContainsFunc(s.Reveal(), func(r rune) bool { return r < ' ' || r > '~' }) {
+			errs = append(errs, fielderr.New(s.key, "the secret has characters that a header of a call cannot have: give one of printable ASCII, such as `openssl rand -hex 32` makes"))
+		}
 	}
 	return errs
 }
@@ -180,9 +183,10 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 		return nil
 	})
 	s.closeLater("leave the cluster", func() error { s.leaveCluster(); return nil })
-	limited := connlimit.LimitStreams(
+	limited := connlimit.LimitStrangers(
 		s.certificates.listener(listenerCluster, connlimit.New(listener, s.shares.Cluster, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
 		func(remote net.Addr, why error) {
+			s.refusedConns.WithLabelValues(listenerCluster).Inc()
 			s.logger.Warn("a connection was closed", "remote", remote, "why", why)
 		})
 	s.peers.listener = limited

@@ -118,6 +118,7 @@ func TestClusterIsRefused(t *testing.T) {
 		"everywhere":       {func(c *server.Config) { c.Cluster.Advertise = "0.0.0.0:9091" }, `cluster.advertise: "0.0.0.0:9091" names no host`},
 		"any port":         {func(c *server.Config) { c.Cluster.Advertise = "a:0" }, `cluster.advertise: "a:0" names no host, or no port`},
 		"short previous":   {func(c *server.Config) { c.Cluster.PreviousSecret = secret.New("short") }, "cluster.previous_secret: the secret has less than 8 bytes"},
+		"random bytes":     {func(c *server.Config) { c.Cluster.Secret = secret.New("\xffrandom bytes") }, "cluster.secret: the secret has characters that a header of a call cannot have"},
 		"alone": {func(c *server.Config) {
 			c.Store, c.Cluster = server.DefaultConfig().Store, server.DefaultConfig().Cluster
 			c.Cluster.PreviousSecret = secret.New("a long secret")

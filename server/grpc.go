@@ -74,6 +74,18 @@ func (s *Server) buildGRPC() {
 	s.closeLater("close the loopback listener", s.loopback.Close)
 }
 
+// healthInterval is how often the health of the gRPC listener is compared with what is so.
+const healthInterval = 500 * time.Millisecond
+
+// tellHealth has the health of the gRPC listener say what /readyz does.
+func (s *Server) tellHealth() {
+	status := healthpb.HealthCheckResponse_SERVING
+	if len(s.notReady()) > 0 {
+		status = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	s.setHealth(status)
+}
+
 func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
 	for _, service := range []string{
 		"", webhookgatewayv1.EventService_ServiceDesc.ServiceName, webhookgatewayv1.SubscriptionService_ServiceDesc.ServiceName,

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 
 	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
@@ -28,6 +29,11 @@ func TestGatewayMeetsNewerCommit(t *testing.T) {
 	})
 	g.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("1"))
 	isReady(t, g, true)
+	health, err := healthpb.NewHealthClient(g.Conn()).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectHealth(t, health, healthpb.HealthCheckResponse_SERVING)
 
 	stream := config.Store.CommitLog.JetStream
 	connection := stream.Config
@@ -63,6 +69,7 @@ func TestGatewayMeetsNewerCommit(t *testing.T) {
 			t.Fatalf("/readyz: %d %s", code, body)
 		}
 	}
+	expectHealth(t, health, healthpb.HealthCheckResponse_NOT_SERVING)
 	if code, answer := g.Send(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("2")); code != http.StatusServiceUnavailable {
 		t.Errorf("a delivery is answered %d: %s", code, answer)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // Run serves until ctx is done or a listener fails, and then shuts down within
@@ -66,13 +65,17 @@ func (s *Server) runOwn(ctx context.Context) (end func()) {
 	}
 }
 
-// wait waits until ctx is done or a listener has ended. It returns how many have, and
-// why.
+// wait waits until ctx is done or a listener has ended, and meanwhile keeps the health of the
+// gRPC listener true. It returns how many have ended, and why.
 func (s *Server) wait(ctx context.Context, failed <-chan error) (int, error) {
-	for current := s.current(); ; current = nil {
+	look := time.NewTicker(healthInterval)
+	defer look.Stop()
+	for current := s.current(); ; {
+		s.tellHealth()
 		select {
 		case <-current:
-			s.setHealth(healthpb.HealthCheckResponse_SERVING)
+			current = nil
+		case <-look.C:
 		case <-ctx.Done():
 			return 0, nil
 		case err := <-failed:

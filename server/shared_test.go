@@ -25,8 +25,14 @@ import (
 // process.
 func shares(t *testing.T) func(*server.Config) {
 	t.Helper()
+	return sharesBy("nats://" + startNATS(t, -1))
+}
+
+// startNATS starts a NATS server in this process at a port, -1 for any, and returns its address.
+func startNATS(t *testing.T, port int) string {
+	t.Helper()
 	s, err := nats.NewServer(&nats.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true, SyncAlways: true,
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true, SyncAlways: true,
 		Username: "gateways", Password: servertest.FinicitySecret,
 	})
 	if err != nil {
@@ -40,11 +46,15 @@ func shares(t *testing.T) func(*server.Config) {
 	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the NATS server is not ready")
 	}
+	return s.Addr().String()
+}
+
+func sharesBy(url string) func(*server.Config) {
 	return func(c *server.Config) {
 		c.Cluster.Listen, c.Cluster.Secret = "127.0.0.1:0", servertest.Secret(webhookgatewayv1.Provider_PROVIDER_FINICITY)
 		c.Store.CommitLog.Engine = server.CommitLogJetStream
 		jetstream := &c.Store.CommitLog.JetStream
-		jetstream.URLs, jetstream.Replicas = []string{"nats://" + s.Addr().String()}, 1
+		jetstream.URLs, jetstream.Replicas = []string{url}, 1
 		jetstream.Username, jetstream.Password = "gateways", servertest.Secret(webhookgatewayv1.Provider_PROVIDER_FINICITY)
 	}
 }
@@ -147,17 +157,7 @@ func TestGatewayThatCatchesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect := func(want healthpb.HealthCheckResponse_ServingStatus) {
-		t.Helper()
-		answer, err := watching.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := answer.GetStatus(); got != want {
-			t.Errorf("the health is %v, want %v", got, want)
-		}
-	}
-	expect(healthpb.HealthCheckResponse_NOT_SERVING)
+	expectHealth(t, watching, healthpb.HealthCheckResponse_NOT_SERVING)
 	if code, answer := b.Send(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("2")); code != http.StatusServiceUnavailable {
 		t.Errorf("a delivery is answered %d: %s", code, answer)
 	}
@@ -167,11 +167,23 @@ func TestGatewayThatCatchesUp(t *testing.T) {
 	}
 
 	limit(func(natsjs.StreamInfo) int64 { return -1 })
-	expect(healthpb.HealthCheckResponse_SERVING)
+	expectHealth(t, watching, healthpb.HealthCheckResponse_SERVING)
 	isReady(t, b, true)
 	b.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("3"))
 	if diff := cmp.Diff(read(t, a, 2)[:1], read(t, b, 2)[:1], protocmp.Transform()); diff != "" {
 		t.Errorf("the gateways have other events (-a +b):\n%s", diff)
+	}
+}
+
+// expectHealth checks what comes next of a watch of the health of a gateway.
+func expectHealth(t *testing.T, watching grpc.ServerStreamingClient[healthpb.HealthCheckResponse], want healthpb.HealthCheckResponse_ServingStatus) {
+	t.Helper()
+	answer, err := watching.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := answer.GetStatus(); got != want {
+		t.Errorf("the health is %v, want %v", got, want)
 	}
 }
 

@@ -24,6 +24,7 @@ const maxGateways = 3
 
 // sharedBy is an engine that gateways share their events by. A log of it has a name.
 type sharedBy struct {
+	key    string // for names of folders
 	name   string
 	config func(log string) string // of store.commit_log
 	open   func(ctx context.Context, log string) (commitlog.Log, error)
@@ -108,7 +109,8 @@ func (e sharedBy) start(ctx context.Context, s *settings, log string, n int) (ga
 }
 
 func (e sharedBy) startOne(ctx context.Context, s *settings, log, name string) (*process, error) {
-	return startProtected(ctx, s, log+"-"+name, protection{
+	// The other engine has logs of the same names: a gateway must not find a copy of those.
+	return startProtected(ctx, s, e.key+"-"+log+"-"+name, protection{
 		store:  ", commit_log: " + e.config(log),
 		config: fmt.Sprintf("cluster: {listen: %q, secret: \"env:BENCH_CLUSTER_SECRET\"}\n", freeAddress()),
 	})
@@ -340,7 +342,7 @@ func startNATS(ctx context.Context, s *settings) (engine sharedBy, stop func(), 
 		running = append(running, cmd)
 	}
 	return sharedBy{
-		name: "NATS JetStream, 3 servers, sync_interval: always",
+		key: "nats", name: "NATS JetStream, 3 servers, sync_interval: always",
 		config: func(log string) string {
 			return fmt.Sprintf("{engine: jetstream, jetstream: {urls: [%s], stream: %s, sync_always: true}}", strings.Join(urls, ", "), log)
 		},
@@ -363,7 +365,7 @@ func others(all []string, but int) (rest []string) {
 
 func overPostgreSQL(url string) sharedBy {
 	return sharedBy{
-		name: "PostgreSQL",
+		key: "postgresql", name: "PostgreSQL",
 		config: func(log string) string {
 			return fmt.Sprintf("{engine: postgresql, postgresql: {url: %q, table: %s}}", url, log)
 		},

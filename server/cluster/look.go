@@ -76,19 +76,24 @@ func (c *Cluster) lookForTwin(records map[string]*clusterv1.Member) {
 	c.twin = same && (c.twin || alive)
 	c.mu.Unlock()
 	if found {
-		c.Logger.Warn("the gateways do not reach each other", "why", c.Warnings()[0])
+		c.Logger.Warn("the gateways do not reach each other", "why", c.twinWarning())
 	}
 }
 
 // Warnings returns what is wrong with the place of this gateway among the others.
 func (c *Cluster) Warnings() []string {
+	warnings := c.peers.warnings()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.twin {
-		return nil
+	if c.twin {
+		warnings = append(warnings, c.twinWarning())
 	}
-	return []string{fmt.Sprintf("another gateway gives the same address as this one, %s, and workers do not reach the subscriptions of one of them: "+
-		"give each its own cluster.advertise, as the others reach it", c.Address)}
+	return warnings
+}
+
+func (c *Cluster) twinWarning() string {
+	return fmt.Sprintf("another gateway gives the same address as this one, %s, and workers do not reach the subscriptions of one of them: "+
+		"give each its own cluster.advertise, as the others reach it", c.Address)
 }
 
 // tellKnown has the others know of whom this gateway knows, if it has not told them. One that

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,9 +36,51 @@ type peers struct {
 	mu     sync.Mutex
 	byID   map[string]*grpc.ClientConn
 	closed bool
+	// unreached are the members that did not take the last call.
+	unreached map[string]unreached
 }
 
-func newPeers(dial Dial) *peers { return &peers{dial: dial, byID: make(map[string]*grpc.ClientConn)} }
+// unreached is a member that did not take a call, and why. If it refused it, it is connected.
+type unreached struct {
+	Member
+	why     error
+	refused bool
+	at      time.Time
+}
+
+// refusalTold is for how long it is told that a member has refused a call: without another one
+// nobody knows whether it still would.
+const refusalTold = time.Minute
+
+func newPeers(dial Dial) *peers {
+	return &peers{dial: dial, byID: make(map[string]*grpc.ClientConn), unreached: make(map[string]unreached)}
+}
+
+// NoteReached takes note of whether another member takes calls: why it does not, or nil.
+func (c *Cluster) NoteReached(m Member, why error) {
+	c.peers.mu.Lock()
+	defer c.peers.mu.Unlock()
+	if why == nil {
+		delete(c.peers.unreached, m.ID)
+	} else if c.peers.byID[m.ID] != nil {
+		c.peers.unreached[m.ID] = unreached{m, why, IsRefused(why), time.Now()}
+	}
+}
+
+// warnings returns which members do not take calls, as far as is known.
+func (p *peers) warnings() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var warnings []string
+	for id, u := range p.unreached {
+		if u.refused && time.Since(u.at) < refusalTold || p.byID[id].GetState() != connectivity.Ready {
+			warnings = append(warnings, fmt.Sprintf("the gateway %s cannot be reached, so workers of this one get nothing of the subscriptions that it runs: "+
+				"check the network and, at both, cluster.advertise, cluster.tls and cluster.secret: %v", u.Address, u.why))
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
 
 // Conn returns the connection to another member, which need not be connected.
 func (c *Cluster) Conn(m Member) (*grpc.ClientConn, error) { return c.peers.conn(m) }
@@ -103,8 +146,9 @@ func (p *peers) keep(members []Member) {
 			delete(p.byID, m.ID)
 		}
 	}
-	for _, conn := range p.byID {
+	for id, conn := range p.byID {
 		_ = conn.Close()
+		delete(p.unreached, id)
 	}
 	p.byID = kept
 }

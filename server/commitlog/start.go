@@ -55,7 +55,7 @@ func Start(ctx context.Context, patience time.Duration, logger *slog.Logger, ope
 		return nil, fmt.Errorf("%w: %w", ErrStarting, context.Cause(ctx))
 	case <-timer.C:
 	}
-	logger.WarnContext(ctx, "the commit log does not answer yet: until it does the gateway takes no events and serves what its copy has; without a copy it waits")
+	logger.WarnContext(ctx, "the commit log does not answer yet: until it does the gateway takes no events and serves what its copy has, if there is one")
 	s := &starting{life: life, end: end, change: make(chan struct{}), err: ErrStarting}
 	s.tasks.Go(func() {
 		r := <-results

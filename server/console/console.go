@@ -9,6 +9,7 @@ import (
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"mime"
@@ -118,7 +119,7 @@ func makePage(text []byte, folder string, modules []string) (page []byte, policy
 	_, rest, begins := bytes.Cut(page, []byte(`<script type="importmap">`))
 	imports, _, ends := bytes.Cut(rest, []byte("</script>"))
 	if !begins || !ends {
-		return nil, "", fmt.Errorf("the page of the console has no map of imports")
+		return nil, "", errors.New("the page of the console has no map of imports")
 	}
 	sum := sha256.Sum256(imports)
 	policy = "default-src 'self'; script-src 'self' 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; " +

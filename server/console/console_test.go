@@ -21,7 +21,14 @@ func newHandler(t *testing.T) http.Handler {
 	return handler
 }
 
-func ask(t *testing.T, handler http.Handler, method, path string, header ...string) *http.Response {
+// answer is what was answered.
+type answer struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+func ask(t *testing.T, handler http.Handler, method, path string, header ...string) answer {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), method, path, nil)
 	for i := 0; i+1 < len(header); i += 2 {
@@ -29,43 +36,32 @@ func ask(t *testing.T, handler http.Handler, method, path string, header ...stri
 	}
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
-	answer := recorder.Result()
-	t.Cleanup(func() { _ = answer.Body.Close() })
-	return answer
-}
-
-func text(t *testing.T, r io.Reader) string {
-	t.Helper()
-	all, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(all)
+	return answer{recorder.Code, recorder.Header(), recorder.Body.String()}
 }
 
 // Each page is the same file, which may load what is in this binary and nothing else.
 func TestPages(t *testing.T) {
 	handler := newHandler(t)
 	for _, path := range []string{"", "live", "find", "events/abc", "events/a%2Fb", "sessions", "refused", "subscriptions", "subscriptions/billing", "streams"} {
-		answer := ask(t, handler, http.MethodGet, "/console/"+path)
+		got := ask(t, handler, http.MethodGet, "/console/"+path)
 		if path == "events/a%2Fb" { // it has a slash of its own
-			if answer.StatusCode != http.StatusNotFound {
-				t.Errorf("%s: got %d", path, answer.StatusCode)
+			if got.code != http.StatusNotFound {
+				t.Errorf("%s: got %d", path, got.code)
 			}
 			continue
 		}
-		if answer.StatusCode != http.StatusOK {
-			t.Errorf("/console/%s: got %d", path, answer.StatusCode)
+		if got.code != http.StatusOK {
+			t.Errorf("/console/%s: got %d", path, got.code)
 		}
 		for name, want := range map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff",
 			"Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 		} {
-			if got := answer.Header.Get(name); got != want {
-				t.Errorf("/console/%s: %s is %q, want %q", path, name, got, want)
+			if value := got.header.Get(name); value != want {
+				t.Errorf("/console/%s: %s is %q, want %q", path, name, value, want)
 			}
 		}
-		policy := answer.Header.Get("Content-Security-Policy")
+		policy := got.header.Get("Content-Security-Policy")
 		if !regexp.MustCompile(`^default-src 'self'; script-src 'self' 'sha256-[A-Za-z0-9+/]{43}='; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$`).MatchString(policy) {
 			t.Errorf("/console/%s: the policy is %s", path, policy)
 		}
@@ -75,7 +71,7 @@ func TestPages(t *testing.T) {
 // What the page names is there, under a path that a browser may keep for ever.
 func TestFiles(t *testing.T) {
 	handler := newHandler(t)
-	page := text(t, ask(t, handler, http.MethodGet, "/console/").Body)
+	page := ask(t, handler, http.MethodGet, "/console/").body
 	if strings.Contains(page, "{{") {
 		t.Errorf("the page has a place that nothing was put into:\n%s", page)
 	}
@@ -84,35 +80,39 @@ func TestFiles(t *testing.T) {
 		t.Fatalf("the page names %v", named)
 	}
 	for _, path := range named {
-		answer := ask(t, handler, http.MethodGet, path)
-		if answer.StatusCode != http.StatusOK {
-			t.Errorf("%s: got %d", path, answer.StatusCode)
+		got := ask(t, handler, http.MethodGet, path)
+		if got.code != http.StatusOK {
+			t.Errorf("%s: got %d", path, got.code)
 		}
-		if got, want := answer.Header.Get("Cache-Control"), "public, max-age=31536000, immutable"; got != want {
-			t.Errorf("%s: Cache-Control is %q", path, got)
+		if value := got.header.Get("Cache-Control"); value != "public, max-age=31536000, immutable" {
+			t.Errorf("%s: Cache-Control is %q", path, value)
 		}
-		if again := ask(t, handler, http.MethodGet, path, "If-None-Match", answer.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
-			t.Errorf("%s, asked again: got %d", path, again.StatusCode)
+		if again := ask(t, handler, http.MethodGet, path, "If-None-Match", got.header.Get("ETag")); again.code != http.StatusNotModified {
+			t.Errorf("%s, asked again: got %d", path, again.code)
 		}
-		plain := text(t, answer.Body)
+		plain := got.body
 		packed := ask(t, handler, http.MethodGet, path, "Accept-Encoding", "br;q=1, gzip;q=0.8")
-		if packed.Header.Get("Content-Encoding") != "gzip" || packed.Header.Get("Vary") != "Accept-Encoding" {
-			t.Fatalf("%s is not packed: %v", path, packed.Header)
+		if packed.header.Get("Content-Encoding") != "gzip" || packed.header.Get("Vary") != "Accept-Encoding" {
+			t.Fatalf("%s is not packed: %v", path, packed.header)
 		}
-		reader, err := gzip.NewReader(packed.Body)
+		reader, err := gzip.NewReader(strings.NewReader(packed.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text(t, reader) != plain {
+		unpacked, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(unpacked) != plain {
 			t.Errorf("%s is another file when it is packed", path)
 		}
-		if refused := ask(t, handler, http.MethodGet, path, "Accept-Encoding", "gzip;q=0"); refused.Header.Get("Content-Encoding") != "" {
+		if refused := ask(t, handler, http.MethodGet, path, "Accept-Encoding", "gzip;q=0"); refused.header.Get("Content-Encoding") != "" {
 			t.Errorf("%s is packed for who does not take that", path)
 		}
 	}
 	// Every module that one imports is loaded with the page, so that none waits for another.
 	for _, path := range named {
-		for _, imported := range regexp.MustCompile(`from '(\.[^']+)'`).FindAllStringSubmatch(text(t, ask(t, handler, http.MethodGet, path).Body), -1) {
+		for _, imported := range regexp.MustCompile(`from '(\.[^']+)'`).FindAllStringSubmatch(ask(t, handler, http.MethodGet, path).body, -1) {
 			name := imported[1][strings.LastIndex(imported[1], "/")+1:]
 			if !strings.Contains(page, "/"+name+`"`) {
 				t.Errorf("%s imports %s, which the page does not load beforehand", path, imported[1])
@@ -123,23 +123,23 @@ func TestFiles(t *testing.T) {
 
 func TestNothingElse(t *testing.T) {
 	handler := newHandler(t)
-	folder := regexp.MustCompile(`/console/assets/[0-9a-f]+/`).FindString(text(t, ask(t, handler, http.MethodGet, "/console/").Body))
+	folder := regexp.MustCompile(`/console/assets/[0-9a-f]+/`).FindString(ask(t, handler, http.MethodGet, "/console/").body)
 	for _, path := range []string{
 		"/console", "/console/nothing", "/console/events/", "/console/events/a/b", "/console/subscriptions/", "/console/live/", "/console/index.html",
 		"/console/assets/", "/console/assets/main.js", "/console/assets/0000000000000000/main.js", folder, folder + "index.html", folder + "lib",
 		folder + "../console.go", folder + "..%2fconsole.go",
 	} {
-		answer := ask(t, handler, http.MethodGet, path)
-		if answer.StatusCode != http.StatusNotFound {
-			t.Errorf("%s: got %d, want 404", path, answer.StatusCode)
+		got := ask(t, handler, http.MethodGet, path)
+		if got.code != http.StatusNotFound {
+			t.Errorf("%s: got %d, want 404", path, got.code)
 		}
-		if answer.Header.Get("Content-Security-Policy") == "" || answer.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if got.header.Get("Content-Security-Policy") == "" || got.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: the answer has no policy", path)
 		}
 	}
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace} {
-		if answer := ask(t, handler, method, "/console/"); answer.StatusCode != http.StatusMethodNotAllowed || answer.Header.Get("Allow") != "GET, HEAD" {
-			t.Errorf("%s: got %d, Allow %q", method, answer.StatusCode, answer.Header.Get("Allow"))
+		if got := ask(t, handler, method, "/console/"); got.code != http.StatusMethodNotAllowed || got.header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: got %d, Allow %q", method, got.code, got.header.Get("Allow"))
 		}
 	}
 }
@@ -150,9 +150,9 @@ func TestRedirect(t *testing.T) {
 	for accept, want := range map[string]int{
 		"text/html,application/xhtml+xml,*/*;q=0.8": http.StatusFound, "": http.StatusTeapot, "*/*": http.StatusTeapot, "application/json": http.StatusTeapot,
 	} {
-		if answer := ask(t, handler, http.MethodGet, "/", "Accept", accept); answer.StatusCode != want {
-			t.Errorf("Accept %q: got %d, want %d", accept, answer.StatusCode, want)
-		} else if location := answer.Header.Get("Location"); want == http.StatusFound && location != "/console/" {
+		if got := ask(t, handler, http.MethodGet, "/", "Accept", accept); got.code != want {
+			t.Errorf("Accept %q: got %d, want %d", accept, got.code, want)
+		} else if location := got.header.Get("Location"); want == http.StatusFound && location != "/console/" {
 			t.Errorf("it leads to %q", location)
 		}
 	}

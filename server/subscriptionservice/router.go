@@ -38,7 +38,7 @@ type Router struct {
 func NewRouter(own *Service, members *cluster.Cluster, registerer prometheus.Registerer) (*Router, error) {
 	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "webhook_gateway_cluster_forwarded_calls_total",
-		Help: "Calls that were passed on to the gateway that owns the subscription, by result: ok, refused (it answered with an error), moving (it does not own it), unreachable.",
+		Help: "Calls that were passed on to the gateway that owns the subscription, by result: ok, refused (it answered with an error), moving (it does not own it), unreachable. Those whose caller has given up are not counted.",
 	}, []string{"result"})
 	for _, result := range []string{resultOK, resultRefused, resultMoving, resultUnreachable} {
 		calls.WithLabelValues(result)
@@ -123,9 +123,15 @@ func (r *Router) call(
 	conn, err := r.cluster.Conn(owner)
 	// NOTE A call that fails on its way may have been made. One that waits was not.
 	if err != nil || !cluster.Ready(waiting, conn) {
+		if ctx.Err() != nil {
+			return false, rpcerr.Ended(ctx.Err())
+		}
 		r.calls.WithLabelValues(resultUnreachable).Inc()
-		if err == nil && ctx.Err() == nil && waiting.Err() != nil {
-			r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster cannot be reached", "gateway", owner.Address, "error", whyNotReady(ctx, conn))
+		if err == nil && waiting.Err() != nil {
+			why := whyNotReady(ctx, conn)
+			r.cluster.NoteReached(owner, why)
+			r.own.api.Logger.WarnContext(ctx, "another gateway of the cluster cannot be reached", "gateway", owner.Address, "error", why,
+				"check", "the network and, at both, cluster.advertise, cluster.tls and cluster.secret")
 		}
 		return true, errMoving("the gateway that runs the subscription cannot be reached: try again")
 	}
@@ -133,7 +139,14 @@ func (r *Router) call(
 	if err != nil {
 		return false, err
 	}
-	err = r.outcome(ctx, owner.Address, other(passing, owner, conn))
+	err = other(passing, owner, conn)
+	switch {
+	case cluster.IsRefused(err):
+		r.cluster.NoteReached(owner, err)
+	case err == nil || rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+		r.cluster.NoteReached(owner, nil)
+	}
+	err = r.outcome(ctx, owner.Address, err)
 	return isMoving(err) && !isUnreachable(err), err
 }
 
@@ -154,15 +167,19 @@ func isUnreachable(err error) bool { return rpcerr.Metadata(err)[unreachable] !=
 // outcome counts what another gateway answered to a call, and returns the status that the
 // caller gets for it.
 func (r *Router) outcome(ctx context.Context, owner string, err error) error {
+	switch {
+	case err == nil:
+		r.calls.WithLabelValues(resultOK).Inc()
+		return nil
+	case ctx.Err() != nil: // it is not counted: the caller has given up
+		return rpcerr.Ended(ctx.Err())
+	case status.Code(err) == codes.DeadlineExceeded && rpcerr.Reason(err) == webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+		// NOTE The deadline is that of the caller, and travels with the call: the other gateway was
+		// first to see that it passed.
+		return rpcerr.Ended(context.DeadlineExceeded)
+	}
 	result := resultRefused
 	defer func() { r.calls.WithLabelValues(result).Inc() }()
-	if err == nil {
-		result = resultOK
-		return nil
-	}
-	if ctx.Err() != nil {
-		return rpcerr.Ended(ctx.Err())
-	}
 	if cluster.IsRefused(err) {
 		result = resultUnreachable
 		return cluster.Refusal(err)

@@ -116,7 +116,9 @@ const (
 	// less, or have it granted.
 	ErrorReason_ERROR_REASON_NOT_GRANTED ErrorReason = 67
 	// FAILED_PRECONDITION: the cursor, or the id of the event, is of a part of the
-	// history that this log does not have, as when an older copy was put back.
+	// history that this log does not have, as when an older copy was put back; or
+	// the end of the log was lost and others have put events in its place, so that
+	// the cursor could mean either. A stream that is open then ends with it, too.
 	// Metadata `last_cursor` is the last cursor before it that is certain, or that of
 	// the earliest event retained if that is later: resume there, knowing that what
 	// came after it was lost or has other cursors.
@@ -140,6 +142,9 @@ const (
 	ErrorReason_ERROR_REASON_TOO_MANY_WAITING ErrorReason = 84
 	// UNAVAILABLE: the gateway that runs the subscription cannot be reached, or another one
 	// is taking it over. Try again: it lasts seconds. What the worker held comes again.
+	// With metadata `unreachable` what was asked for may have been done: the gateway
+	// that was asked did not answer. With `refused_by_gateway` nothing was done, and it
+	// lasts until an operator has mended what the message says.
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING ErrorReason = 85
 	// PERMISSION_DENIED, only over HTTP: the request was made under a name (Host) that
 	// does not belong to the gateway. Ask it by its address, or configure the name.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,8 +38,15 @@ const (
 	wrongLastSequenceConstant = 10164
 )
 
-// tooLargeBatch is the answer to a batch of more messages than the server allows.
-const tooLargeBatch = 10199
+// Answers to an append that last until somebody does something.
+const (
+	// tooLargeBatch is for a batch of more messages than the server allows.
+	tooLargeBatch = 10199
+	accountFull   = 10002
+	storageFull   = 10047
+	// notStored has the cause as its description.
+	notStored = 10077
+)
 
 // headersBytes is more than the headers of a message take.
 const headersBytes = 1 << 10
@@ -133,8 +141,23 @@ func sequenceOf(text []byte) (commitlog.Sequence, error) {
 	case answer.Error.ErrorCode == wrongLastSequence, answer.Error.ErrorCode == wrongLastSequenceConstant:
 		return 0, fmt.Errorf("%w: %w", commitlog.ErrTaken, answer.Error)
 	}
-	if answer.Error.ErrorCode == tooLargeBatch {
-		return 0, fmt.Errorf("%w: the commit needs more messages: raise max_payload of the servers, or their jetstream.limits.batch.max_msgs (1000 by default)", answer.Error)
+	if todo := remedy(answer.Error); todo != "" {
+		return 0, fmt.Errorf("%w: %s", answer.Error, todo)
 	}
 	return 0, answer.Error
+}
+
+// remedy returns what an operator can do about a refusal that does not pass by itself.
+func remedy(refusal *natsjs.APIError) string {
+	switch uint16(refusal.ErrorCode) {
+	case tooLargeBatch:
+		return "the commit needs more messages: raise max_payload of the servers, or their jetstream.limits.batch.max_msgs (1000 by default)"
+	case notStored:
+		if strings.Contains(refusal.Description, "maximum") { // the only word there is of it
+			return "the stream is full, by a limit that the gateway did not set: nothing but a commit can trim it, so remove the limit: `nats stream edit --max-bytes=-1 --max-msgs=-1`"
+		}
+	case accountFull, storageFull:
+		return "there is no room for the stream: raise the limits of the account, or max_file_store of the servers"
+	}
+	return ""
 }

@@ -123,7 +123,7 @@ func TestFull(t *testing.T) {
 	if !says(err, "maximum bytes exceeded") || errors.Is(err, commitlog.ErrTaken) {
 		t.Fatalf("Append() = %v", err)
 	}
-	if !says(log.Err(), "maximum bytes exceeded") {
+	if !says(log.Err(), "maximum bytes exceeded") || !says(log.Err(), "nats stream edit --max-bytes=-1") {
 		t.Errorf("Err() = %v", log.Err())
 	}
 	if err := log.Trim(t.Context(), at); err != nil {

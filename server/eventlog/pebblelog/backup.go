@@ -106,7 +106,7 @@ func (b *Backup) take() error {
 		return err
 	}
 	b.manifest = Manifest{
-		Version: manifestVersion, Created: now, LogID: l.id.String(),
+		Version: manifestVersion, Created: now, LogID: l.ID().String(),
 		Head: uint64(mark.head.position), Trimmed: uint64(l.Bounds().Trimmed),
 	}
 	return nil

@@ -43,7 +43,7 @@ func (l *Log) CatchUp() (CatchUp, bool) {
 
 // Whole reports whether the copy has all that came before the last commit in it. One that
 // began in the middle of the commit log has not at first.
-func (l *Log) Whole() bool { return l.shared == nil || l.shared.whole.Load() }
+func (l *Log) Whole() bool { return l.shared == nil || l.shared.whole.Load() && l.hasCopy() }
 
 // Current returns a channel that is closed when the copy has caught up for the first time.
 // It is nil if the log is not shared.

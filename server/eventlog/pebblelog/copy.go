@@ -30,8 +30,8 @@ var errCopy = errors.New("the copy of the event log is damaged")
 // clearingName is a file that is there while the files of a copy are removed.
 const clearingName = "clearing.copy"
 
-// openFirstCopy opens the copy for the first time. If there is none it begins one, for
-// which the commit log has to answer.
+// openFirstCopy opens the copy for the first time. If there is none it begins one; while the
+// commit log does not answer the log is open without: see nocopy.go.
 func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	if err := l.acquire(); err != nil {
 		return nil, nil, err
@@ -40,10 +40,15 @@ func (l *Log) openFirstCopy() (*store, *dedup, error) {
 	if err := l.loadEnded(); err != nil {
 		return nil, nil, err
 	}
-	store, dedup, err := l.openCopy(l.shared.opening, nil)
-	if l.shared.spoil(err, mark{}); l.shared.spoiled != nil {
-		store, dedup, err = l.openCopy(l.shared.opening, l.shared.spoiled)
+	ctx, cancel := l.shared.patiently()
+	defer cancel()
+	store, dedup, err := l.openCopy(ctx, nil)
+	if l.spoil(err, mark{}); l.shared.spoiled != nil {
+		store, dedup, err = l.openCopy(ctx, l.shared.spoiled)
 		l.shared.spoiled = nil
+	}
+	if errors.Is(err, errNoCopy) {
+		store, dedup, err = l.openWithoutCopy(err)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the copy of the event log in %s: %w", l.config.Path, err)
@@ -213,7 +218,8 @@ func (c *committer) serves() bool {
 
 // spoil takes note of why the copy cannot be used, if it is that. head is what readers have
 // seen of it.
-func (s *shared) spoil(err error, head mark) {
+func (l *Log) spoil(err error, head mark) {
+	s := l.shared
 	s.current.Store(false)
 	var unusable *copyError
 	if !errors.As(err, &unusable) {
@@ -223,7 +229,7 @@ func (s *shared) spoil(err error, head mark) {
 	s.rebuilt.Add(1)
 	s.spoiled = unusable
 	if unusable.keep {
-		s.lostEnd(head)
+		l.lostEnd(head)
 	}
 }
 
@@ -234,7 +240,7 @@ func (c *committer) reopenCopy() error {
 	head, _ := l.published.get()
 	store, dedup, err := l.openCopy(s.life, s.spoiled)
 	if err != nil {
-		s.spoil(err, head)
+		l.spoil(err, head)
 		return err
 	}
 	s.spoiled = nil
@@ -243,14 +249,12 @@ func (c *committer) reopenCopy() error {
 		err = c.catchUpTo(head)
 	}
 	if err != nil {
-		s.spoil(err, head)
+		l.spoil(err, head)
 		failed := c.store // refresh may have replaced it
 		c.store, c.dedup = was, wasDedup
 		return errors.Join(err, failed.abandon())
 	}
-	if s.ended.Load() != nil {
-		l.window.Trim(lastPosition)
-	}
+	l.window.Trim(lastPosition) // it may have what the commit log has lost, which others may have told already
 	l.history.Store(c.history)
 	l.replace(c.store)
 	l.tasks.Go(l.becomeCurrent)
@@ -286,7 +290,7 @@ func (c *committer) catchUpTo(head mark) error {
 			return err
 		}
 		if last {
-			s.lostEnd(head)
+			c.log.lostEnd(head)
 			if err := c.log.keepEnded(); err != nil {
 				return err
 			}

@@ -26,30 +26,60 @@ const maxEndedBytes = 64 << 10
 type ended struct {
 	// had is the head of the copy, as readers have seen it.
 	had mark
+	// knew are the epochs that readers knew. One that was begun afterwards may be lost, though the events
+	// are there: see overwritten.go.
+	knew []eventlog.EpochStart
 	// aside are the folders that copies were set aside in, relative to that of the log.
 	aside []string
 }
 
+// epochLine begins a line of the file with an epoch. The others are folders.
+const epochLine = "epoch "
+
 func (e *ended) encode() []byte {
-	return append(e.had.encode(), strings.Join(e.aside, "\n")...)
+	lines := slices.Clone(e.aside)
+	for _, start := range e.knew {
+		lines = append(lines, fmt.Sprintf(epochLine+"%d %d", start.First, start.Epoch))
+	}
+	return append(e.had.encode(), strings.Join(lines, "\n")...)
 }
 
 func decodeEnded(b []byte) (*ended, error) {
 	had, err := decodeMark(b[:min(len(b), markLen)])
 	e := &ended{had: had}
-	if err == nil && len(b) > markLen {
-		e.aside = strings.Split(string(b[markLen:]), "\n")
+	if err != nil || len(b) == markLen {
+		return e, err
 	}
-	return e, err
+	for line := range strings.SplitSeq(string(b[markLen:]), "\n") {
+		var start eventlog.EpochStart
+		switch _, err := fmt.Sscanf(line, epochLine+"%d %d", &start.First, &start.Epoch); {
+		case !strings.HasPrefix(line, epochLine):
+			e.aside = append(e.aside, line)
+		case err != nil:
+			return e, fmt.Errorf("the line %q: %w", line, err)
+		default:
+			e.knew = append(e.knew, start)
+		}
+	}
+	return e, nil
 }
 
-// lostEnd takes note that the commit log has lost what readers have seen up to a head.
-func (s *shared) lostEnd(head mark) {
+// lostEnd takes note that the commit log has lost what readers have seen up to a head, and may have lost
+// epochs that they knew.
+func (l *Log) lostEnd(head mark) {
 	e := &ended{had: head}
-	if before := s.ended.Load(); before != nil {
-		e.had, e.aside = laterMark(before.had, head), before.aside
+	if history := l.history.Load(); history != nil {
+		e.knew = history.Starts()
 	}
-	s.ended.Store(e)
+	if before := l.shared.ended.Load(); before != nil {
+		e.had, e.aside = laterMark(before.had, head), before.aside
+		for _, start := range before.knew {
+			if !slices.Contains(e.knew, start) {
+				e.knew = append(e.knew, start)
+			}
+		}
+	}
+	l.shared.ended.Store(e)
 }
 
 // keepEnded writes the file.
@@ -63,7 +93,7 @@ func (l *Log) keepEnded() error {
 // keepAside adds a folder to the file, in which a copy was set aside.
 func (l *Log) keepAside(folder string) error {
 	if e := l.shared.ended.Load(); e != nil && folder != "" {
-		l.shared.ended.Store(&ended{had: e.had, aside: append(slices.Clip(e.aside), folder)})
+		l.shared.ended.Store(&ended{had: e.had, knew: e.knew, aside: append(slices.Clip(e.aside), folder)})
 	}
 	return l.keepEnded()
 }

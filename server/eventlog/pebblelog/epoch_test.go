@@ -19,7 +19,7 @@ import (
 // epochsOf returns the table of epochs as it is stored.
 func epochsOf(t *testing.T, log *Log) []eventlog.EpochStart {
 	t.Helper()
-	s := &store{db: log.store.db, logger: testLogger(), id: log.id, head: mark{position: log.Bounds().Head}}
+	s := &store{db: log.store.db, logger: testLogger(), id: log.ID(), head: mark{position: log.Bounds().Head}}
 	if err := s.loadEpochs(headMark{}); err != nil {
 		t.Fatal(err)
 	}

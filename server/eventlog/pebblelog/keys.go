@@ -40,6 +40,8 @@ const (
 	metaTrimmed  = "trimmed"
 	metaClock    = "clock"
 	metaKept     = "kept" // see cut
+	// metaTermFloor is what the first term of a scope comes after: see state.go.
+	metaTermFloor = "term_floor"
 )
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }

@@ -38,7 +38,6 @@ type Log struct {
 	disk   vfs.FS
 	clock  *clock
 
-	id        eventlog.ID
 	lock      io.Closer
 	window    *eventlog.Window
 	queue     *queue
@@ -167,7 +166,6 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.release())
 	}
-	l.id = l.store.id
 	l.space.check()
 	go l.stall.watch(l.closed) // also while it is being closed
 	l.tasks.Go(func() { l.space.watch(l.closing) })
@@ -175,7 +173,9 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 	l.tasks.Go(l.acknowledge)
 	l.tasks.Go(l.retain)
 	if l.shared != nil {
-		l.tasks.Go(l.becomeCurrent)
+		if l.hasCopy() {
+			l.tasks.Go(l.becomeCurrent)
+		}
 		l.tasks.Go(l.keepRestating)
 		return l, nil
 	}
@@ -225,8 +225,8 @@ func (l *Log) release() error {
 	return l.lock.Close()
 }
 
-// ID implements eventlog.Log.
-func (l *Log) ID() eventlog.ID { return l.id }
+// ID implements eventlog.Log. A copy that is not begun yet has none.
+func (l *Log) ID() eventlog.ID { return l.History().Log() }
 
 // History implements eventlog.Log.
 func (l *Log) History() *eventlog.History { return l.history.Load() }
@@ -274,7 +274,7 @@ func (l *Log) Close() error {
 		l.queue.refuse(eventlog.ErrClosed)
 		close(l.closing)
 		if l.shared != nil {
-			l.shared.endAfter(l.closeTimeout / 2)
+			l.shared.endAfter(l.closingPatience())
 		}
 		go l.end()
 	})

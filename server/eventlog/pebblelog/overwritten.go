@@ -22,11 +22,15 @@ import (
 // this one part, if other events have come in the place of those that were lost.
 func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 	both := min(e.had.position, c.head.position)
-	if both == e.had.position && c.has(e.had) {
-		return nil // none was lost
+	if both == e.had.position && c.has(e.had) { // none was lost
+		return c.beginAgain(batch, e, both)
 	}
 	starts := c.history.Starts()
-	for _, same := range c.lastSame(e, both, starts) {
+	parted := c.lastSame(e, both, starts)
+	if err := c.beginAgain(batch, e, min(both, slices.Min(append(parted, both)))); err != nil {
+		return err
+	}
+	for _, same := range parted {
 		begins := func(start eventlog.EpochStart) bool { return start.First == same+1 }
 		if same >= both || slices.ContainsFunc(starts, begins) {
 			continue // one that begins there is not in the other history
@@ -41,13 +45,29 @@ func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 	return nil
 }
 
+// beginAgain adds to a batch that the epochs begin which were begun afterwards, and are lost with the commits
+// that said so. Up to a position the events are the same.
+func (c *committer) beginAgain(batch *pebble.Batch, e *ended, upTo eventlog.Position) error {
+	for _, start := range e.knew {
+		begins := func(s eventlog.EpochStart) bool { return s.First == start.First || s.Epoch == start.Epoch }
+		if start.First > upTo || slices.ContainsFunc(c.history.Starts(), begins) {
+			continue
+		}
+		key, value := epochPair(start)
+		if err := batch.Set(key, value, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // noteReplaced takes note of it if another event is where the head was that readers have seen, as
 // when a copy was damaged, or is older than the commit log, and nothing was set aside.
 func (c *committer) noteReplaced(head mark) error {
 	if head.position <= c.trimmed.position || c.store.isLost(head.position) || c.has(head) {
 		return nil
 	}
-	c.log.shared.lostEnd(head)
+	c.log.lostEnd(head)
 	return c.log.keepEnded()
 }
 

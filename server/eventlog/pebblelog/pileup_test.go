@@ -37,7 +37,7 @@ func TestFailingOpeningsPileNothingUp(t *testing.T) {
 		files := 0
 		for round := range 12 {
 			operations.Store(0)
-			store, err := openStore(log.config, log.id, headMark{}, errorfs.Wrap(disk, fault), testLogger())
+			store, err := openStore(log.config, log.ID(), headMark{}, errorfs.Wrap(disk, fault), testLogger())
 			if err == nil {
 				fault.on.Store(false)
 				if err := store.close(); err != nil {

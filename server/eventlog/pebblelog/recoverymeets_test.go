@@ -86,7 +86,7 @@ func TestStartWithARefusedWALOnAFullDisk(t *testing.T) {
 				t.Errorf("%d events can be read, %v damaged", len(positions), damaged)
 			}
 			for range 10 {
-				if _, err := openStore(log.config, log.id, log.acknowledged(), disk, testLogger()); err == nil {
+				if _, err := openStore(log.config, log.ID(), log.acknowledged(), disk, testLogger()); err == nil {
 					t.Fatal("an opening succeeded on a full disk")
 				}
 				disk.fill(free)

@@ -28,7 +28,7 @@ func (c *committer) recover() bool {
 	l.queue.refuse(cannotWrite(cause))
 	if l.shared != nil {
 		head, _ := l.published.get()
-		l.shared.spoil(cause, head)
+		l.spoil(cause, head)
 	}
 	c.applyPending() // it fails behind the fence, and is answered
 	settled := make(chan struct{})
@@ -96,14 +96,14 @@ func (c *committer) reopen() error {
 	if errors.Is(c.store.fence.err(), errDamagedTable) {
 		known.damaged = c.store.damaged.list()
 	}
-	store, dedup, err := openBoth(l.config, l.id, known, l.disk, l.logger)
+	store, dedup, err := openBoth(l.config, l.ID(), known, l.disk, l.logger)
 	if err != nil {
 		return err
 	}
-	if head, trimmed := l.published.get(); store.id != l.id || store.head.position < head.position {
+	if head, trimmed := l.published.get(); store.id != l.ID() || store.head.position < head.position {
 		// NOTE: Positions that subscribers have seen must never be given again.
 		err = fmt.Errorf("the disk holds log %v up to event %d, and %v up to %d was acknowledged, trimmed to %d: restore it, or start with an empty folder",
-			store.id, store.head.position, l.id, head.position, trimmed.position)
+			store.id, store.head.position, l.ID(), head.position, trimmed.position)
 	}
 	if err == nil {
 		err = c.use(store, dedup)

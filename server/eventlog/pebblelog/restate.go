@@ -25,6 +25,10 @@ import (
 // in commits of its own.
 //
 // Any gateway takes any step. The commits say how far the pass is.
+//
+// The commit log may lose its end, and with it the pass, or that events were trimmed. If it
+// had been trimmed for that, what was trimmed would be nowhere any more, and no copy would be
+// whole again. So it is trimmed only for what commits say that are old: see pace.certainAfter.
 
 const (
 	metaRestating = "restating" // the pass under way: see pass
@@ -48,12 +52,19 @@ type pace struct {
 	// still has the one before, and how long a commit log may seem to lack what it had. What
 	// only reads it may be stale: it is not certain before.
 	settlePatience, absencePatience time.Duration
+
+	// certainAfter is how old commits are that a commit log does not lose any more with its end.
+	certainAfter time.Duration
+	// beginPatience is how long Open waits for a commit log that a copy is to be begun of.
+	beginPatience time.Duration
 }
 
 var defaultPace = pace{
 	listEach: 64, minBytes: 64 << 20, growth: 4, chunkBytes: 256 << 10,
 	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
 	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
+	certainAfter:  5 * time.Minute, // NATS syncs every two by default
+	beginPatience: 5 * time.Second,
 }
 
 // restatedRanges are the keys that passes go through.
@@ -188,11 +199,13 @@ func (l *Log) tryRefusal() {
 // one. It reports whether more steps are to be taken.
 func (l *Log) shorten() (more bool, err error) {
 	s := l.shared
+	s.shortening.Lock()
+	defer s.shortening.Unlock()
 	done, under, trimmable, err := l.restateState()
 	if err != nil {
 		return false, err
 	}
-	if upTo := min(done.began, trimmable); upTo > s.trimmed {
+	if upTo := s.certain(min(done.began, trimmable.upTo), trimmable.store); upTo > s.trimmed {
 		if err := s.commits.Trim(s.life, upTo); err != nil {
 			return false, fmt.Errorf("trim the commit log up to %d: %w", upTo, err)
 		}
@@ -202,27 +215,68 @@ func (l *Log) shorten() (more bool, err error) {
 		}
 		l.logger.Debug("the commit log was trimmed", "up_to", uint64(upTo))
 	}
-	if !under && (trimmable <= done.began || s.sinceRestated.Load() < max(s.pace.minBytes, s.pace.growth*done.bytes)) {
+	if !under && (trimmable.upTo <= done.began || s.sinceRestated.Load() < max(s.pace.minBytes, s.pace.growth*done.bytes)) {
 		return false, nil
 	}
 	return true, l.write(s.life, kindRestate, func(c *committer, batch *pebble.Batch) error { return c.restate(batch, under) })
 }
 
+// A trimming is up to where the commit log can be trimmed, as an opening of the copy says since a
+// time.
+type trimming struct {
+	upTo  commitlog.Sequence
+	since time.Time
+	store *store
+}
+
+// certain takes note of up to where the commit log can be trimmed now, and returns up to where
+// that was so a while ago, 0 if it is not known yet.
+func (s *shared) certain(upTo commitlog.Sequence, opening *store) commitlog.Sequence {
+	if s.pace.certainAfter == 0 {
+		return upTo
+	}
+	now := trimming{upTo, time.Now(), opening}
+	if s.trims.upTo == 0 || s.trims.store != opening {
+		s.trims = now
+	}
+	if now.since.Sub(s.trims.since) < s.pace.certainAfter {
+		return 0
+	}
+	was := s.trims.upTo
+	s.trims = now
+	return was
+}
+
 // restateState returns the last whole pass, whether one is under way, and the last
 // sequence up to which all events are trimmed.
-func (l *Log) restateState() (done pass, under bool, trimmable commitlog.Sequence, err error) {
+//
+// NOTE: That events are trimmed is true only if the commit log says so. What readers know, see
+// Bounds, may be of a commit that is lost.
+func (l *Log) restateState() (done pass, under bool, trimmable trimming, err error) {
 	l.storeMu.RLock()
 	defer l.storeMu.RUnlock()
 	if l.store == nil {
-		return pass{}, false, 0, eventlog.ErrClosed
+		return pass{}, false, trimming{}, eventlog.ErrClosed
+	}
+	if err := l.store.fence.err(); err != nil {
+		return pass{}, false, trimming{}, err // it is being replaced
 	}
 	if done, err = l.store.restated(); err != nil {
-		return pass{}, false, 0, err
+		return pass{}, false, trimming{}, err
 	}
 	if _, under, err = l.store.restating(); err != nil {
-		return pass{}, false, 0, err
+		return pass{}, false, trimming{}, err
 	}
-	trimmable, err = l.store.lastSequenceUpTo(l.Bounds().Trimmed)
+	value, err := l.store.meta(metaTrimmed)
+	if err != nil {
+		return pass{}, false, trimming{}, err
+	}
+	trimmed, err := decodeMark(value)
+	if err != nil {
+		return pass{}, false, trimming{}, err
+	}
+	trimmable.store = l.store
+	trimmable.upTo, err = l.store.lastSequenceUpTo(trimmed.position)
 	return done, under, trimmable, err
 }
 

@@ -60,7 +60,11 @@ func (l *Log) Trim(ctx context.Context, upTo eventlog.Position) error {
 // failure has left, with whatever else there is to remove.
 func (l *Log) removeTrimmed(ctx context.Context, more func(*committer, *pebble.Batch) error) error {
 	return l.write(ctx, kindUpkeep, func(c *committer, batch *pebble.Batch) error {
-		if _, trimmed := l.published.get(); trimmed.position > c.deleted {
+		_, trimmed := l.published.get()
+		if c.trimmed.position < trimmed.position {
+			trimmed = c.trimmed // the commit log has lost that more was trimmed
+		}
+		if trimmed.position > c.deleted {
 			lower, upper := eventKeysAfter(c.deleted, trimmed.position)
 			if err := batch.DeleteRange(lower, upper, nil); err != nil {
 				return err

@@ -167,9 +167,10 @@ func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit, void boo
 // there: see commitlog.Settle.
 func (c *committer) settle(ctx context.Context, bytes []byte) (commitlog.Sequence, error) {
 	s := c.log.shared
+	commits := &wary{Log: s.commits, shared: s}
 	for {
 		attempt, cancel := context.WithTimeout(ctx, s.pace.settlePatience)
-		at, err := commitlog.Settle(attempt, s.commits, s.place.applied, bytes)
+		at, err := commitlog.Settle(attempt, commits, s.place.applied, bytes)
 		cancel()
 		if err == nil {
 			s.fails(nil)
@@ -339,7 +340,7 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 			}
 			continue
 		case errors.Is(err, errOtherHistory):
-			return false, c.unusable(&copyError{err, true})
+			return c.giveUp(ctx, err)
 		case err != nil:
 			s.checked = s.checked && !errors.Is(err, errNoCommit)
 			return true, s.cannotRead(ctx, err)

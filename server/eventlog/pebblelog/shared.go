@@ -28,8 +28,8 @@ import (
 // Nothing is mended in a copy. One that is damaged, or differs, is made anew of the
 // commits: see copy.go.
 
-// WithCommits makes the log one that is shared with all who have the same commit log. The
-// context bounds how long Open waits for it. The caller closes it after the log.
+// WithCommits makes the log one that is shared with all who have the same commit log. Open waits
+// for it for some seconds at most, and ends with the context. The caller closes it after the log.
 func WithCommits(ctx context.Context, commits commitlog.Log) Option {
 	return func(l *Log) {
 		life, end := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -89,8 +89,11 @@ type shared struct {
 	failing atomic.Pointer[error]
 	// For metrics.
 	committed, lostRaces, rebuilt atomic.Int64
-	// trimmed is up to where this gateway has trimmed the commit log. Only keepRestating uses it.
-	trimmed commitlog.Sequence
+	// trimmed is up to where this gateway has trimmed the commit log, and trims up to where it can
+	// be. Whoever shortens has the mutex.
+	shortening sync.Mutex
+	trimmed    commitlog.Sequence
+	trims      trimming
 }
 
 // A place is how far a copy is in the commit log.
@@ -231,6 +234,11 @@ func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, void bool, 
 	}
 	if void {
 		next.hash = afterVoid(s.place.hash, read)
+		// NOTE: Who begins directly after the one before it would take it for sound. The commit log is never
+		// trimmed up to there.
+		if err := batch.Delete(sequenceKey(s.place.applied), nil); err != nil {
+			return next, err
+		}
 	}
 	if s.unlisted++; s.unlisted >= s.pace.listEach {
 		s.unlisted = 0

@@ -59,8 +59,8 @@ func TestListIsShort(t *testing.T) {
 	if n := listed(t, log); n > kept+1 {
 		t.Errorf("%d commits are listed, and %d there", n, kept)
 	}
-	if _, _, trimmable, err := log.restateState(); err != nil || trimmable < memory.Trimmed() {
-		t.Errorf("it can be trimmed up to %d, and was up to %d: %v", trimmable, memory.Trimmed(), err)
+	if _, _, trimmable, err := log.restateState(); err != nil || trimmable.upTo < memory.Trimmed() {
+		t.Errorf("it can be trimmed up to %d, and was up to %d: %v", trimmable.upTo, memory.Trimmed(), err)
 	}
 }
 

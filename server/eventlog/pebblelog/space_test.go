@@ -168,7 +168,7 @@ func TestFailedOpeningsLeaveNothing(t *testing.T) {
 	tables := len(disk.files(t, ".sst"))
 	for range 20 {
 		disk.fill(200 << 10) // not enough for what is to be flushed
-		store, err := openStore(config, log.id, headMark{}, disk, testLogger())
+		store, err := openStore(config, log.ID(), headMark{}, disk, testLogger())
 		if err == nil {
 			t.Fatal(store.close(), "the opening succeeded")
 		}

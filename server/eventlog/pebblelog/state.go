@@ -240,7 +240,7 @@ type terms struct {
 	known map[string]uint64
 }
 
-// current returns the term of the owner of a scope, 0 if it never had one.
+// current returns the term of the owner of a scope. See store.term.
 func (t *terms) current(s *store, scope string) (uint64, error) {
 	if t.store != s {
 		// NOTE What was in a batch that failed is not true any more.
@@ -293,11 +293,12 @@ func (s *store) stateError(err error) error {
 	return err
 }
 
-// term reads the term of the owner of a scope, 0 if it never had one.
+// term reads the term of the owner of a scope. If it never had one it returns what its first one
+// comes after.
 func (s *store) term(scope string) (uint64, error) {
 	value, closer, err := s.db.Get(stateKey(scope, kindTerm))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, nil
+		return s.termFloor()
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read the term of the state of %q: %w", scope, s.stateError(err))
@@ -312,14 +313,33 @@ func (s *store) term(scope string) (uint64, error) {
 // those that were lost can have gone.
 const termLeap = 1 << 12
 
+// termFloor reads what the first term of a scope comes after. It leaps, too: what was lost may
+// have scopes that are not known any more.
+func (s *store) termFloor() (uint64, error) {
+	value, err := s.meta(metaTermFloor)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, s.stateError(err)
+	case len(value) != 8:
+		return 0, fmt.Errorf("%w: %w: where terms begin is malformed", eventlog.ErrStateDamaged, pebble.ErrCorruption)
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
 // leapTerms has the terms of all scopes leap. Those that were lost are never given
 // again: a token from then settles nothing.
 func (s *store) leapTerms(b *pebble.Batch) (err error) {
+	floor, floorErr := s.termFloor()
+	if floorErr == nil {
+		floorErr = b.Set(metaKey(metaTermFloor), binary.BigEndian.AppendUint64(nil, floor+termLeap), nil)
+	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixState}, UpperBound: []byte{prefixState + 1}})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Error(), it.Close()) }()
+	defer func() { err = errors.Join(floorErr, err, it.Error(), it.Close()) }()
 	for ok := it.First(); ok; {
 		scope, ok2 := scopeOf(it.Key())
 		if !ok2 {

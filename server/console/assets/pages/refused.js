@@ -68,7 +68,7 @@ function Filter() {
   return html`
     <form role="search" class="filter" aria-label="Filter" onSubmit=${(/** @type {any} */ e) => { e.preventDefault(); apply(e.currentTarget); }}>
       <label><span>Reason</span><select name="reason" value=${q.get('reason') ?? ''} onChange=${changed}><option value="">All</option>${Object.keys(refusalHints).map((r) => html`<option key=${r} value=${`ERROR_REASON_${r}`}>${reasonLabel(r)}</option>`)}</select></label>
-      <label><span>Provider</span><select name="provider" value=${q.get('provider') ?? ''} onChange=${changed}><option value="">All</option>${providers.map((p) => html`<option key=${p.value} value=${p.value}>${p.label}</option>`)}<option value="PROVIDER_UNSPECIFIED">None that is known</option></select></label>
+      <label><span>Provider</span><select name="provider" value=${q.get('provider') ?? ''} onChange=${changed}><option value="">All</option>${providers.map((p) => html`<option key=${p.value} value=${p.value}>${p.label}</option>`)}<option value="PROVIDER_UNSPECIFIED">Unknown provider</option></select></label>
       <label><span>Client</span><input name="client" value=${q.get('client') ?? ''} autocomplete="off" spellcheck=${false} onChange=${changed} /></label>
       <div class="filter-end"><button type="submit">Apply</button>${q.size > 0 ? html`<button type="button" class="quiet" onClick=${() => setQuery({ reason: '', provider: '', client: '' })}>Clear</button>` : null}</div>
     </form>`;
