@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		text, err := os.ReadFile(name) //nolint:gosec // of the test
+		text, err := os.ReadFile(name)
 		if strings.Contains(string(text), secret) {
 			t.Errorf("%s has what only the sender should know", name)
 		}

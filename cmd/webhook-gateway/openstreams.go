@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -74,9 +75,9 @@ func printStreams(w io.Writer, list []*webhookgatewayv1.OpenStream, asJSON bool)
 		if one.GetDelay() != nil {
 			delay = one.GetDelay().AsDuration().Round(time.Millisecond).String()
 		}
-		lag, inFlight := fmt.Sprint(one.GetLagEvents()), ""
+		lag, inFlight := strconv.FormatInt(one.GetLagEvents(), 10), ""
 		if one.GetSubscription() != "" {
-			lag, inFlight = "", fmt.Sprint(one.GetInFlightEvents())
+			lag, inFlight = "", strconv.FormatInt(one.GetInFlightEvents(), 10)
 			if one.GetInFlightEvents() < 0 {
 				inFlight = "?"
 			}

@@ -112,7 +112,7 @@ func (o refusalOptions) list(
 	for {
 		req.PageSize = maxPage
 		if o.limit > 0 {
-			req.PageSize = int32(min(o.limit-len(all), maxPage))
+			req.PageSize = int32(min(o.limit-len(all), maxPage)) //nolint:gosec // at most maxPage
 		}
 		page, err := client.ListRefusals(ctx, req)
 		if err != nil {

@@ -63,8 +63,11 @@ func clients(list []*webhookgatewayv1.Refusal) string {
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	end := time.After(time.Minute)
+	for !condition() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-end:
 			t.Fatalf("%s: not within a minute", what)
 		}
 	}
@@ -272,7 +275,7 @@ func TestDamagedFile(t *testing.T) {
 		r.Record(from("192.0.2.1", mismatch, fmt.Sprint(i)))
 	}
 	r.Close()
-	whole, err := os.ReadFile(filepath.Join(good, fileName)) //nolint:gosec // of the test
+	whole, err := os.ReadFile(filepath.Join(good, fileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +302,7 @@ func TestDamagedFile(t *testing.T) {
 			if got := all(r); len(got) != want {
 				t.Errorf("there are %s, want %d", clients(got), want)
 			}
-			if kept, err := os.ReadFile(filepath.Join(folder, damagedName)); len(damaged) > 0 && !bytes.Equal(kept, damaged) { //nolint:gosec // of the test
+			if kept, err := os.ReadFile(filepath.Join(folder, damagedName)); len(damaged) > 0 && !bytes.Equal(kept, damaged) {
 				t.Errorf("set aside are %d bytes: %v", len(kept), err)
 			}
 			r.Record(from("192.0.2.1", mismatch, "new"))

@@ -116,7 +116,7 @@ func open(disk vfs.FS, path string, logger *slog.Logger, saveInterval, retryInte
 	r := &Ring{
 		saveInterval: saveInterval, retryInterval: retryInterval,
 		entries: make(map[key]*entry), reasons: make(map[webhookgatewayv1.ErrorReason][]*network),
-		changed: uint64(time.Now().UnixNano()), //nolint:gosec // after 1970
+		changed: uint64(time.Now().UnixNano()),
 		unsaved: make(chan struct{}, 1), end: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if path == "" {
@@ -217,7 +217,7 @@ func (r *Ring) add(e *entry) *entry {
 
 // touch has an entry be the newest.
 func (r *Ring) touch(e *entry, now time.Time) {
-	r.changed = max(r.changed+1, uint64(now.UnixNano())) //nolint:gosec // after 1970
+	r.changed = max(r.changed+1, uint64(now.UnixNano()))
 	e.changed, e.stored = r.changed, false
 	e.network.entries.MoveToBack(e.element)
 }
