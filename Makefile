@@ -91,6 +91,18 @@ openapi-check: ## Lint the OpenAPI documents, and try clients generated from the
 clients: ## Run the examples in Python and TypeScript on a gateway that is killed (needs both; on Debian it installs them).
 	GO='$(GO)' .ci/clients
 
+.PHONY: console-check
+console-check: build ## Check the console's types and vendored modules, and test it in Chromium (needs Node.js; on Debian it installs both).
+	GATEWAY=$(abspath $(BINARY)) .ci/console
+
+.PHONY: console-speed
+console-speed: build ## Measure the console in Chromium: first paint, frames and long tasks of the live page.
+	GATEWAY=$(abspath $(BINARY)) .ci/console speed
+
+.PHONY: console-images
+console-images: build ## Take the pictures of the console that the docs show.
+	GATEWAY=$(abspath $(BINARY)) .ci/console images
+
 .PHONY: deploy-check
 deploy-check: ## Check the image's tree, the systemd unit (both need root), the Helm chart and the compose file.
 	.ci/deploy/check

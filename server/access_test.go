@@ -74,7 +74,7 @@ func as(t *testing.T, token string) context.Context {
 // TestEveryMethodIsDecided: who adds a method decides here, and in access, who may call
 // it. Until then nobody may.
 func TestEveryMethodIsDecided(t *testing.T) {
-	const open, credentials = "open", "credentials"
+	const open, credentials, operators = "open", "credentials", "operators"
 	decided := map[string]string{
 		"/grpc.health.v1.Health/Check":                                   open,
 		"/grpc.health.v1.Health/List":                                    open,
@@ -86,10 +86,14 @@ func TestEveryMethodIsDecided(t *testing.T) {
 		"EventService": "Subscribe ListEvents GetEvent GetLogInfo",
 		"SubscriptionService": "CreateSubscription GetSubscription ListSubscriptions UpdateSubscription DeleteSubscription SeekSubscription " +
 			"Consume Acknowledge Reject ExtendDeadline CommitCursor ListParkedEvents ReplayParkedEvents DiscardParkedEvents",
+		"OperatorService": "GetCaller ListSessions ListEventStates",
 	} {
 		for method := range strings.FieldsSeq(methods) {
 			decided["/webhookgateway.v1."+service+"/"+method] = credentials
 		}
+	}
+	for method := range strings.FieldsSeq("GetOverview GetHistory ListStreams ListRefusals") {
+		decided["/webhookgateway.v1.OperatorService/"+method] = operators
 	}
 	g, callers, _ := controlled(t)
 	for service, info := range g.Server().Services() {
@@ -111,6 +115,13 @@ func TestEveryMethodIsDecided(t *testing.T) {
 				code := status.Code(err)
 				admitted := code != codes.Unauthenticated && code != codes.PermissionDenied
 				switch {
+				case rule == operators && token == callers.reader:
+					if code != codes.PermissionDenied {
+						t.Errorf("%s by who is no operator: %v", method, err)
+					}
+					if err := callEmpty(as(t, callers.operator), g.Conn(), method, false); err != nil {
+						t.Errorf("%s by an operator: %v", method, err)
+					}
 				case rule == open || token == callers.reader:
 					if !admitted {
 						t.Errorf("%s is refused: %v", method, err)

@@ -183,9 +183,10 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 		return nil
 	})
 	s.closeLater("leave the cluster", func() error { s.leaveCluster(); return nil })
-	limited := connlimit.LimitStreams(
+	limited := connlimit.LimitStrangers(
 		s.certificates.listener(listenerCluster, connlimit.New(listener, s.shares.Cluster, s.refusedConns.WithLabelValues(listenerCluster).Inc)),
 		func(remote net.Addr, why error) {
+			s.refusedConns.WithLabelValues(listenerCluster).Inc()
 			s.logger.Warn("a connection was closed", "remote", remote, "why", why)
 		})
 	s.peers.listener = limited
@@ -237,7 +238,7 @@ func (s *Server) peerTLS() func() *tls.Config {
 // for clients, which may call the others.
 func (s *Server) serveCluster(
 	service *subscriptionservice.Service, subscriptions *subscription.Manager, registry *prometheus.Registry,
-) (webhookgatewayv1.SubscriptionServiceServer, error) {
+) (workers, error) {
 	if s.peers.cluster == nil {
 		return service, nil
 	}

@@ -29,10 +29,9 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 	client := func(g *servertest.Gateway) webhookgatewayv1.SubscriptionServiceClient {
 		return webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
 	}
-	name := ""
 	owners := make(map[string]string)
 	for i := 0; len(owners) < 2; i++ {
-		name = fmt.Sprint("team-", i)
+		name := fmt.Sprint("team-", i)
 		created, err := client(b.g).CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{Subscription: &webhookgatewayv1.Subscription{Name: name}})
 		if err != nil {
 			t.Fatal(err)

@@ -12,9 +12,11 @@ import (
 
 	"github.com/webhook-gateway/webhook-gateway/server/access"
 	"github.com/webhook-gateway/webhook-gateway/server/canary"
+	"github.com/webhook-gateway/webhook-gateway/server/console"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/telemetry"
 	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles"
@@ -42,10 +44,14 @@ type Config struct {
 	Access access.Config `yaml:"access"`
 	// Streams bounds the streams of EventService and SubscriptionService.
 	Streams stream.Config `yaml:"streams"`
+	// Sessions says which sessions of Finicity customers are known.
+	Sessions sessions.Config `yaml:"sessions"`
 	// Telemetry configures the traces of deliveries.
 	Telemetry telemetry.Config `yaml:"telemetry"`
 	// Canary configures the deliveries that the gateway sends itself.
 	Canary canary.Config `yaml:"canary"`
+	// Console configures the web console.
+	Console console.Config `yaml:"console"`
 	// Shutdown configures how the gateway ends.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Debug has what is useful for finding faults.
@@ -59,7 +65,7 @@ type Listen struct {
 	Webhooks string `yaml:"webhooks"`
 	// GRPC serves both services, health and reflection.
 	GRPC string `yaml:"grpc"`
-	// InternalHTTP serves both services over HTTP, OpenAPI, metrics and health.
+	// InternalHTTP serves the services over HTTP, OpenAPI, the console, metrics and health.
 	InternalHTTP string `yaml:"internal_http"`
 	// InternalHosts are the names by which InternalHTTP may be asked (Host), beside IP
 	// addresses, localhost and names without a dot. Others are refused: a web page could
@@ -196,8 +202,10 @@ func DefaultConfig() Config {
 		Cluster:   defaultCluster(),
 		Access:    access.DefaultConfig(),
 		Streams:   stream.DefaultConfig(),
+		Sessions:  sessions.DefaultConfig(),
 		Telemetry: telemetry.DefaultConfig(),
 		Canary:    canary.DefaultConfig(),
+		Console:   console.DefaultConfig(),
 		Shutdown:  Shutdown{Timeout: 30 * time.Second, Delay: 5 * time.Second},
 	}
 }
@@ -217,6 +225,7 @@ func (c Config) Validate() error {
 		fielderr.In("access", c.Access.Validate()),
 		c.checkExposure(),
 		fielderr.In("streams", c.Streams.Validate()),
+		fielderr.In("sessions", c.Sessions.Validate()),
 		fielderr.In("telemetry", c.Telemetry.Validate()),
 		fielderr.In("canary", c.Canary.Validate()),
 		fielderr.In("canary", c.checkCanary()),

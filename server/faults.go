@@ -11,9 +11,12 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
-// Option has New make a gateway that is thrown away, for the tests of programs that read
-// from it: see package ephemeral. A gateway that serves anybody has none.
+// Option is what New is told beside the configuration. All but WithVersion make a gateway that
+// is thrown away, for the tests of programs that read from it: see package ephemeral.
 type Option func(*Server)
+
+// WithVersion says which version of the gateway this is.
+func WithVersion(version string) Option { return func(s *Server) { s.version = version } }
 
 // InMemory keeps the event log in memory, whatever Store.Pebble.Path is. Gateways that are
 // made with the same option, one after the other, have the same log.

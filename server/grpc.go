@@ -64,6 +64,7 @@ func (s *Server) buildGRPC() {
 
 	webhookgatewayv1.RegisterEventServiceServer(s.grpcServer, s.events)
 	webhookgatewayv1.RegisterSubscriptionServiceServer(s.grpcServer, s.workers)
+	webhookgatewayv1.RegisterOperatorServiceServer(s.grpcServer, s.operator)
 	s.health = health.NewServer()
 	healthpb.RegisterHealthServer(s.grpcServer, s.health)
 	s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING) // until Run
@@ -88,6 +89,7 @@ func (s *Server) tellHealth() {
 func (s *Server) setHealth(status healthpb.HealthCheckResponse_ServingStatus) {
 	for _, service := range []string{
 		"", webhookgatewayv1.EventService_ServiceDesc.ServiceName, webhookgatewayv1.SubscriptionService_ServiceDesc.ServiceName,
+		webhookgatewayv1.OperatorService_ServiceDesc.ServiceName,
 	} {
 		s.health.SetServingStatus(service, status)
 	}

@@ -17,20 +17,30 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/webhook-gateway/webhook-gateway/server/connlimit"
+	"github.com/webhook-gateway/webhook-gateway/server/console"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/rest"
 )
 
 // buildInternal makes the internal HTTP server: the REST mirror with its OpenAPI
-// document, metrics and health. The mirror calls over a connection within the process.
+// document, the console, metrics and health. The mirror calls over a connection within the process.
 func (s *Server) buildInternal(ctx context.Context, conn *grpc.ClientConn, registry *prometheus.Registry) error {
 	mirror, err := rest.New(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("make the REST mirror: %w", err)
 	}
+	pages, err := console.New()
+	if err != nil {
+		return fmt.Errorf("make the console: %w", err)
+	}
 	mux := http.NewServeMux()
 	guarded := http.NewServeMux()
-	mux.Handle("/", rest.Guard(s.config.Listen.InternalHosts, s.access.Handler(known(guarded), rest.Refuse)))
+	guard := func(next http.Handler) http.Handler { return rest.Guard(s.config.Listen.InternalHosts, next) }
+	calls := s.access.Handler(known(guarded), rest.Refuse)
+	mux.Handle("/", guard(calls))
+	// The pages need no credentials: they hold no data, and ask for a token.
+	mux.Handle("GET /{$}", guard(s.withConsole(console.Redirect(calls), calls)))
+	mux.Handle(console.Path, guard(s.withConsole(pages, calls)))
 	operators := func(pattern string, audited bool, handler http.Handler) {
 		guarded.Handle(pattern, s.access.Operator(handler, audited, rest.Refuse))
 	}
@@ -63,6 +73,18 @@ func (s *Server) buildInternal(ctx context.Context, conn *grpc.ClientConn, regis
 	}
 	connlimit.Serve(s.internalServer)
 	return nil
+}
+
+// withConsole has requests answered by one handler while the console is served, and by
+// another one while it is not.
+func (s *Server) withConsole(on, off http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.inForce.Load().config.Console.Enabled {
+			on.ServeHTTP(w, r)
+		} else {
+			off.ServeHTTP(w, r)
+		}
+	})
 }
 
 // connectionStall is how long a connection of HTTP/2 may take nothing. Its client reads it
@@ -159,6 +181,9 @@ func (s *Server) warnings() []string {
 	warnings := append(s.inForce.Load().warnings(), s.certificates.warnings(time.Now())...)
 	if s.peers.cluster != nil {
 		warnings = append(warnings, s.peers.cluster.Warnings()...)
+	}
+	if err := s.refusals.Err(); err != nil {
+		warnings = append(warnings, "refused deliveries are kept in memory only, and a restart forgets them: "+err.Error())
 	}
 	clock := s.log.Clock()
 	switch ahead := clock.Ahead.Round(time.Second); {

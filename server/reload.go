@@ -19,7 +19,7 @@ import (
 // reloadable are the keys, and the sections, that a reload puts in force. The others
 // need a restart.
 var reloadable = []string{
-	"tls", "cluster.tls", "cluster.secret", "cluster.previous_secret", "log.level", "providers", "streams", "access", "canary",
+	"tls", "cluster.tls", "cluster.secret", "cluster.previous_secret", "log.level", "providers", "streams", "access", "canary", "sessions", "console",
 	"webhooks.max_body_bytes", "webhooks.max_buffered_bytes", "webhooks.append_timeout", "webhooks.trusted_proxies",
 	"webhooks.stored_headers", "webhooks.log_accepted", "webhooks.rate_limit",
 }
@@ -178,6 +178,7 @@ func (s *Server) apply(config Config) error {
 	s.certificates.replace(loaded)
 	replaceAccess() // it looks at the roots of client certificates
 	s.streams.Replace(next.config.Streams)
+	s.sessions.Replace(next.config.Sessions)
 	s.inForce.Store(next)
 	s.logger.Info("the configuration was loaded again", "changed", applied, "restart_needed_for", next.waiting, "fingerprint", next.fingerprint)
 	s.warnUnsafe(next.unsafe)

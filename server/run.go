@@ -43,9 +43,9 @@ func (s *Server) Run(ctx context.Context) error {
 		"webhooks", addrs.Webhooks.String(), "grpc", addrs.GRPC.String(), "internal_http", addrs.InternalHTTP.String(),
 		"log_id", s.log.ID().String())
 
-	endCanary := s.runCanary(ctx)
+	endOwn := s.runOwn(ctx)
 	ended, err := s.wait(ctx, failed)
-	endCanary()
+	endOwn()
 	err = errors.Join(err, s.shutdown(context.WithoutCancel(ctx)))
 	for ; ended < len(serving); ended++ {
 		err = errors.Join(err, <-failed)
@@ -53,11 +53,12 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// runCanary starts the canary, and returns what ends it.
-func (s *Server) runCanary(ctx context.Context) (end func()) {
+// runOwn starts what the gateway does without being asked, and returns what ends it.
+func (s *Server) runOwn(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { s.canary.Run(ctx) })
+	running.Go(func() { s.history.Run(ctx) })
 	return func() {
 		cancel()
 		running.Wait()

@@ -28,7 +28,11 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventservice"
 	"github.com/webhook-gateway/webhook-gateway/server/filemode"
+	"github.com/webhook-gateway/webhook-gateway/server/history"
+	"github.com/webhook-gateway/webhook-gateway/server/operatorservice"
+	"github.com/webhook-gateway/webhook-gateway/server/refusals"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
+	"github.com/webhook-gateway/webhook-gateway/server/sessions"
 	"github.com/webhook-gateway/webhook-gateway/server/stream"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 	"github.com/webhook-gateway/webhook-gateway/server/subscriptionservice"
@@ -46,14 +50,18 @@ type Server struct {
 	reloads   *prometheus.CounterVec
 	logger    *slog.Logger
 
-	access  *access.Control
-	log     eventlog.Log
-	store   *pebblelog.Log // the same, for what only this engine can
-	streams *stream.Streams
-	events  *eventservice.Service
-	workers webhookgatewayv1.SubscriptionServiceServer
-	peers   peers
-	canary  *canary.Canary
+	access   *access.Control
+	log      eventlog.Log
+	store    *pebblelog.Log // the same, for what only this engine can
+	streams  *stream.Streams
+	events   *eventservice.Service
+	workers  workers
+	operator *operatorservice.Service
+	sessions *sessions.Index
+	history  *history.Recorder
+	refusals *refusals.Ring
+	peers    peers
+	canary   *canary.Canary
 	// canarySecret is what it signs with.
 	canarySecret secret.Secret
 	health       *health.Server
@@ -81,6 +89,15 @@ type Server struct {
 	inMemory     pebblelog.Option // nil: on the disk
 	wrapListener func(key string, listener net.Listener) net.Listener
 	faults       *Faults
+
+	version string
+	started time.Time
+}
+
+// workers is what serves the durable subscriptions, wherever they run.
+type workers interface {
+	webhookgatewayv1.SubscriptionServiceServer
+	operatorservice.EventStates
 }
 
 type closer struct {
@@ -103,7 +120,7 @@ func New(ctx context.Context, config Config, logger *slog.Logger, options ...Opt
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret()}
+	s := &Server{config: config, logger: logger, reloads: newReloads(), canarySecret: newCanarySecret(), started: time.Now()}
 	for _, option := range options {
 		option(s)
 	}
@@ -219,7 +236,7 @@ func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registr
 	if err != nil {
 		return fmt.Errorf("make the providers: %w", err)
 	}
-	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer)
+	s.webhooks, err = webhook.New(s.config.Webhooks, providers, s.log, s.logger, registry, tracer, s.keepRefusals())
 	if err != nil {
 		return fmt.Errorf("make the webhook endpoint: %w", err)
 	}
@@ -228,7 +245,7 @@ func (s *Server) buildWebhooks(ctx context.Context, registry *prometheus.Registr
 	return nil
 }
 
-// buildServices makes the two services that the events are read by.
+// buildServices makes the services of the internal listeners.
 func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registry) error {
 	sharing, err := s.joinCluster(ctx, registry)
 	if err != nil {
@@ -253,8 +270,20 @@ func (s *Server) buildServices(ctx context.Context, registry *prometheus.Registr
 		*s.faults = Faults{store: s.store, subscriptions: subscriptions}
 	}
 	s.events = eventservice.New(s.log, s.streams, s.logger)
-	s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry)
-	return err
+	if s.workers, err = s.serveCluster(subscriptionservice.New(s.log, subscriptions, s.streams, s.logger), subscriptions, registry); err != nil {
+		return err
+	}
+	s.history = history.New(registry, s.logger)
+	if s.sessions, err = sessions.New(s.config.Sessions, s.log, s.logger, registry); err != nil {
+		return fmt.Errorf("find the sessions: %w", err)
+	}
+	s.closeLater("end the reading of sessions", func() error { s.sessions.Close(); return nil })
+	s.operator = operatorservice.New(operatorservice.Params{
+		Log: s.log, Logger: s.logger, Overview: s.overview, History: s.history, Sessions: s.sessions,
+		Streams: s.streams, States: s.workers, Refusals: s.refusals,
+		ConsoleActions: func() bool { return s.inForce.Load().config.Console.Actions },
+	})
+	return nil
 }
 
 // warnNotPrivate tells who else on this machine can reach the event log.

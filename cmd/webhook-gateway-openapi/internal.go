@@ -85,6 +85,14 @@ func calls() map[string]call {
 		"SubscriptionService_ListParkedEvents":    {id: "listParkedEvents", reasons: reasons{pageToken, notFound, unusable}},
 		"SubscriptionService_ReplayParkedEvents":  {id: "replayParkedEvents", reasons: reasons{notFound, unusable, tooManyWaiting}},
 		"SubscriptionService_DiscardParkedEvents": {id: "discardParkedEvents", reasons: reasons{notFound, unusable}},
+
+		"OperatorService_GetCaller":       {id: "getCaller"},
+		"OperatorService_GetOverview":     {id: "getOverview"},
+		"OperatorService_GetHistory":      {id: "getHistory"},
+		"OperatorService_ListStreams":     {id: "listStreams"},
+		"OperatorService_ListRefusals":    {id: "listRefusals", reasons: reasons{pageToken}},
+		"OperatorService_ListSessions":    {id: "listSessions", reasons: reasons{pageToken}},
+		"OperatorService_ListEventStates": {id: "listEventStates", reasons: reasons{eventNotFound, malformed, anotherLog, historyLost, damaged}},
 	}
 }
 
@@ -92,8 +100,8 @@ func calls() map[string]call {
 func editInternal(d document, reasons map[webhookgatewayv1.ErrorReason]reason) error {
 	d["info"] = document{
 		"title":   "webhook-gateway",
-		"summary": "Events of the log, live and from history, and durable subscriptions.",
-		"description": "EventService and SubscriptionService as JSON, and backups, on the internal port. The JSON is that of protobuf: 64-bit " +
+		"summary": "Events of the log, live and from history, durable subscriptions, and what the gateway does.",
+		"description": "EventService, SubscriptionService and OperatorService as JSON, and backups, on the internal port. The JSON is that of protobuf: 64-bit " +
 			"integers are strings, fields of value zero are left out, durations are seconds with an `s`.",
 		"version": internalVersion,
 		"license": document{"name": "Apache-2.0", "identifier": "Apache-2.0"},

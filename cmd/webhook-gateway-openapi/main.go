@@ -88,7 +88,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	internal, err := merge(documents, "webhookgateway/v1/event_service", "webhookgateway/v1/subscription_service")
+	internal, err := merge(documents, "webhookgateway/v1/event_service", "webhookgateway/v1/subscription_service", "webhookgateway/v1/operator_service")
 	if err != nil {
 		return err
 	}

@@ -169,6 +169,9 @@ func (p *page) link(from, to protoreflect.Descriptor) string {
 		return "`" + string(to.FullName()) + "`"
 	}
 	where := "#" + strings.ToLower(strings.ReplaceAll(p.name(to), ".", ""))
+	if to.FullName() == webhookgatewayv1.ErrorReason(0).Descriptor().FullName() {
+		where = "#errors" // its page has a heading for each reason, and none for all
+	}
 	if file := to.ParentFile().Path(); file != from.ParentFile().Path() {
 		where = pageName(file) + where
 	}

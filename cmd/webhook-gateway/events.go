@@ -25,12 +25,21 @@ func newEvents(std streams) *cobra.Command {
 }
 
 func newEventsGet(std streams, r *remote) *cobra.Command {
-	raw := false
+	raw, states := false, false
 	c := &cobra.Command{
 		Use: "get ID", Short: "Show an event as JSON", Args: cobra.ExactArgs(1),
 		Long: `get prints one event as JSON, whatever the verdict of its verification. Its id is
 what "events list" prints first, and the "id" of -o json.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if states {
+				return r.operator(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.OperatorServiceClient) error {
+					resp, err := client.ListEventStates(ctx, &webhookgatewayv1.ListEventStatesRequest{Id: args[0]})
+					if err != nil {
+						return err
+					}
+					return printMessage(std.out, resp)
+				})
+			}
 			view := webhookgatewayv1.EventView_EVENT_VIEW_FULL
 			if raw {
 				view = webhookgatewayv1.EventView_EVENT_VIEW_RAW
@@ -42,7 +51,9 @@ what "events list" prints first, and the "id" of -o json.`,
 			return printMessage(std.out, event)
 		},
 	}
+	c.Flags().BoolVar(&states, "states", false, "print where each subscription stands with the event, not the event")
 	c.Flags().BoolVar(&raw, "raw", false, "with the body as the provider sent it (rawBody, in base64) and the stored headers")
+	c.MarkFlagsMutuallyExclusive("raw", "states")
 	return c
 }
 

@@ -64,7 +64,7 @@ anything else.`,
 			}
 			level := &slog.LevelVar{}
 			level.Set(config.Log.Level)
-			gateway, err := server.New(cmd.Context(), config, newLogger(level, config.Log.Format, std.err))
+			gateway, err := server.New(cmd.Context(), config, newLogger(level, config.Log.Format, std.err), server.WithVersion(version()))
 			if err != nil {
 				return err
 			}

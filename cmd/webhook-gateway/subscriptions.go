@@ -121,11 +121,13 @@ The position and the parked events stay.`,
 }
 
 func newSubscriptionsSeek(std streams, r *remote) *cobra.Command {
-	return &cobra.Command{
+	dryRun := false
+	c := &cobra.Command{
 		Use: "seek NAME WHERE", Short: "Move a subscription", Args: cobra.ExactArgs(2),
 		Long: `seek moves a subscription to WHERE: earliest, latest, today, yesterday, a day
 (2026-11-24), a time (2026-11-24T15:04:05Z), or after a cursor. It delivers
-everything from there on, whatever was acknowledged before.`,
+everything from there on, whatever was acknowledged before. With --dry-run it moves
+nothing, and prints what would be delivered.`,
 		ValidArgsFunction: func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return []string{"earliest", "latest", "today", "yesterday"}, cobra.ShellCompDirectiveNoFileComp
@@ -138,14 +140,19 @@ everything from there on, whatever was acknowledged before.`,
 				return err
 			}
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
-				resp, err := client.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: args[0], Start: start})
-				if err != nil {
+				resp, err := client.SeekSubscription(ctx, &webhookgatewayv1.SeekSubscriptionRequest{Name: args[0], Start: start, ValidateOnly: dryRun})
+				switch {
+				case err != nil:
 					return err
+				case dryRun:
+					return printMessage(std.out, resp.GetPreview())
 				}
 				return printMessage(std.out, resp.GetSubscription())
 			})
 		},
 	}
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "move nothing, and print what would be delivered")
+	return c
 }
 
 func newSubscriptionsDelete(r *remote) *cobra.Command {

@@ -28,7 +28,7 @@ func BenchmarkIdentify(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			given := presented{authorization: []string{"Bearer " + credentials}}
 			for b.Loop() {
-				if _, err := c.identify(b.Context(), given, ""); err != nil {
+				if _, err := c.identify(b.Context(), given, "", ""); err != nil {
 					b.Fatal(err)
 				}
 			}

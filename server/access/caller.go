@@ -6,6 +6,8 @@ package access
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +43,14 @@ func Anybody() *Caller { return anybody }
 
 var anybody = &Caller{Name: "anybody", Method: MethodNone, Grants: []*Grant{everything()}}
 
+// Operate returns an error unless the caller operates the gateway. It is a status.
+func (c *Caller) Operate() error {
+	if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.Operator }) {
+		return nil
+	}
+	return errNotOperator()
+}
+
 type contextKey struct{}
 
 // NewContext returns a context of the calls of a caller.
@@ -55,4 +65,31 @@ func From(ctx context.Context) *Caller {
 		return caller
 	}
 	return &Caller{Name: "nobody"}
+}
+
+// Origin is where a stream comes from. A client may call itself anything.
+type Origin struct {
+	// Remote is the address of the client, empty of a call that the gateway makes itself.
+	Remote string
+	// UserAgent is what the client calls itself: valid UTF-8, and not long.
+	UserAgent string
+}
+
+type originKey struct{}
+
+// OriginOf returns where the stream of a context comes from.
+func OriginOf(ctx context.Context) Origin {
+	origin, _ := ctx.Value(originKey{}).(Origin)
+	return origin
+}
+
+// maxUserAgent is more than the names of browsers have, in bytes.
+const maxUserAgent = 256
+
+func (c *call) origin() Origin {
+	o := Origin{Remote: c.remote, UserAgent: strings.ToValidUTF8(c.userAgent[:min(len(c.userAgent), maxUserAgent)], "")}
+	if o.Remote == inProcess {
+		o.Remote = ""
+	}
+	return o
 }

@@ -63,12 +63,12 @@ func (c *Control) Prepare(config Config) (replace func(), err error) {
 type call struct {
 	caller *Caller
 	proof  proof
-	// remote is the address of the client.
-	remote string
+	// remote is the address of the client, and userAgent what it calls itself.
+	remote, userAgent string
 }
 
 // identify finds out who makes a call. Its errors are statuses.
-func (c *Control) identify(ctx context.Context, given presented, remote string) (*call, error) {
+func (c *Control) identify(ctx context.Context, given presented, remote, userAgent string) (*call, error) {
 	c.mu.RLock()
 	current := c.current
 	c.mu.RUnlock()
@@ -80,7 +80,7 @@ func (c *Control) identify(ctx context.Context, given presented, remote string) 
 	if err != nil {
 		return nil, err
 	}
-	return &call{caller: caller, proof: proof, remote: remote}, nil
+	return &call{caller: caller, proof: proof, remote: remote, userAgent: userAgent}, nil
 }
 
 // again returns a call that was identified some time ago as it is by now: the body of a
@@ -93,7 +93,7 @@ func (c *Control) again(before *call) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &call{caller: caller, proof: before.proof, remote: before.remote}, nil
+	return &call{caller: caller, proof: before.proof, remote: before.remote, userAgent: before.userAgent}, nil
 }
 
 // bearer returns the token in a header.

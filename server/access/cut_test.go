@@ -85,7 +85,7 @@ func TestStreamsThatAreNotReadEnd(t *testing.T) {
 func TestRevokedBeforeTheStreamIsOpen(t *testing.T) {
 	config, token := reading()
 	c, _ := newControl(t, config)
-	call, err := c.identify(t.Context(), presented{authorization: []string{"Bearer " + token}}, "")
+	call, err := c.identify(t.Context(), presented{authorization: []string{"Bearer " + token}}, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

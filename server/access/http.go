@@ -33,7 +33,7 @@ type requestKey struct{}
 // their contexts. What is behind it does not see a token.
 func (c *Control) Handler(next http.Handler, refuse Refuse) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr)
+		made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr, r.UserAgent())
 		if err != nil {
 			c.refuseHTTP(w, r, nil, err, refuse)
 			return
@@ -64,8 +64,8 @@ func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.
 			c.refuseHTTP(w, r, nil, errNotOperator(), refuse)
 			return
 		}
-		if !isOperator(made.caller) {
-			c.refuseHTTP(w, r, made.call, errNotOperator(), refuse)
+		if err := made.caller.Operate(); err != nil {
+			c.refuseHTTP(w, r, made.call, err, refuse)
 			return
 		}
 		if audited {
@@ -79,8 +79,8 @@ func (c *Control) Operator(next http.Handler, audited bool, refuse Refuse) http.
 // Operates reports whether a request comes from an operator. It stands for requests that
 // anybody may make, and is in no audit.
 func (c *Control) Operates(r *http.Request) bool {
-	made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr)
-	return err == nil && isOperator(made.caller)
+	made, err := c.identify(r.Context(), c.presentedBy(r), r.RemoteAddr, r.UserAgent())
+	return err == nil && made.caller.Operate() == nil
 }
 
 // presentedBy returns the credentials of a request.
@@ -102,12 +102,3 @@ func (c *Control) refuseHTTP(w http.ResponseWriter, r *http.Request, made *call,
 
 // requestName is how the audit calls a request: its query may have anything in it.
 func requestName(r *http.Request) string { return r.Method + " " + r.URL.Path }
-
-func isOperator(caller *Caller) bool {
-	for _, grant := range caller.Grants {
-		if grant.Operator {
-			return true
-		}
-	}
-	return false
-}

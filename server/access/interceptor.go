@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -25,11 +26,17 @@ func (c *Control) UnaryInterceptor() grpc.UnaryServerInterceptor {
 		switch {
 		case isRefusal(err):
 			c.audit.refused(ctx, call, info.FullMethod, call.remote, subscriptionOf(req), err)
-		case rule == ruleManaged:
+		case rule == ruleManaged && !onlyAsks(req):
 			c.audit.called(ctx, call, info.FullMethod, subscriptionOf(req), err)
 		}
 		return resp, err
 	}
+}
+
+// onlyAsks reports whether a request asks what would be done, and has nothing done.
+func onlyAsks(req any) bool {
+	r, ok := req.(interface{ GetValidateOnly() bool })
+	return ok && r.GetValidateOnly()
 }
 
 // CutKey is the key of a context.CancelCauseFunc, in the context of a stream, that ends
@@ -95,7 +102,7 @@ func (c *Control) callOf(ctx context.Context, from *peer.Peer) (*call, error) {
 	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
 		given.certificate = shown(&info.State, c.roots.GRPC)
 	}
-	return c.identify(ctx, given, from.Addr.String())
+	return c.identify(ctx, given, from.Addr.String(), strings.Join(headers.Get("user-agent"), " "))
 }
 
 // nowhere is the address of a peer that has none.

@@ -42,7 +42,14 @@ func ruleOf(fullMethod string) rule {
 		webhookgatewayv1.SubscriptionService_Reject_FullMethodName,
 		webhookgatewayv1.SubscriptionService_ExtendDeadline_FullMethodName,
 		webhookgatewayv1.SubscriptionService_CommitCursor_FullMethodName,
-		webhookgatewayv1.SubscriptionService_ListParkedEvents_FullMethodName:
+		webhookgatewayv1.SubscriptionService_ListParkedEvents_FullMethodName,
+		webhookgatewayv1.OperatorService_GetCaller_FullMethodName,
+		webhookgatewayv1.OperatorService_GetOverview_FullMethodName,
+		webhookgatewayv1.OperatorService_GetHistory_FullMethodName,
+		webhookgatewayv1.OperatorService_ListStreams_FullMethodName,
+		webhookgatewayv1.OperatorService_ListRefusals_FullMethodName,
+		webhookgatewayv1.OperatorService_ListSessions_FullMethodName,
+		webhookgatewayv1.OperatorService_ListEventStates_FullMethodName:
 		return ruleCaller
 	case webhookgatewayv1.SubscriptionService_CreateSubscription_FullMethodName,
 		webhookgatewayv1.SubscriptionService_UpdateSubscription_FullMethodName,

@@ -175,7 +175,7 @@ func (s *signer) config() Config {
 
 // who returns the caller with a token, or the reason why there is none.
 func who(c *Control, token string) (*Caller, string) {
-	call, err := c.identify(context.Background(), presented{authorization: []string{"Bearer " + token}}, "")
+	call, err := c.identify(context.Background(), presented{authorization: []string{"Bearer " + token}}, "", "")
 	if err != nil {
 		return nil, rpcerr.Name(rpcerr.Reason(err))
 	}

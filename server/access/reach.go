@@ -30,10 +30,8 @@ func (c *Caller) Reach(view webhookgatewayv1.EventView) (*Reach, error) {
 		return r, nil
 	}
 	var granted []string
-	for _, v := range views {
-		if slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.in(v) }) {
-			granted = append(granted, v.String())
-		}
+	for _, v := range c.Views() {
+		granted = append(granted, v.String())
 	}
 	if len(granted) == 0 {
 		return nil, NotGranted("", "no events are granted to this caller")
@@ -53,6 +51,13 @@ func (c *Caller) ReachInAnyView() (*Reach, error) {
 		return nil, NotGranted("", "no events are granted to this caller")
 	}
 	return r, nil
+}
+
+// Views returns the views in which the caller may read anything.
+func (c *Caller) Views() []webhookgatewayv1.EventView {
+	return slices.DeleteFunc(slices.Clone(views), func(v webhookgatewayv1.EventView) bool {
+		return !slices.ContainsFunc(c.Grants, func(g *Grant) bool { return g.in(v) })
+	})
 }
 
 var views = []webhookgatewayv1.EventView{
@@ -86,10 +91,60 @@ func (r *Reach) Narrow(f *filter.Filter) (*filter.Filter, error) {
 	return narrow, r.refuse("", err)
 }
 
+// NarrowFields is Narrow for a request that has the conditions of one filter as fields of its
+// own.
+func (r *Reach) NarrowFields(f *filter.Filter) (*filter.Filter, error) {
+	narrow, err := f.Within(r.limits...)
+	var outside *filter.OutsideError
+	if errors.As(err, &outside) {
+		return nil, NotGranted(strings.TrimPrefix(strings.TrimPrefix(outside.Path, "filters[0]"), "."), outside.Message+r.in)
+	}
+	return narrow, err
+}
+
+// AllowsAll reports whether the caller may read every event that a filter matches, and
+// which classes are then masked in something that all of them tell of: those that each
+// grant masks which alone allows them all, or all classes.
+func (r *Reach) AllowsAll(f *webhookgatewayv1.EventFilter) (masked redact.Classes, allowed bool) {
+	if !filter.AllowAll(f, r.limits...) {
+		return 0, false
+	}
+	if r.masks == nil {
+		return 0, true
+	}
+	masked = redact.All()
+	for i, l := range r.limits {
+		if filter.AllowAll(f, l) {
+			masked &= r.masks.classes[i]
+		}
+	}
+	return masked, true
+}
+
+// DependsOnSubjects reports whether there are subjects whose events the caller may read, and
+// others.
+func (r *Reach) DependsOnSubjects() bool {
+	return slices.ContainsFunc(r.limits, (*filter.Limits).NameSubjects)
+}
+
 // Covers returns an error unless the caller may read everything that a filter matches.
 // It is a status; section is the field whose filters they are, empty for the request.
 func (r *Reach) Covers(section string, f *filter.Filter) error {
 	return r.refuse(section, f.CoveredBy(r.limits...))
+}
+
+// Shown returns filters as the caller may see them: with `*` for the clients, subjects and ids
+// in one that selects what it may not read. Without a reach it may read nothing. What is given
+// is not changed.
+func (r *Reach) Shown(filters []*webhookgatewayv1.EventFilter) []*webhookgatewayv1.EventFilter {
+	shown := slices.Clone(filters)
+	for i, one := range shown {
+		asked, err := filter.Compile([]*webhookgatewayv1.EventFilter{one})
+		if r == nil || err != nil || r.Covers("", asked) != nil {
+			shown[i] = filter.WithoutTexts(one)
+		}
+	}
+	return shown
 }
 
 // Allows reports whether the caller may read an event.

@@ -38,7 +38,8 @@ func Ended(ctx context.Context) context.Context {
 // blocked in a send.
 func (c *Control) open(ctx context.Context, call *call, abandon func()) (s *session, closeIt func()) {
 	announced, end := context.WithCancelCause(context.Background())
-	cut, cutIt := context.WithCancelCause(NewContext(context.WithValue(ctx, endedKey{}, announced), call.caller))
+	cut, cutIt := context.WithCancelCause(NewContext(
+		context.WithValue(context.WithValue(ctx, endedKey{}, announced), originKey{}, call.origin()), call.caller))
 	s = &session{call: call, announced: announced, cut: cut, end: end}
 	var stops []func() bool
 	if !call.caller.Expires.IsZero() {

@@ -48,6 +48,15 @@ func (c *Caller) Look() error {
 	return NotGranted("", "neither reading events nor operating the gateway is granted to this caller")
 }
 
+// Subscriptions returns which subscriptions the caller may use and manage.
+func (c *Caller) Subscriptions() []SubscriptionGrant {
+	var all []SubscriptionGrant
+	for _, g := range c.Grants {
+		all = append(all, g.Subscriptions...)
+	}
+	return all
+}
+
 func (c *Caller) anySubscription(f func(SubscriptionGrant) bool) bool {
 	return slices.ContainsFunc(c.Grants, func(g *Grant) bool { return slices.ContainsFunc(g.Subscriptions, f) })
 }

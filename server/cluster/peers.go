@@ -40,12 +40,17 @@ type peers struct {
 	unreached map[string]unreached
 }
 
-// unreached is a member that does not take calls, and why. If it refuses them it is connected.
+// unreached is a member that did not take a call, and why. If it refused it, it is connected.
 type unreached struct {
 	Member
 	why     error
-	refuses bool
+	refused bool
+	at      time.Time
 }
+
+// refusalTold is for how long it is told that a member has refused a call: without another one
+// nobody knows whether it still would.
+const refusalTold = time.Minute
 
 func newPeers(dial Dial) *peers {
 	return &peers{dial: dial, byID: make(map[string]*grpc.ClientConn), unreached: make(map[string]unreached)}
@@ -58,7 +63,7 @@ func (c *Cluster) NoteReached(m Member, why error) {
 	if why == nil {
 		delete(c.peers.unreached, m.ID)
 	} else if c.peers.byID[m.ID] != nil {
-		c.peers.unreached[m.ID] = unreached{m, why, IsRefused(why)}
+		c.peers.unreached[m.ID] = unreached{m, why, IsRefused(why), time.Now()}
 	}
 }
 
@@ -68,7 +73,7 @@ func (p *peers) warnings() []string {
 	defer p.mu.Unlock()
 	var warnings []string
 	for id, u := range p.unreached {
-		if u.refuses || p.byID[id].GetState() != connectivity.Ready {
+		if u.refused && time.Since(u.at) < refusalTold || p.byID[id].GetState() != connectivity.Ready {
 			warnings = append(warnings, fmt.Sprintf("the gateway %s cannot be reached, so workers of this one get nothing of the subscriptions that it runs: "+
 				"check the network and, at both, cluster.advertise, cluster.tls and cluster.secret: %v", u.Address, u.why))
 		}

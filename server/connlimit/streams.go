@@ -45,12 +45,20 @@ const (
 // that keeps the gateway waiting. If all of these have too many streams, the one with
 // most of them is closed.
 func LimitStreams(inner net.Listener, exceeded func(remote net.Addr, why error)) net.Listener {
-	return streamListener{inner, exceeded}
+	return streamListener{inner, exceeded, false}
+}
+
+// LimitStrangers is LimitStreams for a listener whose clients call for clients of their own, which
+// they limit: once they are known they may reset streams as often as those want it. If one of these
+// connections was closed for what a few do, all would pay.
+func LimitStrangers(inner net.Listener, exceeded func(remote net.Addr, why error)) net.Listener {
+	return streamListener{inner, exceeded, true}
 }
 
 type streamListener struct {
 	net.Listener
-	exceeded func(net.Addr, error)
+	exceeded   func(net.Addr, error)
+	trustKnown bool
 }
 
 // Accept implements net.Listener.
@@ -61,7 +69,7 @@ func (l streamListener) Accept() (net.Conn, error) {
 	}
 	limited, _ := below(c).(*conn)
 	return &streamConn{
-		Conn: c, limited: limited, exceeded: l.exceeded,
+		Conn: c, limited: limited, exceeded: l.exceeded, trustKnown: l.trustKnown,
 		in: frames{skip: len(clientPreface)}, resets: rate.NewLimiter(resetsPerSecond, resetBurst),
 		open: make(map[uint32]time.Time),
 	}, nil
@@ -87,8 +95,10 @@ type streamConn struct {
 	net.Conn
 	limited  *conn // nil in tests
 	exceeded func(net.Addr, error)
-	in, out  frames
-	resets   *rate.Limiter
+	// trustKnown: its client may reset streams as it likes once it is known.
+	trustKnown bool
+	in, out    frames
+	resets     *rate.Limiter
 
 	mu   sync.Mutex
 	open map[uint32]time.Time // when the streams of the client began that have not ended
@@ -145,7 +155,7 @@ func (c *streamConn) Write(b []byte) (int, error) {
 func (c *streamConn) received(f frame) error {
 	switch f.kind {
 	case frameRSTStream:
-		if began, ok := c.ended(f.stream); ok && time.Since(began) >= rapid {
+		if began, ok := c.ended(f.stream); ok && time.Since(began) >= rapid || c.trustKnown && c.limited.wasKnown() {
 			return nil
 		}
 		if !c.resets.Allow() {
@@ -207,6 +217,16 @@ func (c *conn) knownWithin(d time.Duration) bool {
 	case <-c.isKnown:
 		return true
 	case <-time.After(d):
+		return false
+	}
+}
+
+// wasKnown reports whether the client of a connection is known.
+func (c *conn) wasKnown() bool {
+	select {
+	case <-c.isKnown:
+		return true
+	default:
 		return false
 	}
 }

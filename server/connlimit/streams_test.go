@@ -198,6 +198,42 @@ func TestKnownSoonAfterTooManyStreams(t *testing.T) {
 	})
 }
 
+// Who calls for clients of its own may reset as many streams as they want, once it is known, and no
+// more than others before.
+func TestResetsOfKnownGateways(t *testing.T) {
+	for name, known := range map[string]bool{"known": true, "a stranger": false} {
+		t.Run(name, func(t *testing.T) {
+			client, inner := net.Pipe()
+			exceeded := make(chan error, 1)
+			limited := connlimit.LimitStrangers(connlimit.New(pipe{conn: inner}, 2, func() {}), func(_ net.Addr, why error) { exceeded <- why })
+			server, err := limited.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if known {
+				know(t, server)
+			}
+			read := make(chan struct{})
+			go func() {
+				defer close(read)
+				_, _ = io.Copy(io.Discard, server)
+			}()
+			go func() { _, _ = io.Copy(io.Discard, client) }() // what it is told at the end
+			framer := http2.NewFramer(client, nil)
+			_, err = io.WriteString(client, http2.ClientPreface)
+			for n := uint32(0); err == nil && n < 2_000; n++ {
+				err = errors.Join(framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*n + 1, EndHeaders: true}), framer.WriteRSTStream(2*n+1, http2.ErrCodeCancel))
+			}
+			_ = client.Close()
+			<-read
+			if (err == nil) != known || (len(exceeded) == 0) != known {
+				t.Errorf("it ends with %v, and %d connections were sent away", err, len(exceeded))
+			}
+			_ = server.Close()
+		})
+	}
+}
+
 // streams is a listener of HTTP/2 with room for two connections.
 type streams struct {
 	listener net.Listener

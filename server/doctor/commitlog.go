@@ -64,7 +64,7 @@ func checkReached(ctx context.Context, urls []string) (findings []Finding) {
 		reached++
 	}
 	if reached == 0 {
-		findings = append(findings, finding(Fail, "start the servers, or correct store.commit_log.jetstream.urls", "no NATS server can be reached: deliveries are answered 503, and a gateway without a copy of the events does not start"))
+		findings = append(findings, finding(Fail, "start the servers, or correct store.commit_log.jetstream.urls", "no NATS server can be reached: deliveries are answered 503, and a gateway without a copy of the events has nothing for readers"))
 	}
 	return findings
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
-	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
 const (
@@ -43,31 +42,13 @@ func (s *Service) event(ctx context.Context, req *webhookgatewayv1.GetEventReque
 	if err != nil {
 		return nil, err
 	}
-	position, err := s.api.ParseEventID(ctx, "id", req.GetId())
-	if errors.Is(err, logapi.ErrForeignEvent) {
-		return nil, errNotFound()
-	}
-	if err != nil {
-		return nil, err
-	}
-	if bounds := s.log.Bounds(); position <= bounds.Trimmed || position > bounds.Head {
-		return nil, errNotFound()
-	}
-	for r, err := range s.log.Read(ctx, position-1) {
-		var trimmed *eventlog.TrimmedError
-		if errors.As(err, &trimmed) {
-			return nil, errNotFound()
-		}
-		if err != nil {
-			return nil, err
-		}
+	event := &webhookgatewayv1.Event{}
+	return event, s.api.ReadEvent(ctx, "id", req.GetId(), func(r eventlog.Record) error {
 		if !reach.Allows(r) {
-			return nil, access.NotGranted("id", fmt.Sprintf("this event is not granted in %v", view))
+			return access.NotGranted("id", fmt.Sprintf("this event is not granted in %v", view))
 		}
-		event := &webhookgatewayv1.Event{}
-		return event, decode(reach.Encode(r, s.log.History(), view), event)
-	}
-	return nil, errNotFound()
+		return decode(reach.Encode(r, s.log.History(), view), event)
+	})
 }
 
 func decode(encoded []byte, event *webhookgatewayv1.Event) error {
@@ -75,11 +56,6 @@ func decode(encoded []byte, event *webhookgatewayv1.Event) error {
 		return fmt.Errorf("decode a stored event: %w", err)
 	}
 	return nil
-}
-
-func errNotFound() error {
-	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_NOT_FOUND,
-		"there is no event with this id in this log, or it is no longer retained")
 }
 
 // GetLogInfo implements EventService.
@@ -159,7 +135,7 @@ func (s *Service) listEvents(ctx context.Context, req *webhookgatewayv1.ListEven
 		}
 	}
 	if p.low < p.high {
-		resp.NextPageToken = formatPageToken(s.log.History(), *next, req, p.filter)
+		resp.NextPageToken = logapi.FormatPageToken(s.log.History(), *next, samePage(req, p.filter))
 	}
 	return resp, nil
 }
@@ -179,7 +155,7 @@ func (s *Service) planPage(ctx context.Context, req *webhookgatewayv1.ListEvents
 	if req.GetPageToken() == "" {
 		return p, nil
 	}
-	position, err := parsePageToken(s.log.History(), req, p.filter)
+	position, err := logapi.ParsePageToken(s.log.History(), req.GetPageToken(), samePage(req, p.filter))
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,8 @@ func (s *Service) Subscribe(req *webhookgatewayv1.SubscribeRequest, call grpc.Se
 	if p.reach.Masks() {
 		st.batch.MaskBy(p.reach.Mask)
 	}
+	st.HasRead(st.read)
+	defer s.streams.List(ctx, stream.Description{View: p.view, Filters: p.filter.Normal}, st.Sender)()
 	if err := st.opened(); err != nil {
 		return err
 	}
@@ -207,6 +209,7 @@ func (st *subscriber) pass(head eventlog.Position) error {
 	if err := st.flush(); err != nil {
 		return err
 	}
+	st.HasRead(st.read)
 	switch {
 	case failure != nil:
 		return st.missing(failure)
@@ -266,6 +269,7 @@ func (st *subscriber) flush() error {
 	if st.batch.Len() == 0 {
 		return nil
 	}
+	st.HasRead(st.read)
 	st.batch.After(st.move(st.last))
 	return st.SendBatch("events", st.batch, st.caughtUp)
 }
@@ -319,6 +323,7 @@ func (st *subscriber) fallBehind() error {
 // it.
 func (st *subscriber) sendGap(to eventlog.Position, reason webhookgatewayv1.GapReason) error {
 	st.read = to
+	st.HasRead(to)
 	return st.Send("gap", &webhookgatewayv1.SubscribeResponse{
 		Frame: &webhookgatewayv1.SubscribeResponse_Gap{Gap: &webhookgatewayv1.Gap{
 			FromCursor: st.move(to),

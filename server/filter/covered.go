@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 )
 
 // maxPieces bounds the search of CoveredBy, which refuses what it cannot prove.
@@ -16,7 +18,7 @@ func (f *Filter) CoveredBy(limits ...*Limits) error {
 		return nil
 	}
 	for i, normal := range f.normal {
-		if covered(boxOf(normal), limits) {
+		if covered(boxOf(normal), limits, (*Limits).askable) {
 			continue
 		}
 		if err := f.outside(i, limits); err != nil {
@@ -31,13 +33,22 @@ func (f *Filter) CoveredBy(limits ...*Limits) error {
 	return nil
 }
 
+// AllowAll reports whether every event that a filter matches is allowed by one of some
+// limits. Unlike CoveredBy it is not about whether somebody may ask for them: limits that hide
+// subjects allow to be shown the events of one. The filter is taken as it is: one that names
+// no verdicts matches all of them.
+func AllowAll(f *webhookgatewayv1.EventFilter, limits ...*Limits) bool {
+	return slices.ContainsFunc(limits, (*Limits).Unlimited) ||
+		covered(boxOf(f), limits, func(_ *Limits, limit, _ box) box { return limit })
+}
+
 // covered reports whether everything in a box is allowed. It takes from the box what
-// each limit allows, and looks whether pieces are left.
-func covered(asked box, limits []*Limits) bool {
+// each limit allows, as a function restricts it, and looks whether pieces are left.
+func covered(asked box, limits []*Limits, restrict func(l *Limits, limit, asked box) box) bool {
 	pieces := []box{asked.possible()}
 	for _, l := range limits {
 		for _, limit := range l.boxes {
-			limit = l.askable(limit, asked)
+			limit = restrict(l, limit, asked)
 			var rest []box
 			for _, piece := range pieces {
 				rest = append(rest, piece.without(limit)...)

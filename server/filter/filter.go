@@ -117,6 +117,20 @@ func sizeOf(f *webhookgatewayv1.EventFilter) int {
 // defaults filled in. They must not be changed.
 func (f *Filter) Normal() []*webhookgatewayv1.EventFilter { return f.normal }
 
+// WithoutTexts returns a filter with `*` for what its conditions on texts name.
+func WithoutTexts(f *webhookgatewayv1.EventFilter) *webhookgatewayv1.EventFilter {
+	hidden := proto.CloneOf(f)
+	for _, texts := range []*[]string{&hidden.ClientIds, &hidden.Subjects, &hidden.ProviderEventIds} {
+		if len(*texts) > 0 {
+			*texts = []string{"*"}
+		}
+	}
+	if len(hidden.GetExcludeClientIds()) > 1 { // every filter without client_ids excludes the canary
+		hidden.ExcludeClientIds = []string{"*", provider.CanaryClientID}
+	}
+	return hidden
+}
+
 // Match returns what the filter makes of a record.
 func (f *Filter) Match(r eventlog.Record) Result {
 	result := Other

@@ -63,6 +63,11 @@ func (l *Limits) Allow(r eventlog.Record) bool {
 // Unlimited reports whether the limits allow every event and every filter.
 func (l *Limits) Unlimited() bool { return l.unlimited }
 
+// NameSubjects reports whether what is allowed depends on subjects.
+func (l *Limits) NameSubjects() bool {
+	return slices.ContainsFunc(l.boxes, func(b box) bool { return !b[subjectSide].all() })
+}
+
 // askable returns a limit as it is for a filter.
 func (l *Limits) askable(limit, asked box) box {
 	if l.hidesSubjects && !asked[subjectSide].all() {

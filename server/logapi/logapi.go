@@ -107,6 +107,37 @@ func (a API) ParseEventID(ctx context.Context, field, id string) (eventlog.Posit
 	return p, nil
 }
 
+// ReadEvent calls a function with the event of an id, and returns its error. The record is
+// valid only in it. Other errors are those of ParseEventID, of the log, and a status if there
+// is no such event.
+func (a API) ReadEvent(ctx context.Context, field, id string, f func(eventlog.Record) error) error {
+	position, err := a.ParseEventID(ctx, field, id)
+	if errors.Is(err, ErrForeignEvent) {
+		return errNoEvent()
+	}
+	if err != nil {
+		return err
+	}
+	if bounds := a.Log.Bounds(); position <= bounds.Trimmed || position > bounds.Head {
+		return errNoEvent()
+	}
+	for r, err := range a.Log.Read(ctx, position-1) {
+		if errors.As(err, new(*eventlog.TrimmedError)) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		return f(r)
+	}
+	return errNoEvent()
+}
+
+func errNoEvent() error {
+	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_EVENT_NOT_FOUND,
+		"there is no event with this id in this log, or it is no longer retained")
+}
+
 // badToken is the status for a cursor or an id that names no position.
 func (a API) badToken(field string, err error) error {
 	in := rpcerr.WithMetadata("field", field)

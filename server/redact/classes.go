@@ -58,7 +58,7 @@ func (c Classes) Has(class sensitivityv1.Sensitivity) bool { return c>>class&1 !
 // `account_number`, in the order of the enum.
 func (c Classes) Names() []string {
 	var names []string
-	for _, class := range c.list() {
+	for _, class := range c.List() {
 		names = append(names, strings.ToLower(strings.TrimPrefix(class.String(), prefix)))
 	}
 	return names
@@ -72,7 +72,8 @@ const (
 
 func of(class sensitivityv1.Sensitivity) Classes { return 1<<class | 1<<firstClass }
 
-func (c Classes) list() []sensitivityv1.Sensitivity {
+// List returns the classes in the order of the enum.
+func (c Classes) List() []sensitivityv1.Sensitivity {
 	var list []sensitivityv1.Sensitivity
 	for rest := uint32(c); rest != 0; rest &= rest - 1 {
 		list = append(list, sensitivityv1.Sensitivity(bits.TrailingZeros32(rest))) //nolint:gosec // at most 31

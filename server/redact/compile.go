@@ -77,7 +77,7 @@ func compile(classes Classes) *Mask {
 		r.action = rename
 	}
 	var list []byte
-	for _, class := range classes.list() {
+	for _, class := range classes.List() {
 		list = protowire.AppendVarint(list, uint64(class)) //nolint:gosec // not negative
 	}
 	mask.masked = protowire.AppendBytes(protowire.AppendTag(nil, fieldMasked, protowire.BytesType), list)

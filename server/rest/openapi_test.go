@@ -30,6 +30,8 @@ func TestOpenAPI(t *testing.T) {
 			"/v1/subscriptions/{subscription}:extendDeadline", "/v1/subscriptions/{subscription}:commitCursor",
 			"/v1/subscriptions/{subscription}/parkedEvents", "/v1/subscriptions/{subscription}/parkedEvents:replay",
 			"/v1/subscriptions/{subscription}/parkedEvents:discard", "/admin/backup",
+			"/v1/caller", "/v1/operator/overview", "/v1/operator/history", "/v1/operator/streams", "/v1/operator/refusals",
+			"/v1/sessions", "/v1/events/{id}/states",
 		},
 		"/openapi-webhooks.json": {"/v1/webhooks/{provider}", "/v1/webhooks/{provider}/{client_id}"},
 	} {

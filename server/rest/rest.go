@@ -1,4 +1,4 @@
-// Package rest is both services over HTTP: every call as JSON, a stream as one JSON
+// Package rest is the services over HTTP: every call as JSON, a stream as one JSON
 // object per line, and the OpenAPI document that describes them.
 //
 // It is a client of the gRPC server, so both give the same answers.
@@ -38,7 +38,7 @@ const (
 	bodyTimeout = 30 * time.Second
 )
 
-// New returns the handler of the REST API, which calls both services through a
+// New returns the handler of the REST API, which calls the services through a
 // connection. The connection should take messages of any size. ctx ends nothing:
 // the caller closes the connection.
 //
@@ -63,6 +63,9 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	}
 	if err := webhookgatewayv1.RegisterSubscriptionServiceHandler(ctx, gateway, conn); err != nil {
 		return nil, fmt.Errorf("register SubscriptionService: %w", err)
+	}
+	if err := webhookgatewayv1.RegisterOperatorServiceHandler(ctx, gateway, conn); err != nil {
+		return nil, fmt.Errorf("register OperatorService: %w", err)
 	}
 	mux := http.NewServeMux()
 	for path, document := range map[string][]byte{"/openapi.json": openapi.Internal, "/openapi-webhooks.json": openapi.Webhooks} {

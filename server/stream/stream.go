@@ -38,6 +38,9 @@ type Streams struct {
 	mu      sync.Mutex
 	open    int
 	drained chan struct{} // closed when draining and no stream is open
+	// listed are those that are open, by their ids.
+	listed map[int64]*Listed
+	lastID int64
 }
 
 // New returns the streams of a gateway, none yet. It registers their metrics. now is the
@@ -50,7 +53,7 @@ func New(config Config, now func() time.Time, registerer prometheus.Registerer) 
 	drain, beginDrain := context.WithCancel(context.Background())
 	s := &Streams{
 		now: now, metrics: m, buffers: newBufferPool(),
-		drain: drain, beginDrain: beginDrain, drained: make(chan struct{}),
+		drain: drain, beginDrain: beginDrain, drained: make(chan struct{}), listed: make(map[int64]*Listed),
 	}
 	s.Replace(config)
 	return s, nil
@@ -147,47 +150,3 @@ func BatchSize(given int32, most int) (int, error) {
 	}
 	return most, nil
 }
-
-// A Sender sends the frames of one stream and keeps count.
-type Sender struct {
-	streams *Streams
-	send    func(frame any) error
-	last    time.Time
-}
-
-// Sender returns the sender of a stream, which sends by a function such as
-// grpc.ServerStream.SendMsg.
-func (s *Streams) Sender(send func(frame any) error) *Sender { return &Sender{streams: s, send: send} }
-
-// Send sends a frame of a kind, such as `heartbeat`. It blocks while the
-// subscriber does not read.
-func (s *Sender) Send(kind string, frame any) error {
-	if err := s.send(frame); err != nil {
-		return err // a status, and nobody to read it
-	}
-	s.last = time.Now()
-	s.streams.metrics.frames.WithLabelValues(kind).Inc()
-	return nil
-}
-
-// SendBatch sends the events of a batch, if there are any, and empties it. live
-// tells that the stream had caught up.
-func (s *Sender) SendBatch(kind string, b *Batch, live bool) error {
-	if b.Len() == 0 {
-		return nil
-	}
-	count, oldest, trace := b.count, b.oldest, b.trace
-	frame, size := b.take()
-	if live && !oldest.IsZero() {
-		s.streams.metrics.delayed(kind, s.streams.now().Sub(oldest), trace)
-	}
-	if err := s.Send(kind, frame); err != nil {
-		return err
-	}
-	s.streams.metrics.events.Add(float64(count))
-	s.streams.metrics.bytes.Add(float64(size))
-	return nil
-}
-
-// Last returns when the last frame was sent.
-func (s *Sender) Last() time.Time { return s.last }

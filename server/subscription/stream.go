@@ -181,3 +181,14 @@ func (st *Stream) Progress() Progress {
 	defer s.mu.Unlock()
 	return Progress{Cursor: s.machine.delivered(), Head: max(head, s.machine.read), LeftOut: s.leftOut}
 }
+
+// InFlight returns how many events the stream holds. It may be called from any goroutine.
+func (st *Stream) InFlight() int {
+	s := st.subscription
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[st.id] != st {
+		return 0
+	}
+	return len(s.machine.workers[st.id].held.items)
+}

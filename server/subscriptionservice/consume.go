@@ -68,6 +68,7 @@ func (s *Service) consume(
 	defer release()
 	w.ending = ending
 	defer w.leave()
+	defer s.streams.List(ctx, w.describe(req.GetSubscription(), opened.GetView()), w.Sender)()
 	if err := w.Send("subscribed", &webhookgatewayv1.ConsumeResponse{
 		Frame: &webhookgatewayv1.ConsumeResponse_Subscribed{Subscribed: opened},
 	}); err != nil {
@@ -124,6 +125,21 @@ func (s *Service) open(
 		HeartbeatInterval: durationpb.New(heartbeat),
 		View:              view,
 	}, nil
+}
+
+// describe says what the stream is to those who see the streams that are open.
+func (w *worker) describe(name string, view webhookgatewayv1.EventView) stream.Description {
+	share := w.share
+	return stream.Description{
+		Subscription: name, View: view, InFlight: share.InFlight,
+		Filters: func() []*webhookgatewayv1.EventFilter {
+			inForce, err := share.Filter()
+			if err != nil {
+				return nil // it was deleted: the stream ends
+			}
+			return inForce.Normal()
+		},
+	}
 }
 
 // reach returns what the caller of a request may read of a subscription that it may use,

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -70,7 +71,7 @@ type peerShare struct {
 	end      error // why answers was closed
 	waiting  bool  // a want is not answered yet
 	progress subscription.Progress
-	filter   *filter.Filter
+	filter   atomic.Pointer[filter.Filter]
 	// unsent are the tokens of deliveries that were not sent to the worker yet.
 	unsent map[string]struct{}
 	// failed: it is not the worker that ends the share.
@@ -142,7 +143,7 @@ func (p *peerShare) note(resp *peerResponse) error {
 	if err != nil {
 		return errMoving("this gateway does not know the filters of the subscription, which a later version runs: try again, at another gateway, or upgrade this one: " + err.Error())
 	}
-	p.filter = compiled
+	p.filter.Store(compiled)
 	return nil
 }
 
@@ -295,7 +296,10 @@ func (p *peerShare) ended() bool {
 func (p *peerShare) Progress() subscription.Progress { return p.progress }
 
 // Filter implements share.
-func (p *peerShare) Filter() (*filter.Filter, error) { return p.filter, nil }
+func (p *peerShare) Filter() (*filter.Filter, error) { return p.filter.Load(), nil }
+
+// InFlight implements share.
+func (*peerShare) InFlight() int { return -1 }
 
 // Park implements share.
 func (p *peerShare) Park(ctx context.Context, token, reason string) error {

@@ -3,7 +3,6 @@ package subscriptionservice
 import (
 	"context"
 	"encoding/base64"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
-	"github.com/webhook-gateway/webhook-gateway/server/provider"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
 )
 
@@ -139,11 +137,38 @@ func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.Se
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
+	if req.GetValidateOnly() {
+		resp, err := s.previewSeek(ctx, req.GetName(), after)
+		if err != nil {
+			return nil, s.fail(ctx, "preview the seek of a subscription", err)
+		}
+		return resp, nil
+	}
 	moved, err := s.subscriptions.Seek(ctx, req.GetName(), after)
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
 	return &webhookgatewayv1.SeekSubscriptionResponse{Subscription: s.shown(ctx, moved)}, nil
+}
+
+// previewSeek says what a seek would do.
+func (s *Service) previewSeek(ctx context.Context, name string, after eventlog.Position) (*webhookgatewayv1.SeekSubscriptionResponse, error) {
+	preview, err := s.subscriptions.PreviewSeek(ctx, name, after)
+	if err != nil {
+		return nil, err
+	}
+	unmoved, err := s.subscriptions.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &webhookgatewayv1.SeekSubscriptionResponse{
+		Subscription: s.shown(ctx, unmoved),
+		Preview: &webhookgatewayv1.SeekPreview{
+			Cursor:    s.api.Cursor(after),
+			LogEvents: int64(preview.Events), MatchingEvents: preview.Matching, //nolint:gosec // a number of events
+			RepeatedEvents: preview.Repeated, Exact: preview.Exact,
+		},
+	}, nil
 }
 
 // covered returns an error unless the caller may read everything that the filter of a
@@ -161,13 +186,7 @@ func covered(ctx context.Context, f *filter.Filter) error {
 // it may not read them. It returns it.
 func (s *Service) shown(ctx context.Context, in *webhookgatewayv1.Subscription) *webhookgatewayv1.Subscription {
 	reach, denied := access.From(ctx).ReachInAnyView()
-	in.Filters = slices.Clone(in.GetFilters()) // they are those in force
-	for i, one := range in.GetFilters() {
-		asked, err := filter.Compile([]*webhookgatewayv1.EventFilter{one})
-		if err != nil || denied != nil || reach.Covers("", asked) != nil {
-			in.Filters[i] = withoutTexts(one)
-		}
-	}
+	in.Filters = reach.Shown(in.GetFilters())
 	if in.GetStatus().GetLeftOutEvents() == 0 {
 		return in
 	}
@@ -176,20 +195,6 @@ func (s *Service) shown(ctx context.Context, in *webhookgatewayv1.Subscription) 
 		in.Status.LeftOutEvents = 0
 	}
 	return in
-}
-
-// withoutTexts returns a filter with `*` for what its conditions on texts name.
-func withoutTexts(f *webhookgatewayv1.EventFilter) *webhookgatewayv1.EventFilter {
-	hidden := proto.CloneOf(f)
-	for _, texts := range []*[]string{&hidden.ClientIds, &hidden.Subjects, &hidden.ProviderEventIds} {
-		if len(*texts) > 0 {
-			*texts = []string{"*"}
-		}
-	}
-	if len(hidden.GetExcludeClientIds()) > 1 { // every filter without client_ids excludes the canary
-		hidden.ExcludeClientIds = []string{"*", provider.CanaryClientID}
-	}
-	return hidden
 }
 
 // countsLeftOut reports whether a caller may know how many events a filter leaves out.

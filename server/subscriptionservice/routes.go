@@ -30,6 +30,9 @@ func (r *Router) DeleteSubscription(ctx context.Context, req *webhookgatewayv1.D
 
 // SeekSubscription implements SubscriptionService.
 func (r *Router) SeekSubscription(ctx context.Context, req *webhookgatewayv1.SeekSubscriptionRequest) (*webhookgatewayv1.SeekSubscriptionResponse, error) {
+	if req.GetValidateOnly() {
+		return read(ctx, r, req.GetName(), req, r.own.SeekSubscription, client.SeekSubscription)
+	}
 	return write(ctx, r, req.GetName(), req, r.own.SeekSubscription, client.SeekSubscription)
 }
 

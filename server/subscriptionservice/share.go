@@ -15,8 +15,11 @@ type share interface {
 	Read(ctx context.Context, deliveries []subscription.Delivery) iter.Seq2[subscription.Event, error]
 	Sending(deliveries []subscription.Delivery) []subscription.Delivery
 	Progress() subscription.Progress
-	// Filter returns the filter in force, which is not older than the last batch.
+	// Filter returns the filter in force, which is not older than the last batch. It may be
+	// called from any goroutine, as InFlight.
 	Filter() (*filter.Filter, error)
+	// InFlight returns how many events the worker holds, and -1 if only another gateway knows.
+	InFlight() int
 	// Park parks the event of a token.
 	Park(ctx context.Context, token, reason string) error
 	// Leave ends the share. If the worker broke, what it holds has failed, or is suspect;

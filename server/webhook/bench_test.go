@@ -71,7 +71,7 @@ func benchmarkEdge(b *testing.B, tracer *telemetry.Tracer) {
 		return eventlog.Receipt{Position: 1}, nil
 	}}
 	handler, err := webhook.New(webhook.DefaultConfig(), []provider.Provider{benchProvider{}}, discard,
-		slog.New(slog.DiscardHandler), prometheus.NewRegistry(), tracer)
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry(), tracer, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -46,6 +46,9 @@ type delivery struct {
 	canary   bool                                 // it is the canary's, once that is known
 	bodyErr  error
 	cause    error
+	// bodyBytes is the size of the body, once it was read.
+	bodyBytes int64
+	bodyRead  bool
 	// Outcome of a delivery: OutcomeStored or another, or the reason of the refusal. With
 	// a refusal comes the status that it was answered with.
 	outcome string
@@ -77,6 +80,7 @@ func (d *delivery) Decode(v any) error {
 	}
 	if d.bodyErr == nil {
 		*target = body
+		d.bodyBytes, d.bodyRead = int64(len(body)), true
 	}
 	return d.bodyErr
 }

@@ -134,6 +134,7 @@ type fixture struct {
 	cfg      webhook.Config
 	handler  http.Handler
 	tracer   *telemetry.Tracer
+	refused  webhook.Refusals
 }
 
 func newFixture(t *testing.T, configure func(*fixture)) *fixture {
@@ -160,7 +161,7 @@ func newRegistry() *prometheus.Registry { return prometheus.NewPedanticRegistry(
 
 func newHandler(cfg webhook.Config, providers []provider.Provider, f *fixture) (http.Handler, error) {
 	logger := slog.New(slog.NewTextHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return webhook.New(cfg, providers, f.log, logger, f.registry, f.tracer)
+	return webhook.New(cfg, providers, f.log, logger, f.registry, f.tracer, f.refused)
 }
 
 // wantMetric checks the value of a counter, or the count of a histogram.

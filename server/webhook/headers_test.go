@@ -238,7 +238,7 @@ func TestEventOfTheWire(t *testing.T) {
 	t.Cleanup(func() { _ = log.Close() })
 	cfg := webhook.DefaultConfig()
 	cfg.TrustedProxies, cfg.StoredHeaders = []string{"127.0.0.1"}, []string{"x-tenant"}
-	handler, err := webhook.New(cfg, providers, log, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil)
+	handler, err := webhook.New(cfg, providers, log, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

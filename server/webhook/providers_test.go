@@ -57,7 +57,7 @@ func newGateway(t *testing.T) *gateway {
 	t.Cleanup(func() { _ = g.log.Close() })
 	cfg := webhook.DefaultConfig()
 	cfg.TrustedProxies = []string{"127.0.0.1"}
-	handler, err := webhook.New(cfg, providers, g.log, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil)
+	handler, err := webhook.New(cfg, providers, g.log, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

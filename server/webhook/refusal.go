@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -77,17 +78,41 @@ type refusalError struct {
 	Message string `json:"message"`
 }
 
-// refuser answers, logs and counts refusals.
+// Refused is a delivery that was refused. Nothing in it is secret, or of the body.
+type Refused struct {
+	Reason     webhookgatewayv1.ErrorReason
+	HTTPStatus int
+	// Message is what was answered for people.
+	Message string
+	// Provider is PROVIDER_UNSPECIFIED if the path names none that is known.
+	Provider webhookgatewayv1.Provider
+	// ClientID is whatever the sender has written, of any length.
+	ClientID string
+	// Source is where it came from; the zero Addr if that is not known.
+	Source netip.Addr
+	// BodyBytes is the size of the body, as it was announced if it was not read to its end; -1
+	// if it is not known.
+	BodyBytes int64
+	// Trace is nil if there is none.
+	Trace *webhookgatewayv1.TraceContext
+}
+
+// Refusals keeps what was refused. Record must not block: it is called before a refusal is
+// answered.
+type Refusals interface{ Record(refused Refused) }
+
+// refuser answers, logs, counts and keeps refusals.
 type refuser struct {
 	logger  *slog.Logger
 	metrics *metrics
+	kept    Refusals // may be nil
 	samples map[webhookgatewayv1.VerificationVerdict]map[webhookgatewayv1.ErrorReason]*sampler
 	// endpoints tell whom a request was for that reached none.
 	endpoints map[string]*endpoint
 }
 
-func newRefuser(logger *slog.Logger, m *metrics, endpoints map[string]*endpoint) *refuser {
-	return &refuser{logger: logger, metrics: m, endpoints: endpoints, samples: byVerdict(
+func newRefuser(logger *slog.Logger, m *metrics, kept Refusals, endpoints map[string]*endpoint) *refuser {
+	return &refuser{logger: logger, metrics: m, kept: kept, endpoints: endpoints, samples: byVerdict(
 		func(webhookgatewayv1.VerificationVerdict) map[webhookgatewayv1.ErrorReason]*sampler {
 			samples := make(map[webhookgatewayv1.ErrorReason]*sampler)
 			for number := range webhookgatewayv1.ErrorReason_name {
@@ -160,6 +185,9 @@ func (r *refuser) refuse(
 	}
 	code := httpStatus(reason)
 	d.outcome, d.code = strings.ToLower(rpcerr.Name(reason)), code
+	if r.kept != nil {
+		r.kept.Record(d.asRefused(reason, code, message))
+	}
 	if suppressed, ok := r.samples[d.verdict][reason].sample(); ok {
 		r.log(ctx, d, code, suppressed,
 			slog.String("provider", providerName), slog.String("reason", rpcerr.Name(reason)), slog.String("message", message))
@@ -180,6 +208,20 @@ func (r *refuser) refuse(
 	}
 	w.WriteHeader(code)
 	_, _ = w.Write(body) // the sender may be gone
+}
+
+func (d *delivery) asRefused(reason webhookgatewayv1.ErrorReason, code int, message string) Refused {
+	refused := Refused{
+		Reason: reason, HTTPStatus: code, Message: message, ClientID: d.clientID,
+		Source: d.source, BodyBytes: d.contentLength, Trace: d.traceContext(),
+	}
+	if d.provider != nil {
+		refused.Provider = d.provider.ID()
+	}
+	if refused.BodyBytes < 0 && d.bodyRead {
+		refused.BodyBytes = d.bodyBytes
+	}
+	return refused
 }
 
 // levelOf returns how grave a refusal is. A GET of nobody's path is no delivery, but

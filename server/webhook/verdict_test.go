@@ -45,7 +45,7 @@ func (g *gateway) reopen(t *testing.T, mode provider.Mode, configure func(*webho
 	if configure != nil {
 		configure(&cfg)
 	}
-	handler, err := webhook.New(cfg, providers, g.log, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil)
+	handler, err := webhook.New(cfg, providers, g.log, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

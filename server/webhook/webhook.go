@@ -49,20 +49,22 @@ type Handler struct {
 	budget  *budget
 	samples map[webhookgatewayv1.VerificationVerdict]*samples
 	tracer  *telemetry.Tracer
+	refused Refusals
 
 	inForce atomic.Pointer[edge]
 }
 
 // New returns a handler. Serve it with the server that NewServer returns: some limits
-// are the server's. A nil tracer traces nothing.
+// are the server's. A nil tracer traces nothing, and with nil refusals none are kept.
 func New(
-	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer, tracer *telemetry.Tracer,
+	cfg Config, providers []provider.Provider, log Appender, logger *slog.Logger, registerer prometheus.Registerer,
+	tracer *telemetry.Tracer, refused Refusals,
 ) (*Handler, error) {
 	m, err := newMetrics(registerer)
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{log: log, logger: logger, metrics: m, budget: newBudget(cfg.MaxBufferedBytes), samples: byVerdict(newSamples), tracer: tracer}
+	h := &Handler{log: log, logger: logger, metrics: m, budget: newBudget(cfg.MaxBufferedBytes), samples: byVerdict(newSamples), tracer: tracer, refused: refused}
 	return h, h.Replace(cfg, providers)
 }
 
@@ -117,7 +119,7 @@ func (h *Handler) newEdge(cfg Config, providers []provider.Provider) (*edge, err
 	if last := h.inForce.Load(); last != nil && last.rateLimit == cfg.RateLimit {
 		limits = last.limits // what was used up stays so
 	}
-	refuser := newRefuser(h.logger, h.metrics, endpoints)
+	refuser := newRefuser(h.logger, h.metrics, h.refused, endpoints)
 	admission := &admission{
 		endpoints: endpoints, budget: h.budget, maxBody: cfg.MaxBodyBytes, writeTimeout: cfg.writeTimeout(), refuser: refuser, logger: h.logger,
 	}

@@ -649,7 +649,9 @@ type SeekSubscriptionRequest struct {
 	// The name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Where to. Must be set.
-	Start         *SubscriptionStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	Start *SubscriptionStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// Only say what would be delivered: nothing is moved.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -698,11 +700,20 @@ func (x *SeekSubscriptionRequest) GetStart() *SubscriptionStart {
 	return nil
 }
 
+func (x *SeekSubscriptionRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // SeekSubscriptionResponse is the moved subscription.
 type SeekSubscriptionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The subscription. With `validate_only` as it is.
+	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// What would be delivered. Only with `validate_only`.
+	Preview       *SeekPreview `protobuf:"bytes,2,opt,name=preview,proto3" json:"preview,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +755,97 @@ func (x *SeekSubscriptionResponse) GetSubscription() *Subscription {
 	return nil
 }
 
+func (x *SeekSubscriptionResponse) GetPreview() *SeekPreview {
+	if x != nil {
+		return x.Preview
+	}
+	return nil
+}
+
+// SeekPreview says what a subscription would deliver after it was moved.
+type SeekPreview struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place: everything after it would be delivered.
+	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// How many events of the log, matching or not, come after it.
+	LogEvents int64 `protobuf:"varint,2,opt,name=log_events,json=logEvents,proto3" json:"log_events,omitempty"`
+	// How many of them match the filters, or, if they were not all looked at, at least so
+	// many. The log is searched for a second.
+	MatchingEvents int64 `protobuf:"varint,3,opt,name=matching_events,json=matchingEvents,proto3" json:"matching_events,omitempty"`
+	// True if all were looked at.
+	Exact bool `protobuf:"varint,4,opt,name=exact,proto3" json:"exact,omitempty"`
+	// How many of those that match come before where the subscription stands now, and would be
+	// delivered again; at least so many unless `exact`.
+	RepeatedEvents int64 `protobuf:"varint,5,opt,name=repeated_events,json=repeatedEvents,proto3" json:"repeated_events,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SeekPreview) Reset() {
+	*x = SeekPreview{}
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeekPreview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeekPreview) ProtoMessage() {}
+
+func (x *SeekPreview) ProtoReflect() protoreflect.Message {
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeekPreview.ProtoReflect.Descriptor instead.
+func (*SeekPreview) Descriptor() ([]byte, []int) {
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SeekPreview) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *SeekPreview) GetLogEvents() int64 {
+	if x != nil {
+		return x.LogEvents
+	}
+	return 0
+}
+
+func (x *SeekPreview) GetMatchingEvents() int64 {
+	if x != nil {
+		return x.MatchingEvents
+	}
+	return 0
+}
+
+func (x *SeekPreview) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *SeekPreview) GetRepeatedEvents() int64 {
+	if x != nil {
+		return x.RepeatedEvents
+	}
+	return 0
+}
+
 // ConsumeRequest makes a worker.
 //
 // An attempt of an event fails by REJECT_ACTION_RETRY, and by the end of a stream
@@ -777,7 +879,7 @@ type ConsumeRequest struct {
 
 func (x *ConsumeRequest) Reset() {
 	*x = ConsumeRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[12]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +891,7 @@ func (x *ConsumeRequest) String() string {
 func (*ConsumeRequest) ProtoMessage() {}
 
 func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[12]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +904,7 @@ func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeRequest.ProtoReflect.Descriptor instead.
 func (*ConsumeRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{12}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ConsumeRequest) GetSubscription() string {
@@ -861,7 +963,7 @@ type ConsumeResponse struct {
 
 func (x *ConsumeResponse) Reset() {
 	*x = ConsumeResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[13]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +975,7 @@ func (x *ConsumeResponse) String() string {
 func (*ConsumeResponse) ProtoMessage() {}
 
 func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[13]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +988,7 @@ func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeResponse.ProtoReflect.Descriptor instead.
 func (*ConsumeResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{13}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ConsumeResponse) GetFrame() isConsumeResponse_Frame {
@@ -1009,7 +1111,7 @@ type DeliveryBatch struct {
 
 func (x *DeliveryBatch) Reset() {
 	*x = DeliveryBatch{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[14]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1123,7 @@ func (x *DeliveryBatch) String() string {
 func (*DeliveryBatch) ProtoMessage() {}
 
 func (x *DeliveryBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[14]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1136,7 @@ func (x *DeliveryBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryBatch.ProtoReflect.Descriptor instead.
 func (*DeliveryBatch) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{14}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeliveryBatch) GetDeliveries() []*Delivery {
@@ -1057,7 +1159,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[15]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1171,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[15]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1184,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{15}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AcknowledgeRequest) GetSubscription() string {
@@ -1110,7 +1212,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[16]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1224,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[16]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1237,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{16}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AcknowledgeResponse) GetResults() []TokenResult {
@@ -1165,7 +1267,7 @@ type RejectRequest struct {
 
 func (x *RejectRequest) Reset() {
 	*x = RejectRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[17]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1279,7 @@ func (x *RejectRequest) String() string {
 func (*RejectRequest) ProtoMessage() {}
 
 func (x *RejectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[17]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1292,7 @@ func (x *RejectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectRequest.ProtoReflect.Descriptor instead.
 func (*RejectRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{17}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RejectRequest) GetSubscription() string {
@@ -1239,7 +1341,7 @@ type RejectResponse struct {
 
 func (x *RejectResponse) Reset() {
 	*x = RejectResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[18]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1353,7 @@ func (x *RejectResponse) String() string {
 func (*RejectResponse) ProtoMessage() {}
 
 func (x *RejectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[18]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1366,7 @@ func (x *RejectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectResponse.ProtoReflect.Descriptor instead.
 func (*RejectResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{18}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RejectResponse) GetResults() []TokenResult {
@@ -1290,7 +1392,7 @@ type ExtendDeadlineRequest struct {
 
 func (x *ExtendDeadlineRequest) Reset() {
 	*x = ExtendDeadlineRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[19]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1404,7 @@ func (x *ExtendDeadlineRequest) String() string {
 func (*ExtendDeadlineRequest) ProtoMessage() {}
 
 func (x *ExtendDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[19]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1417,7 @@ func (x *ExtendDeadlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendDeadlineRequest.ProtoReflect.Descriptor instead.
 func (*ExtendDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{19}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExtendDeadlineRequest) GetSubscription() string {
@@ -1350,7 +1452,7 @@ type ExtendDeadlineResponse struct {
 
 func (x *ExtendDeadlineResponse) Reset() {
 	*x = ExtendDeadlineResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[20]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1464,7 @@ func (x *ExtendDeadlineResponse) String() string {
 func (*ExtendDeadlineResponse) ProtoMessage() {}
 
 func (x *ExtendDeadlineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[20]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1477,7 @@ func (x *ExtendDeadlineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendDeadlineResponse.ProtoReflect.Descriptor instead.
 func (*ExtendDeadlineResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{20}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExtendDeadlineResponse) GetResults() []TokenResult {
@@ -1402,7 +1504,7 @@ type CommitCursorRequest struct {
 
 func (x *CommitCursorRequest) Reset() {
 	*x = CommitCursorRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[21]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1516,7 @@ func (x *CommitCursorRequest) String() string {
 func (*CommitCursorRequest) ProtoMessage() {}
 
 func (x *CommitCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[21]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1529,7 @@ func (x *CommitCursorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitCursorRequest.ProtoReflect.Descriptor instead.
 func (*CommitCursorRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{21}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CommitCursorRequest) GetSubscription() string {
@@ -1462,7 +1564,7 @@ type CommitCursorResponse struct {
 
 func (x *CommitCursorResponse) Reset() {
 	*x = CommitCursorResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[22]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1576,7 @@ func (x *CommitCursorResponse) String() string {
 func (*CommitCursorResponse) ProtoMessage() {}
 
 func (x *CommitCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[22]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1589,7 @@ func (x *CommitCursorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitCursorResponse.ProtoReflect.Descriptor instead.
 func (*CommitCursorResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{22}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CommitCursorResponse) GetResult() TokenResult {
@@ -1515,7 +1617,7 @@ type ListParkedEventsRequest struct {
 
 func (x *ListParkedEventsRequest) Reset() {
 	*x = ListParkedEventsRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[23]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1629,7 @@ func (x *ListParkedEventsRequest) String() string {
 func (*ListParkedEventsRequest) ProtoMessage() {}
 
 func (x *ListParkedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[23]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1642,7 @@ func (x *ListParkedEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListParkedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{23}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListParkedEventsRequest) GetSubscription() string {
@@ -1584,7 +1686,7 @@ type ListParkedEventsResponse struct {
 
 func (x *ListParkedEventsResponse) Reset() {
 	*x = ListParkedEventsResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[24]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1698,7 @@ func (x *ListParkedEventsResponse) String() string {
 func (*ListParkedEventsResponse) ProtoMessage() {}
 
 func (x *ListParkedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[24]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1711,7 @@ func (x *ListParkedEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListParkedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{24}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListParkedEventsResponse) GetParkedEvents() []*ParkedEvent {
@@ -1641,7 +1743,7 @@ type ReplayParkedEventsRequest struct {
 
 func (x *ReplayParkedEventsRequest) Reset() {
 	*x = ReplayParkedEventsRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[25]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1653,7 +1755,7 @@ func (x *ReplayParkedEventsRequest) String() string {
 func (*ReplayParkedEventsRequest) ProtoMessage() {}
 
 func (x *ReplayParkedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[25]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,7 +1768,7 @@ func (x *ReplayParkedEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayParkedEventsRequest.ProtoReflect.Descriptor instead.
 func (*ReplayParkedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{25}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReplayParkedEventsRequest) GetSubscription() string {
@@ -1703,7 +1805,7 @@ type ReplayParkedEventsResponse struct {
 
 func (x *ReplayParkedEventsResponse) Reset() {
 	*x = ReplayParkedEventsResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[26]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1817,7 @@ func (x *ReplayParkedEventsResponse) String() string {
 func (*ReplayParkedEventsResponse) ProtoMessage() {}
 
 func (x *ReplayParkedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[26]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1830,7 @@ func (x *ReplayParkedEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayParkedEventsResponse.ProtoReflect.Descriptor instead.
 func (*ReplayParkedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{26}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReplayParkedEventsResponse) GetReplayedEvents() int64 {
@@ -1760,7 +1862,7 @@ type DiscardParkedEventsRequest struct {
 
 func (x *DiscardParkedEventsRequest) Reset() {
 	*x = DiscardParkedEventsRequest{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[27]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1874,7 @@ func (x *DiscardParkedEventsRequest) String() string {
 func (*DiscardParkedEventsRequest) ProtoMessage() {}
 
 func (x *DiscardParkedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[27]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1887,7 @@ func (x *DiscardParkedEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardParkedEventsRequest.ProtoReflect.Descriptor instead.
 func (*DiscardParkedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{27}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DiscardParkedEventsRequest) GetSubscription() string {
@@ -1822,7 +1924,7 @@ type DiscardParkedEventsResponse struct {
 
 func (x *DiscardParkedEventsResponse) Reset() {
 	*x = DiscardParkedEventsResponse{}
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[28]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1936,7 @@ func (x *DiscardParkedEventsResponse) String() string {
 func (*DiscardParkedEventsResponse) ProtoMessage() {}
 
 func (x *DiscardParkedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[28]
+	mi := &file_webhookgateway_v1_subscription_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1949,7 @@ func (x *DiscardParkedEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardParkedEventsResponse.ProtoReflect.Descriptor instead.
 func (*DiscardParkedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{28}
+	return file_webhookgateway_v1_subscription_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DiscardParkedEventsResponse) GetDiscardedEvents() int64 {
@@ -1892,12 +1994,21 @@ const file_webhookgateway_v1_subscription_service_proto_rawDesc = "" +
 	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\"/\n" +
 	"\x19DeleteSubscriptionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x1c\n" +
-	"\x1aDeleteSubscriptionResponse\"i\n" +
+	"\x1aDeleteSubscriptionResponse\"\x8e\x01\n" +
 	"\x17SeekSubscriptionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12:\n" +
-	"\x05start\x18\x02 \x01(\v2$.webhookgateway.v1.SubscriptionStartR\x05start\"_\n" +
+	"\x05start\x18\x02 \x01(\v2$.webhookgateway.v1.SubscriptionStartR\x05start\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\x99\x01\n" +
 	"\x18SeekSubscriptionResponse\x12C\n" +
-	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\"\xfa\x01\n" +
+	"\fsubscription\x18\x01 \x01(\v2\x1f.webhookgateway.v1.SubscriptionR\fsubscription\x128\n" +
+	"\apreview\x18\x02 \x01(\v2\x1e.webhookgateway.v1.SeekPreviewR\apreview\"\xac\x01\n" +
+	"\vSeekPreview\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1d\n" +
+	"\n" +
+	"log_events\x18\x02 \x01(\x03R\tlogEvents\x12'\n" +
+	"\x0fmatching_events\x18\x03 \x01(\x03R\x0ematchingEvents\x12\x14\n" +
+	"\x05exact\x18\x04 \x01(\bR\x05exact\x12'\n" +
+	"\x0frepeated_events\x18\x05 \x01(\x03R\x0erepeatedEvents\"\xfa\x01\n" +
 	"\x0eConsumeRequest\x12\"\n" +
 	"\fsubscription\x18\x01 \x01(\tR\fsubscription\x12$\n" +
 	"\x0emax_batch_size\x18\x02 \x01(\x05R\fmaxBatchSize\x120\n" +
@@ -2014,7 +2125,7 @@ func file_webhookgateway_v1_subscription_service_proto_rawDescGZIP() []byte {
 }
 
 var file_webhookgateway_v1_subscription_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_webhookgateway_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_webhookgateway_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_webhookgateway_v1_subscription_service_proto_goTypes = []any{
 	(TokenResult)(0),                    // 0: webhookgateway.v1.TokenResult
 	(RejectAction)(0),                   // 1: webhookgateway.v1.RejectAction
@@ -2030,97 +2141,99 @@ var file_webhookgateway_v1_subscription_service_proto_goTypes = []any{
 	(*DeleteSubscriptionResponse)(nil),  // 11: webhookgateway.v1.DeleteSubscriptionResponse
 	(*SeekSubscriptionRequest)(nil),     // 12: webhookgateway.v1.SeekSubscriptionRequest
 	(*SeekSubscriptionResponse)(nil),    // 13: webhookgateway.v1.SeekSubscriptionResponse
-	(*ConsumeRequest)(nil),              // 14: webhookgateway.v1.ConsumeRequest
-	(*ConsumeResponse)(nil),             // 15: webhookgateway.v1.ConsumeResponse
-	(*DeliveryBatch)(nil),               // 16: webhookgateway.v1.DeliveryBatch
-	(*AcknowledgeRequest)(nil),          // 17: webhookgateway.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),         // 18: webhookgateway.v1.AcknowledgeResponse
-	(*RejectRequest)(nil),               // 19: webhookgateway.v1.RejectRequest
-	(*RejectResponse)(nil),              // 20: webhookgateway.v1.RejectResponse
-	(*ExtendDeadlineRequest)(nil),       // 21: webhookgateway.v1.ExtendDeadlineRequest
-	(*ExtendDeadlineResponse)(nil),      // 22: webhookgateway.v1.ExtendDeadlineResponse
-	(*CommitCursorRequest)(nil),         // 23: webhookgateway.v1.CommitCursorRequest
-	(*CommitCursorResponse)(nil),        // 24: webhookgateway.v1.CommitCursorResponse
-	(*ListParkedEventsRequest)(nil),     // 25: webhookgateway.v1.ListParkedEventsRequest
-	(*ListParkedEventsResponse)(nil),    // 26: webhookgateway.v1.ListParkedEventsResponse
-	(*ReplayParkedEventsRequest)(nil),   // 27: webhookgateway.v1.ReplayParkedEventsRequest
-	(*ReplayParkedEventsResponse)(nil),  // 28: webhookgateway.v1.ReplayParkedEventsResponse
-	(*DiscardParkedEventsRequest)(nil),  // 29: webhookgateway.v1.DiscardParkedEventsRequest
-	(*DiscardParkedEventsResponse)(nil), // 30: webhookgateway.v1.DiscardParkedEventsResponse
-	(*Subscription)(nil),                // 31: webhookgateway.v1.Subscription
-	(*fieldmaskpb.FieldMask)(nil),       // 32: google.protobuf.FieldMask
-	(*SubscriptionStart)(nil),           // 33: webhookgateway.v1.SubscriptionStart
-	(EventView)(0),                      // 34: webhookgateway.v1.EventView
-	(*durationpb.Duration)(nil),         // 35: google.protobuf.Duration
-	(*Subscribed)(nil),                  // 36: webhookgateway.v1.Subscribed
-	(*Heartbeat)(nil),                   // 37: webhookgateway.v1.Heartbeat
-	(*CaughtUp)(nil),                    // 38: webhookgateway.v1.CaughtUp
-	(*Gap)(nil),                         // 39: webhookgateway.v1.Gap
-	(*Goodbye)(nil),                     // 40: webhookgateway.v1.Goodbye
-	(*Delivery)(nil),                    // 41: webhookgateway.v1.Delivery
-	(*ParkedEvent)(nil),                 // 42: webhookgateway.v1.ParkedEvent
+	(*SeekPreview)(nil),                 // 14: webhookgateway.v1.SeekPreview
+	(*ConsumeRequest)(nil),              // 15: webhookgateway.v1.ConsumeRequest
+	(*ConsumeResponse)(nil),             // 16: webhookgateway.v1.ConsumeResponse
+	(*DeliveryBatch)(nil),               // 17: webhookgateway.v1.DeliveryBatch
+	(*AcknowledgeRequest)(nil),          // 18: webhookgateway.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),         // 19: webhookgateway.v1.AcknowledgeResponse
+	(*RejectRequest)(nil),               // 20: webhookgateway.v1.RejectRequest
+	(*RejectResponse)(nil),              // 21: webhookgateway.v1.RejectResponse
+	(*ExtendDeadlineRequest)(nil),       // 22: webhookgateway.v1.ExtendDeadlineRequest
+	(*ExtendDeadlineResponse)(nil),      // 23: webhookgateway.v1.ExtendDeadlineResponse
+	(*CommitCursorRequest)(nil),         // 24: webhookgateway.v1.CommitCursorRequest
+	(*CommitCursorResponse)(nil),        // 25: webhookgateway.v1.CommitCursorResponse
+	(*ListParkedEventsRequest)(nil),     // 26: webhookgateway.v1.ListParkedEventsRequest
+	(*ListParkedEventsResponse)(nil),    // 27: webhookgateway.v1.ListParkedEventsResponse
+	(*ReplayParkedEventsRequest)(nil),   // 28: webhookgateway.v1.ReplayParkedEventsRequest
+	(*ReplayParkedEventsResponse)(nil),  // 29: webhookgateway.v1.ReplayParkedEventsResponse
+	(*DiscardParkedEventsRequest)(nil),  // 30: webhookgateway.v1.DiscardParkedEventsRequest
+	(*DiscardParkedEventsResponse)(nil), // 31: webhookgateway.v1.DiscardParkedEventsResponse
+	(*Subscription)(nil),                // 32: webhookgateway.v1.Subscription
+	(*fieldmaskpb.FieldMask)(nil),       // 33: google.protobuf.FieldMask
+	(*SubscriptionStart)(nil),           // 34: webhookgateway.v1.SubscriptionStart
+	(EventView)(0),                      // 35: webhookgateway.v1.EventView
+	(*durationpb.Duration)(nil),         // 36: google.protobuf.Duration
+	(*Subscribed)(nil),                  // 37: webhookgateway.v1.Subscribed
+	(*Heartbeat)(nil),                   // 38: webhookgateway.v1.Heartbeat
+	(*CaughtUp)(nil),                    // 39: webhookgateway.v1.CaughtUp
+	(*Gap)(nil),                         // 40: webhookgateway.v1.Gap
+	(*Goodbye)(nil),                     // 41: webhookgateway.v1.Goodbye
+	(*Delivery)(nil),                    // 42: webhookgateway.v1.Delivery
+	(*ParkedEvent)(nil),                 // 43: webhookgateway.v1.ParkedEvent
 }
 var file_webhookgateway_v1_subscription_service_proto_depIdxs = []int32{
-	31, // 0: webhookgateway.v1.CreateSubscriptionRequest.subscription:type_name -> webhookgateway.v1.Subscription
-	31, // 1: webhookgateway.v1.CreateSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	31, // 2: webhookgateway.v1.GetSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	31, // 3: webhookgateway.v1.ListSubscriptionsResponse.subscriptions:type_name -> webhookgateway.v1.Subscription
-	31, // 4: webhookgateway.v1.UpdateSubscriptionRequest.subscription:type_name -> webhookgateway.v1.Subscription
-	32, // 5: webhookgateway.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	31, // 6: webhookgateway.v1.UpdateSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	33, // 7: webhookgateway.v1.SeekSubscriptionRequest.start:type_name -> webhookgateway.v1.SubscriptionStart
-	31, // 8: webhookgateway.v1.SeekSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
-	34, // 9: webhookgateway.v1.ConsumeRequest.view:type_name -> webhookgateway.v1.EventView
-	35, // 10: webhookgateway.v1.ConsumeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	36, // 11: webhookgateway.v1.ConsumeResponse.subscribed:type_name -> webhookgateway.v1.Subscribed
-	16, // 12: webhookgateway.v1.ConsumeResponse.deliveries:type_name -> webhookgateway.v1.DeliveryBatch
-	37, // 13: webhookgateway.v1.ConsumeResponse.heartbeat:type_name -> webhookgateway.v1.Heartbeat
-	38, // 14: webhookgateway.v1.ConsumeResponse.caught_up:type_name -> webhookgateway.v1.CaughtUp
-	39, // 15: webhookgateway.v1.ConsumeResponse.gap:type_name -> webhookgateway.v1.Gap
-	40, // 16: webhookgateway.v1.ConsumeResponse.goodbye:type_name -> webhookgateway.v1.Goodbye
-	41, // 17: webhookgateway.v1.DeliveryBatch.deliveries:type_name -> webhookgateway.v1.Delivery
-	0,  // 18: webhookgateway.v1.AcknowledgeResponse.results:type_name -> webhookgateway.v1.TokenResult
-	1,  // 19: webhookgateway.v1.RejectRequest.action:type_name -> webhookgateway.v1.RejectAction
-	35, // 20: webhookgateway.v1.RejectRequest.retry_after:type_name -> google.protobuf.Duration
-	0,  // 21: webhookgateway.v1.RejectResponse.results:type_name -> webhookgateway.v1.TokenResult
-	35, // 22: webhookgateway.v1.ExtendDeadlineRequest.deadline:type_name -> google.protobuf.Duration
-	0,  // 23: webhookgateway.v1.ExtendDeadlineResponse.results:type_name -> webhookgateway.v1.TokenResult
-	0,  // 24: webhookgateway.v1.CommitCursorResponse.result:type_name -> webhookgateway.v1.TokenResult
-	34, // 25: webhookgateway.v1.ListParkedEventsRequest.view:type_name -> webhookgateway.v1.EventView
-	42, // 26: webhookgateway.v1.ListParkedEventsResponse.parked_events:type_name -> webhookgateway.v1.ParkedEvent
-	2,  // 27: webhookgateway.v1.SubscriptionService.CreateSubscription:input_type -> webhookgateway.v1.CreateSubscriptionRequest
-	4,  // 28: webhookgateway.v1.SubscriptionService.GetSubscription:input_type -> webhookgateway.v1.GetSubscriptionRequest
-	6,  // 29: webhookgateway.v1.SubscriptionService.ListSubscriptions:input_type -> webhookgateway.v1.ListSubscriptionsRequest
-	8,  // 30: webhookgateway.v1.SubscriptionService.UpdateSubscription:input_type -> webhookgateway.v1.UpdateSubscriptionRequest
-	10, // 31: webhookgateway.v1.SubscriptionService.DeleteSubscription:input_type -> webhookgateway.v1.DeleteSubscriptionRequest
-	12, // 32: webhookgateway.v1.SubscriptionService.SeekSubscription:input_type -> webhookgateway.v1.SeekSubscriptionRequest
-	14, // 33: webhookgateway.v1.SubscriptionService.Consume:input_type -> webhookgateway.v1.ConsumeRequest
-	17, // 34: webhookgateway.v1.SubscriptionService.Acknowledge:input_type -> webhookgateway.v1.AcknowledgeRequest
-	19, // 35: webhookgateway.v1.SubscriptionService.Reject:input_type -> webhookgateway.v1.RejectRequest
-	21, // 36: webhookgateway.v1.SubscriptionService.ExtendDeadline:input_type -> webhookgateway.v1.ExtendDeadlineRequest
-	23, // 37: webhookgateway.v1.SubscriptionService.CommitCursor:input_type -> webhookgateway.v1.CommitCursorRequest
-	25, // 38: webhookgateway.v1.SubscriptionService.ListParkedEvents:input_type -> webhookgateway.v1.ListParkedEventsRequest
-	27, // 39: webhookgateway.v1.SubscriptionService.ReplayParkedEvents:input_type -> webhookgateway.v1.ReplayParkedEventsRequest
-	29, // 40: webhookgateway.v1.SubscriptionService.DiscardParkedEvents:input_type -> webhookgateway.v1.DiscardParkedEventsRequest
-	3,  // 41: webhookgateway.v1.SubscriptionService.CreateSubscription:output_type -> webhookgateway.v1.CreateSubscriptionResponse
-	5,  // 42: webhookgateway.v1.SubscriptionService.GetSubscription:output_type -> webhookgateway.v1.GetSubscriptionResponse
-	7,  // 43: webhookgateway.v1.SubscriptionService.ListSubscriptions:output_type -> webhookgateway.v1.ListSubscriptionsResponse
-	9,  // 44: webhookgateway.v1.SubscriptionService.UpdateSubscription:output_type -> webhookgateway.v1.UpdateSubscriptionResponse
-	11, // 45: webhookgateway.v1.SubscriptionService.DeleteSubscription:output_type -> webhookgateway.v1.DeleteSubscriptionResponse
-	13, // 46: webhookgateway.v1.SubscriptionService.SeekSubscription:output_type -> webhookgateway.v1.SeekSubscriptionResponse
-	15, // 47: webhookgateway.v1.SubscriptionService.Consume:output_type -> webhookgateway.v1.ConsumeResponse
-	18, // 48: webhookgateway.v1.SubscriptionService.Acknowledge:output_type -> webhookgateway.v1.AcknowledgeResponse
-	20, // 49: webhookgateway.v1.SubscriptionService.Reject:output_type -> webhookgateway.v1.RejectResponse
-	22, // 50: webhookgateway.v1.SubscriptionService.ExtendDeadline:output_type -> webhookgateway.v1.ExtendDeadlineResponse
-	24, // 51: webhookgateway.v1.SubscriptionService.CommitCursor:output_type -> webhookgateway.v1.CommitCursorResponse
-	26, // 52: webhookgateway.v1.SubscriptionService.ListParkedEvents:output_type -> webhookgateway.v1.ListParkedEventsResponse
-	28, // 53: webhookgateway.v1.SubscriptionService.ReplayParkedEvents:output_type -> webhookgateway.v1.ReplayParkedEventsResponse
-	30, // 54: webhookgateway.v1.SubscriptionService.DiscardParkedEvents:output_type -> webhookgateway.v1.DiscardParkedEventsResponse
-	41, // [41:55] is the sub-list for method output_type
-	27, // [27:41] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	32, // 0: webhookgateway.v1.CreateSubscriptionRequest.subscription:type_name -> webhookgateway.v1.Subscription
+	32, // 1: webhookgateway.v1.CreateSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
+	32, // 2: webhookgateway.v1.GetSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
+	32, // 3: webhookgateway.v1.ListSubscriptionsResponse.subscriptions:type_name -> webhookgateway.v1.Subscription
+	32, // 4: webhookgateway.v1.UpdateSubscriptionRequest.subscription:type_name -> webhookgateway.v1.Subscription
+	33, // 5: webhookgateway.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	32, // 6: webhookgateway.v1.UpdateSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
+	34, // 7: webhookgateway.v1.SeekSubscriptionRequest.start:type_name -> webhookgateway.v1.SubscriptionStart
+	32, // 8: webhookgateway.v1.SeekSubscriptionResponse.subscription:type_name -> webhookgateway.v1.Subscription
+	14, // 9: webhookgateway.v1.SeekSubscriptionResponse.preview:type_name -> webhookgateway.v1.SeekPreview
+	35, // 10: webhookgateway.v1.ConsumeRequest.view:type_name -> webhookgateway.v1.EventView
+	36, // 11: webhookgateway.v1.ConsumeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	37, // 12: webhookgateway.v1.ConsumeResponse.subscribed:type_name -> webhookgateway.v1.Subscribed
+	17, // 13: webhookgateway.v1.ConsumeResponse.deliveries:type_name -> webhookgateway.v1.DeliveryBatch
+	38, // 14: webhookgateway.v1.ConsumeResponse.heartbeat:type_name -> webhookgateway.v1.Heartbeat
+	39, // 15: webhookgateway.v1.ConsumeResponse.caught_up:type_name -> webhookgateway.v1.CaughtUp
+	40, // 16: webhookgateway.v1.ConsumeResponse.gap:type_name -> webhookgateway.v1.Gap
+	41, // 17: webhookgateway.v1.ConsumeResponse.goodbye:type_name -> webhookgateway.v1.Goodbye
+	42, // 18: webhookgateway.v1.DeliveryBatch.deliveries:type_name -> webhookgateway.v1.Delivery
+	0,  // 19: webhookgateway.v1.AcknowledgeResponse.results:type_name -> webhookgateway.v1.TokenResult
+	1,  // 20: webhookgateway.v1.RejectRequest.action:type_name -> webhookgateway.v1.RejectAction
+	36, // 21: webhookgateway.v1.RejectRequest.retry_after:type_name -> google.protobuf.Duration
+	0,  // 22: webhookgateway.v1.RejectResponse.results:type_name -> webhookgateway.v1.TokenResult
+	36, // 23: webhookgateway.v1.ExtendDeadlineRequest.deadline:type_name -> google.protobuf.Duration
+	0,  // 24: webhookgateway.v1.ExtendDeadlineResponse.results:type_name -> webhookgateway.v1.TokenResult
+	0,  // 25: webhookgateway.v1.CommitCursorResponse.result:type_name -> webhookgateway.v1.TokenResult
+	35, // 26: webhookgateway.v1.ListParkedEventsRequest.view:type_name -> webhookgateway.v1.EventView
+	43, // 27: webhookgateway.v1.ListParkedEventsResponse.parked_events:type_name -> webhookgateway.v1.ParkedEvent
+	2,  // 28: webhookgateway.v1.SubscriptionService.CreateSubscription:input_type -> webhookgateway.v1.CreateSubscriptionRequest
+	4,  // 29: webhookgateway.v1.SubscriptionService.GetSubscription:input_type -> webhookgateway.v1.GetSubscriptionRequest
+	6,  // 30: webhookgateway.v1.SubscriptionService.ListSubscriptions:input_type -> webhookgateway.v1.ListSubscriptionsRequest
+	8,  // 31: webhookgateway.v1.SubscriptionService.UpdateSubscription:input_type -> webhookgateway.v1.UpdateSubscriptionRequest
+	10, // 32: webhookgateway.v1.SubscriptionService.DeleteSubscription:input_type -> webhookgateway.v1.DeleteSubscriptionRequest
+	12, // 33: webhookgateway.v1.SubscriptionService.SeekSubscription:input_type -> webhookgateway.v1.SeekSubscriptionRequest
+	15, // 34: webhookgateway.v1.SubscriptionService.Consume:input_type -> webhookgateway.v1.ConsumeRequest
+	18, // 35: webhookgateway.v1.SubscriptionService.Acknowledge:input_type -> webhookgateway.v1.AcknowledgeRequest
+	20, // 36: webhookgateway.v1.SubscriptionService.Reject:input_type -> webhookgateway.v1.RejectRequest
+	22, // 37: webhookgateway.v1.SubscriptionService.ExtendDeadline:input_type -> webhookgateway.v1.ExtendDeadlineRequest
+	24, // 38: webhookgateway.v1.SubscriptionService.CommitCursor:input_type -> webhookgateway.v1.CommitCursorRequest
+	26, // 39: webhookgateway.v1.SubscriptionService.ListParkedEvents:input_type -> webhookgateway.v1.ListParkedEventsRequest
+	28, // 40: webhookgateway.v1.SubscriptionService.ReplayParkedEvents:input_type -> webhookgateway.v1.ReplayParkedEventsRequest
+	30, // 41: webhookgateway.v1.SubscriptionService.DiscardParkedEvents:input_type -> webhookgateway.v1.DiscardParkedEventsRequest
+	3,  // 42: webhookgateway.v1.SubscriptionService.CreateSubscription:output_type -> webhookgateway.v1.CreateSubscriptionResponse
+	5,  // 43: webhookgateway.v1.SubscriptionService.GetSubscription:output_type -> webhookgateway.v1.GetSubscriptionResponse
+	7,  // 44: webhookgateway.v1.SubscriptionService.ListSubscriptions:output_type -> webhookgateway.v1.ListSubscriptionsResponse
+	9,  // 45: webhookgateway.v1.SubscriptionService.UpdateSubscription:output_type -> webhookgateway.v1.UpdateSubscriptionResponse
+	11, // 46: webhookgateway.v1.SubscriptionService.DeleteSubscription:output_type -> webhookgateway.v1.DeleteSubscriptionResponse
+	13, // 47: webhookgateway.v1.SubscriptionService.SeekSubscription:output_type -> webhookgateway.v1.SeekSubscriptionResponse
+	16, // 48: webhookgateway.v1.SubscriptionService.Consume:output_type -> webhookgateway.v1.ConsumeResponse
+	19, // 49: webhookgateway.v1.SubscriptionService.Acknowledge:output_type -> webhookgateway.v1.AcknowledgeResponse
+	21, // 50: webhookgateway.v1.SubscriptionService.Reject:output_type -> webhookgateway.v1.RejectResponse
+	23, // 51: webhookgateway.v1.SubscriptionService.ExtendDeadline:output_type -> webhookgateway.v1.ExtendDeadlineResponse
+	25, // 52: webhookgateway.v1.SubscriptionService.CommitCursor:output_type -> webhookgateway.v1.CommitCursorResponse
+	27, // 53: webhookgateway.v1.SubscriptionService.ListParkedEvents:output_type -> webhookgateway.v1.ListParkedEventsResponse
+	29, // 54: webhookgateway.v1.SubscriptionService.ReplayParkedEvents:output_type -> webhookgateway.v1.ReplayParkedEventsResponse
+	31, // 55: webhookgateway.v1.SubscriptionService.DiscardParkedEvents:output_type -> webhookgateway.v1.DiscardParkedEventsResponse
+	42, // [42:56] is the sub-list for method output_type
+	28, // [28:42] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_webhookgateway_v1_subscription_service_proto_init() }
@@ -2131,7 +2244,7 @@ func file_webhookgateway_v1_subscription_service_proto_init() {
 	file_webhookgateway_v1_event_proto_init()
 	file_webhookgateway_v1_event_service_proto_init()
 	file_webhookgateway_v1_subscription_proto_init()
-	file_webhookgateway_v1_subscription_service_proto_msgTypes[13].OneofWrappers = []any{
+	file_webhookgateway_v1_subscription_service_proto_msgTypes[14].OneofWrappers = []any{
 		(*ConsumeResponse_Subscribed)(nil),
 		(*ConsumeResponse_Deliveries)(nil),
 		(*ConsumeResponse_Heartbeat)(nil),
@@ -2145,7 +2258,7 @@ func file_webhookgateway_v1_subscription_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhookgateway_v1_subscription_service_proto_rawDesc), len(file_webhookgateway_v1_subscription_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

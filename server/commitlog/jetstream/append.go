@@ -149,7 +149,7 @@ func sequenceOf(text []byte) (commitlog.Sequence, error) {
 
 // remedy returns what an operator can do about a refusal that does not pass by itself.
 func remedy(refusal *natsjs.APIError) string {
-	switch refusal.ErrorCode {
+	switch uint16(refusal.ErrorCode) {
 	case tooLargeBatch:
 		return "the commit needs more messages: raise max_payload of the servers, or their jetstream.limits.batch.max_msgs (1000 by default)"
 	case notStored:

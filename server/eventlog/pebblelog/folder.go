@@ -13,6 +13,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// GatewayFolder is the folder within that of a log in which the gateway keeps what is no part of
+// the log. No log touches it, and no backup has it.
+const GatewayFolder = "gateway"
+
 // acquire makes the folder and locks it against other processes.
 func (l *Log) acquire() error {
 	path := l.config.Path

@@ -305,3 +305,64 @@ func TestCommitIsNotSentAgainBehindAnother(t *testing.T) {
 		t.Errorf("the copy of the other was made anew %d times", n)
 	}
 }
+
+// TestContradictionIsNotKept: a gateway that has contradicted, and is stopped before it has made its copy anew, does so
+// when it is started again. It may be the one that is wrong.
+func TestContradictionIsNotKept(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	behind := openShared(t, disk, commitsOf(t, memory))
+	appendMany(t, behind, "kept", 5)
+	if err := behind.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wrong := vfs.NewMem()
+	commits := &blind{Log: commitsOf(t, memory)}
+	log, err := Open(testConfig("log"), testLogger(), WithFS(wrong), WithCommits(t.Context(), commits), impatient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-log.Current()
+	at := memory.Len()
+	mustAppend(t, log, "", "lost")
+	mustAppend(t, log, "", "lost")
+	commits.on.Store(true)
+	memory.Cut(at)
+	for memory.Len() < at+2 { // one that names the one before, and is of nobody
+		appendSound(t, memory, log.ID())
+	}
+	mustAppend(t, log, "", "void")
+	mustAppend(t, log, "", "void too")
+	behind = openShared(t, disk, commitsOf(t, memory)) // contradicts
+	mustAppend(t, behind, "", "new")
+	commits.on.Store(false)
+	waitUntil(t, "it gives its copy up", func() bool { return log.shared.rebuilt.Load() == 1 })
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log = openShared(t, wrong, commitsOf(t, memory), impatient())
+	sameLogs(t, log, behind)
+	if n := len(asides(wrong)); n != 1 {
+		t.Errorf("%d copies are set aside", n)
+	}
+}
+
+// appendSound adds a commit to a commit log that names the one before it, and says nothing.
+func appendSound(t *testing.T, memory *commitlogtest.Memory, id eventlog.ID) {
+	t.Helper()
+	log := memory.Open(nil)
+	var last commitlog.Commit
+	for commit, err := range log.Read(t.Context(), memory.Len()-1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = commit
+	}
+	hash := hashOf(last)
+	bytes, err := encodeCommit(&commitlogv1.Commit{LogId: id[:], Gateway: 1, Number: uint64(memory.Len()), PreviousHash: hash[:]})
+	if err == nil {
+		_, err = log.Append(t.Context(), memory.Len(), bytes)
+	}
+	if err := errors.Join(err, log.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -199,6 +199,8 @@ func (l *Log) tryRefusal() {
 // one. It reports whether more steps are to be taken.
 func (l *Log) shorten() (more bool, err error) {
 	s := l.shared
+	s.shortening.Lock()
+	defer s.shortening.Unlock()
 	done, under, trimmable, err := l.restateState()
 	if err != nil {
 		return false, err

@@ -90,9 +90,10 @@ type shared struct {
 	// For metrics.
 	committed, lostRaces, rebuilt atomic.Int64
 	// trimmed is up to where this gateway has trimmed the commit log, and trims up to where it can
-	// be. Only keepRestating uses them.
-	trimmed commitlog.Sequence
-	trims   trimming
+	// be. Whoever shortens has the mutex.
+	shortening sync.Mutex
+	trimmed    commitlog.Sequence
+	trims      trimming
 }
 
 // A place is how far a copy is in the commit log.

@@ -320,7 +320,7 @@ type soakReader struct {
 // follow reads on from any gateway.
 func (r *soakReader) follow(s *soak, c *soakCopy) {
 	log := c.log
-	r.where += fmt.Sprintf("; on %d at step %d from %d", c.number, len(s.history), r.position)
+	r.where += fmt.Sprintf("; on %d from %d", c.number, r.position)
 	for again := true; again; {
 		again = false
 		history := log.History()

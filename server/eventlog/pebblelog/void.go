@@ -79,9 +79,11 @@ func (c *committer) contradict(ctx context.Context) {
 			if _, err := s.decode(next.Bytes); !errors.Is(err, errOtherHistory) {
 				return // somebody has contradicted
 			}
-			if err := c.leaveOut(next); err != nil {
-				return
-			}
+			// NOTE: This is in memory alone: a copy that is given up MUST not be one that leaves out what is sound when
+			// the gateway is stopped before it is set aside.
+			after := s.place
+			after.applied, after.before, after.hash = next.Sequence, after.applied, afterVoid(after.hash, hashOf(next))
+			s.place = after
 		}
 		bytes, err := s.encode(&commitlogv1.Commit{Time: timestamppb.New(c.log.clock.get().Now)})
 		if err != nil {
@@ -91,13 +93,6 @@ func (c *committer) contradict(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// leaveOut goes on after a commit without applying it.
-func (c *committer) leaveOut(void commitlog.Commit) error {
-	batch := c.store.db.NewBatch()
-	defer batch.Close() // it is applied by then, or useless
-	return c.apply(batch, void, true)
 }
 
 // skip goes on after a void commit. Again is returned if it is not certain yet that it is.
@@ -111,7 +106,9 @@ func (c *committer) skip(ctx context.Context, void commitlog.Commit) (again bool
 		c.log.logger.Error("a commit is left out, and those that come after it until another gateway commits: the gateway that made it did not know that the commit log had lost its end; it makes its copy anew, and logs which events are lost",
 			"sequence", uint64(void.Sequence))
 	}
-	return false, c.leaveOut(void)
+	batch := c.store.db.NewBatch()
+	defer batch.Close() // it is applied by then, or useless
+	return false, c.apply(batch, void, true)
 }
 
 // wary is a commit log to which a commit is sent again only while it has the one that the copy is at.

@@ -319,6 +319,107 @@ func (x *SubscriptionGrant) GetManage() bool {
 	return false
 }
 
+// WhereRequest names an event, and subscriptions.
+type WhereRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the event.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The names of the subscriptions.
+	Subscriptions []string `protobuf:"bytes,2,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhereRequest) Reset() {
+	*x = WhereRequest{}
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhereRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhereRequest) ProtoMessage() {}
+
+func (x *WhereRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhereRequest.ProtoReflect.Descriptor instead.
+func (*WhereRequest) Descriptor() ([]byte, []int) {
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WhereRequest) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *WhereRequest) GetSubscriptions() []string {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+// WhereResponse is where subscriptions stand with an event.
+type WhereResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the request.
+	States        []*v1.EventState `protobuf:"bytes,1,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhereResponse) Reset() {
+	*x = WhereResponse{}
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhereResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhereResponse) ProtoMessage() {}
+
+func (x *WhereResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhereResponse.ProtoReflect.Descriptor instead.
+func (*WhereResponse) Descriptor() ([]byte, []int) {
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WhereResponse) GetStates() []*v1.EventState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
 // ConsumeRequest is a step of the gateway that has the worker.
 type ConsumeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -337,7 +438,7 @@ type ConsumeRequest struct {
 
 func (x *ConsumeRequest) Reset() {
 	*x = ConsumeRequest{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +450,7 @@ func (x *ConsumeRequest) String() string {
 func (*ConsumeRequest) ProtoMessage() {}
 
 func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +463,7 @@ func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeRequest.ProtoReflect.Descriptor instead.
 func (*ConsumeRequest) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConsumeRequest) GetStep() isConsumeRequest_Step {
@@ -453,7 +554,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +566,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +579,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Open) GetSubscription() string {
@@ -507,7 +608,7 @@ type Want struct {
 
 func (x *Want) Reset() {
 	*x = Want{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +620,7 @@ func (x *Want) String() string {
 func (*Want) ProtoMessage() {}
 
 func (x *Want) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +633,7 @@ func (x *Want) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Want.ProtoReflect.Descriptor instead.
 func (*Want) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Want) GetDeliveries() int32 {
@@ -553,7 +654,7 @@ type Missing struct {
 
 func (x *Missing) Reset() {
 	*x = Missing{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +666,7 @@ func (x *Missing) String() string {
 func (*Missing) ProtoMessage() {}
 
 func (x *Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +679,7 @@ func (x *Missing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Missing.ProtoReflect.Descriptor instead.
 func (*Missing) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Missing) GetAckTokens() []string {
@@ -602,7 +703,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +715,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +728,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *End) GetBroke() bool {
@@ -667,7 +768,7 @@ type ConsumeResponse struct {
 
 func (x *ConsumeResponse) Reset() {
 	*x = ConsumeResponse{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +780,7 @@ func (x *ConsumeResponse) String() string {
 func (*ConsumeResponse) ProtoMessage() {}
 
 func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +793,7 @@ func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeResponse.ProtoReflect.Descriptor instead.
 func (*ConsumeResponse) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ConsumeResponse) GetGaps() []*MissingEvents {
@@ -759,7 +860,7 @@ type MissingEvents struct {
 
 func (x *MissingEvents) Reset() {
 	*x = MissingEvents{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +872,7 @@ func (x *MissingEvents) String() string {
 func (*MissingEvents) ProtoMessage() {}
 
 func (x *MissingEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +885,7 @@ func (x *MissingEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingEvents.ProtoReflect.Descriptor instead.
 func (*MissingEvents) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MissingEvents) GetFrom() uint64 {
@@ -829,7 +930,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +942,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +955,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Delivery) GetPosition() uint64 {
@@ -910,7 +1011,7 @@ type Filters struct {
 
 func (x *Filters) Reset() {
 	*x = Filters{}
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1023,7 @@ func (x *Filters) String() string {
 func (*Filters) ProtoMessage() {}
 
 func (x *Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_webhookgateway_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1036,7 @@ func (x *Filters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filters.ProtoReflect.Descriptor instead.
 func (*Filters) Descriptor() ([]byte, []int) {
-	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Filters) GetFilters() []*v1.EventFilter {
@@ -949,7 +1050,7 @@ var File_webhookgateway_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_webhookgateway_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"'webhookgateway/cluster/v1/cluster.proto\x12\x19webhookgateway.cluster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\"\x92\x01\n" +
+	"'webhookgateway/cluster/v1/cluster.proto\x12\x19webhookgateway.cluster.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwebhookgateway/v1/event.proto\x1a(webhookgateway/v1/operator_service.proto\"\x92\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
@@ -969,7 +1070,12 @@ const file_webhookgateway_cluster_v1_cluster_proto_rawDesc = "" +
 	"\boperator\x18\x06 \x01(\bR\boperator\"C\n" +
 	"\x11SubscriptionGrant\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
-	"\x06manage\x18\x02 \x01(\bR\x06manage\"\xfa\x01\n" +
+	"\x06manage\x18\x02 \x01(\bR\x06manage\"O\n" +
+	"\fWhereRequest\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12$\n" +
+	"\rsubscriptions\x18\x02 \x03(\tR\rsubscriptions\"F\n" +
+	"\rWhereResponse\x125\n" +
+	"\x06states\x18\x01 \x03(\v2\x1d.webhookgateway.v1.EventStateR\x06states\"\xfa\x01\n" +
 	"\x0eConsumeRequest\x125\n" +
 	"\x04open\x18\x01 \x01(\v2\x1f.webhookgateway.cluster.v1.OpenH\x00R\x04open\x125\n" +
 	"\x04want\x18\x02 \x01(\v2\x1f.webhookgateway.cluster.v1.WantH\x00R\x04want\x12>\n" +
@@ -1011,9 +1117,10 @@ const file_webhookgateway_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06copied\x18\x05 \x01(\bR\x06copied\x125\n" +
 	"\bdeadline\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\"C\n" +
 	"\aFilters\x128\n" +
-	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters2s\n" +
+	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters2\xcf\x01\n" +
 	"\vPeerService\x12d\n" +
-	"\aConsume\x12).webhookgateway.cluster.v1.ConsumeRequest\x1a*.webhookgateway.cluster.v1.ConsumeResponse(\x010\x01BTZRgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1;clusterv1b\x06proto3"
+	"\aConsume\x12).webhookgateway.cluster.v1.ConsumeRequest\x1a*.webhookgateway.cluster.v1.ConsumeResponse(\x010\x01\x12Z\n" +
+	"\x05Where\x12'.webhookgateway.cluster.v1.WhereRequest\x1a(.webhookgateway.cluster.v1.WhereResponseBTZRgithub.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_webhookgateway_cluster_v1_cluster_proto_rawDescOnce sync.Once
@@ -1027,50 +1134,56 @@ func file_webhookgateway_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_webhookgateway_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_webhookgateway_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_webhookgateway_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_webhookgateway_cluster_v1_cluster_proto_goTypes = []any{
 	(*Member)(nil),                // 0: webhookgateway.cluster.v1.Member
 	(*Caller)(nil),                // 1: webhookgateway.cluster.v1.Caller
 	(*Grant)(nil),                 // 2: webhookgateway.cluster.v1.Grant
 	(*SubscriptionGrant)(nil),     // 3: webhookgateway.cluster.v1.SubscriptionGrant
-	(*ConsumeRequest)(nil),        // 4: webhookgateway.cluster.v1.ConsumeRequest
-	(*Open)(nil),                  // 5: webhookgateway.cluster.v1.Open
-	(*Want)(nil),                  // 6: webhookgateway.cluster.v1.Want
-	(*Missing)(nil),               // 7: webhookgateway.cluster.v1.Missing
-	(*End)(nil),                   // 8: webhookgateway.cluster.v1.End
-	(*ConsumeResponse)(nil),       // 9: webhookgateway.cluster.v1.ConsumeResponse
-	(*MissingEvents)(nil),         // 10: webhookgateway.cluster.v1.MissingEvents
-	(*Delivery)(nil),              // 11: webhookgateway.cluster.v1.Delivery
-	(*Filters)(nil),               // 12: webhookgateway.cluster.v1.Filters
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*v1.EventFilter)(nil),        // 14: webhookgateway.v1.EventFilter
-	(v1.EventView)(0),             // 15: webhookgateway.v1.EventView
-	(v1.GapReason)(0),             // 16: webhookgateway.v1.GapReason
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*WhereRequest)(nil),          // 4: webhookgateway.cluster.v1.WhereRequest
+	(*WhereResponse)(nil),         // 5: webhookgateway.cluster.v1.WhereResponse
+	(*ConsumeRequest)(nil),        // 6: webhookgateway.cluster.v1.ConsumeRequest
+	(*Open)(nil),                  // 7: webhookgateway.cluster.v1.Open
+	(*Want)(nil),                  // 8: webhookgateway.cluster.v1.Want
+	(*Missing)(nil),               // 9: webhookgateway.cluster.v1.Missing
+	(*End)(nil),                   // 10: webhookgateway.cluster.v1.End
+	(*ConsumeResponse)(nil),       // 11: webhookgateway.cluster.v1.ConsumeResponse
+	(*MissingEvents)(nil),         // 12: webhookgateway.cluster.v1.MissingEvents
+	(*Delivery)(nil),              // 13: webhookgateway.cluster.v1.Delivery
+	(*Filters)(nil),               // 14: webhookgateway.cluster.v1.Filters
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*v1.EventFilter)(nil),        // 16: webhookgateway.v1.EventFilter
+	(v1.EventView)(0),             // 17: webhookgateway.v1.EventView
+	(*v1.EventState)(nil),         // 18: webhookgateway.v1.EventState
+	(v1.GapReason)(0),             // 19: webhookgateway.v1.GapReason
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_webhookgateway_cluster_v1_cluster_proto_depIdxs = []int32{
-	13, // 0: webhookgateway.cluster.v1.Member.started:type_name -> google.protobuf.Timestamp
+	15, // 0: webhookgateway.cluster.v1.Member.started:type_name -> google.protobuf.Timestamp
 	2,  // 1: webhookgateway.cluster.v1.Caller.grants:type_name -> webhookgateway.cluster.v1.Grant
-	14, // 2: webhookgateway.cluster.v1.Grant.filters:type_name -> webhookgateway.v1.EventFilter
-	15, // 3: webhookgateway.cluster.v1.Grant.views:type_name -> webhookgateway.v1.EventView
+	16, // 2: webhookgateway.cluster.v1.Grant.filters:type_name -> webhookgateway.v1.EventFilter
+	17, // 3: webhookgateway.cluster.v1.Grant.views:type_name -> webhookgateway.v1.EventView
 	3,  // 4: webhookgateway.cluster.v1.Grant.subscriptions:type_name -> webhookgateway.cluster.v1.SubscriptionGrant
-	5,  // 5: webhookgateway.cluster.v1.ConsumeRequest.open:type_name -> webhookgateway.cluster.v1.Open
-	6,  // 6: webhookgateway.cluster.v1.ConsumeRequest.want:type_name -> webhookgateway.cluster.v1.Want
-	7,  // 7: webhookgateway.cluster.v1.ConsumeRequest.missing:type_name -> webhookgateway.cluster.v1.Missing
-	8,  // 8: webhookgateway.cluster.v1.ConsumeRequest.end:type_name -> webhookgateway.cluster.v1.End
-	10, // 9: webhookgateway.cluster.v1.ConsumeResponse.gaps:type_name -> webhookgateway.cluster.v1.MissingEvents
-	11, // 10: webhookgateway.cluster.v1.ConsumeResponse.deliveries:type_name -> webhookgateway.cluster.v1.Delivery
-	12, // 11: webhookgateway.cluster.v1.ConsumeResponse.filters:type_name -> webhookgateway.cluster.v1.Filters
-	16, // 12: webhookgateway.cluster.v1.MissingEvents.reason:type_name -> webhookgateway.v1.GapReason
-	17, // 13: webhookgateway.cluster.v1.Delivery.deadline:type_name -> google.protobuf.Duration
-	14, // 14: webhookgateway.cluster.v1.Filters.filters:type_name -> webhookgateway.v1.EventFilter
-	4,  // 15: webhookgateway.cluster.v1.PeerService.Consume:input_type -> webhookgateway.cluster.v1.ConsumeRequest
-	9,  // 16: webhookgateway.cluster.v1.PeerService.Consume:output_type -> webhookgateway.cluster.v1.ConsumeResponse
-	16, // [16:17] is the sub-list for method output_type
-	15, // [15:16] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	18, // 5: webhookgateway.cluster.v1.WhereResponse.states:type_name -> webhookgateway.v1.EventState
+	7,  // 6: webhookgateway.cluster.v1.ConsumeRequest.open:type_name -> webhookgateway.cluster.v1.Open
+	8,  // 7: webhookgateway.cluster.v1.ConsumeRequest.want:type_name -> webhookgateway.cluster.v1.Want
+	9,  // 8: webhookgateway.cluster.v1.ConsumeRequest.missing:type_name -> webhookgateway.cluster.v1.Missing
+	10, // 9: webhookgateway.cluster.v1.ConsumeRequest.end:type_name -> webhookgateway.cluster.v1.End
+	12, // 10: webhookgateway.cluster.v1.ConsumeResponse.gaps:type_name -> webhookgateway.cluster.v1.MissingEvents
+	13, // 11: webhookgateway.cluster.v1.ConsumeResponse.deliveries:type_name -> webhookgateway.cluster.v1.Delivery
+	14, // 12: webhookgateway.cluster.v1.ConsumeResponse.filters:type_name -> webhookgateway.cluster.v1.Filters
+	19, // 13: webhookgateway.cluster.v1.MissingEvents.reason:type_name -> webhookgateway.v1.GapReason
+	20, // 14: webhookgateway.cluster.v1.Delivery.deadline:type_name -> google.protobuf.Duration
+	16, // 15: webhookgateway.cluster.v1.Filters.filters:type_name -> webhookgateway.v1.EventFilter
+	6,  // 16: webhookgateway.cluster.v1.PeerService.Consume:input_type -> webhookgateway.cluster.v1.ConsumeRequest
+	4,  // 17: webhookgateway.cluster.v1.PeerService.Where:input_type -> webhookgateway.cluster.v1.WhereRequest
+	11, // 18: webhookgateway.cluster.v1.PeerService.Consume:output_type -> webhookgateway.cluster.v1.ConsumeResponse
+	5,  // 19: webhookgateway.cluster.v1.PeerService.Where:output_type -> webhookgateway.cluster.v1.WhereResponse
+	18, // [18:20] is the sub-list for method output_type
+	16, // [16:18] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_webhookgateway_cluster_v1_cluster_proto_init() }
@@ -1078,7 +1191,7 @@ func file_webhookgateway_cluster_v1_cluster_proto_init() {
 	if File_webhookgateway_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_webhookgateway_cluster_v1_cluster_proto_msgTypes[4].OneofWrappers = []any{
+	file_webhookgateway_cluster_v1_cluster_proto_msgTypes[6].OneofWrappers = []any{
 		(*ConsumeRequest_Open)(nil),
 		(*ConsumeRequest_Want)(nil),
 		(*ConsumeRequest_Missing)(nil),
@@ -1090,7 +1203,7 @@ func file_webhookgateway_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_webhookgateway_cluster_v1_cluster_proto_rawDesc), len(file_webhookgateway_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	PeerService_Consume_FullMethodName = "/webhookgateway.cluster.v1.PeerService/Consume"
+	PeerService_Where_FullMethodName   = "/webhookgateway.cluster.v1.PeerService/Where"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -35,6 +36,9 @@ type PeerServiceClient interface {
 	// its own copy of the log. A call that breaks without an end gives back unused what the
 	// worker holds: it was the gateway or the network that failed, not the worker.
 	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error)
+	// Where returns where subscriptions of this gateway stand with an event, which it reads
+	// from its own copy of the log. Those that it does not run are left out.
+	Where(ctx context.Context, in *WhereRequest, opts ...grpc.CallOption) (*WhereResponse, error)
 }
 
 type peerServiceClient struct {
@@ -58,6 +62,16 @@ func (c *peerServiceClient) Consume(ctx context.Context, opts ...grpc.CallOption
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PeerService_ConsumeClient = grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse]
 
+func (c *peerServiceClient) Where(ctx context.Context, in *WhereRequest, opts ...grpc.CallOption) (*WhereResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhereResponse)
+	err := c.cc.Invoke(ctx, PeerService_Where_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -68,6 +82,9 @@ type PeerServiceServer interface {
 	// its own copy of the log. A call that breaks without an end gives back unused what the
 	// worker holds: it was the gateway or the network that failed, not the worker.
 	Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error
+	// Where returns where subscriptions of this gateway stand with an event, which it reads
+	// from its own copy of the log. Those that it does not run are left out.
+	Where(context.Context, *WhereRequest) (*WhereResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -80,6 +97,9 @@ type UnimplementedPeerServiceServer struct{}
 
 func (UnimplementedPeerServiceServer) Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Consume not implemented")
+}
+func (UnimplementedPeerServiceServer) Where(context.Context, *WhereRequest) (*WhereResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Where not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -109,13 +129,36 @@ func _PeerService_Consume_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PeerService_ConsumeServer = grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]
 
+func _PeerService_Where_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WhereRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Where(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Where_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Where(ctx, req.(*WhereRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var PeerService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "webhookgateway.cluster.v1.PeerService",
 	HandlerType: (*PeerServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Where",
+			Handler:    _PeerService_Where_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Consume",

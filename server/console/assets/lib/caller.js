@@ -1,0 +1,53 @@
+// Who the user is, and what is granted.
+import { signal } from '@preact/signals';
+import { asApiError, get } from './api.js';
+import { forget, keep, signInNeeded } from './token.js';
+
+/** @typedef {import('./types.js').Caller} Caller */
+
+/** Null: it is not known yet. @type {import('@preact/signals').Signal<Caller | null>} */
+export const caller = signal(null);
+
+/** Why it could not be asked for. @type {import('@preact/signals').Signal<import('./api.js').ApiError | null>} */
+export const callerError = signal(null);
+
+/** Asks the gateway who the user is. */
+export async function loadCaller() {
+  callerError.value = null;
+  try {
+    caller.value = await get('/v1/caller');
+    signInNeeded.value = null;
+  } catch (e) {
+    const error = asApiError(e);
+    caller.value = null;
+    if (error.status !== 401) callerError.value = error;
+  }
+}
+
+/** @param {string} value */
+export async function signIn(value) {
+  if (!/^[\x21-\x7e]+$/.test(value)) {
+    forget({ message: 'That is no token: a token is one word of letters, digits and signs.', reason: 'CREDENTIALS_INVALID' });
+    return;
+  }
+  keep(value);
+  await loadCaller();
+}
+
+export function signOut() {
+  keep('');
+  caller.value = null;
+  signInNeeded.value = { message: '', reason: 'SIGNED_OUT' };
+}
+
+/** Whether events may be read. @param {Caller | null} who */
+export const readsEvents = (who) => (who?.views ?? []).length > 0;
+
+/** Whether some subscriptions may be used. @param {Caller | null} who */
+export const usesSubscriptions = (who) => (who?.subscriptions ?? []).length > 0;
+
+/** Whether a subscription may be changed. @param {Caller | null} who @param {string} name */
+export const manages = (who, name) => (who?.subscriptions ?? []).some((s) => s.manage && name.startsWith(s.prefix ?? ''));
+
+/** The richest view that is granted. @param {Caller | null} who */
+export const richestView = (who) => ['EVENT_VIEW_RAW', 'EVENT_VIEW_FULL', 'EVENT_VIEW_METADATA'].find((v) => who?.views?.includes(v)) ?? 'EVENT_VIEW_METADATA';

@@ -1,0 +1,123 @@
+// Event: everything that is known of one.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { onPage, until, withBrowser } from './harness/browser.js';
+import { Gateway, sign } from './harness/gateway.js';
+import { shown } from './harness/pages.js';
+import * as seed from './harness/seed.js';
+
+withBrowser();
+/** @type {Gateway} */
+let gateway;
+before(async () => {
+  gateway = await Gateway.start();
+  await seed.events(gateway);
+  await seed.parked(gateway, 'billing', 1);
+  await gateway.call('POST', '/v1/subscriptions', { name: 'ledger', start: { position: 'START_POSITION_EARLIEST' } });
+  await gateway.call('POST', '/v1/subscriptions', { name: 'vezgo-only', filters: [{ providers: ['PROVIDER_VEZGO'] }] });
+});
+after(() => gateway?.stop());
+
+/** @param {object} filter @param {(page: import('playwright-core').Page, event: any) => Promise<void>} test */
+async function onEvent(filter, test) {
+  const { id } = await seed.newest(gateway, filter);
+  const { event } = await gateway.call('GET', `/v1/events/${id}?view=EVENT_VIEW_RAW`);
+  await onPage({ gateway, path: `/console/events/${id}` }, async (page) => {
+    await shown(page, new RegExp(event.typeName));
+    await test(page, event);
+  });
+}
+
+/** Opens what a tab or a summary hides. @param {import('playwright-core').Page} page @param {RegExp} name */
+async function openPart(page, name) {
+  const tab = page.getByRole('tab', { name });
+  if (await tab.count() > 0) await tab.first().click();
+}
+
+test('its verdict, its key and its source', async () => {
+  await onEvent({ providerEventIds: ['drift'] }, async (page, event) => {
+    const main = page.locator('main');
+    await main.getByText(/verified/i).first().waitFor();
+    await main.getByText('2026-11', { exact: true }).first().waitFor();
+    await main.getByText(event.verification.sourceAddress).first().waitFor();
+    await main.getByText(event.id).first().waitFor();
+    await main.getByText(/hmac/i).first().waitFor();
+  });
+});
+
+test('its payload is a tree', async () => {
+  await onEvent({ providerEventIds: ['drift'] }, async (page) => {
+    await openPart(page, /payload|typed/i);
+    const tree = page.getByRole('tree').first();
+    await tree.getByText('institutionId').first().waitFor();
+    await tree.getByText(/100001/).first().waitFor();
+    await tree.getByText('accounts', { exact: true }).first().waitFor();
+    // The keys of a tree.
+    await tree.getByRole('treeitem').first().focus();
+    await page.keyboard.press('ArrowDown');
+    const second = await page.evaluate(() => document.activeElement?.getAttribute('role'));
+    assert.equal(second, 'treeitem');
+  });
+});
+
+test('its bytes, as text and in hex, and its headers', async () => {
+  await onEvent({ providerEventIds: ['drift'] }, async (page, event) => {
+    const raw = Buffer.from(event.rawBody, 'base64');
+    await openPart(page, /raw|bytes|body/i);
+    const main = page.locator('main');
+    await until(async () => (await main.innerText()).includes(raw.toString().slice(0, 60)), 'the text is there, byte for byte');
+    await main.getByRole('radio', { name: /hex/i }).or(main.getByRole('tab', { name: /hex/i })).or(main.getByRole('button', { name: /hex/i })).first().click();
+    const hex = [...raw.subarray(0, 8)].map((b) => b.toString(16).padStart(2, '0'));
+    await until(async () => (await main.innerText()).replaceAll(/\s+/g, ' ').includes(hex.join(' ')), 'the hex is there');
+    await openPart(page, /headers/i);
+    await main.getByText(/x-finicity-signature/i).first().waitFor();
+    await main.getByText(sign(raw.toString())).first().waitFor();
+  });
+});
+
+test('what drifted is named by its path', async () => {
+  await onEvent({ providerEventIds: ['drift'] }, async (page, event) => {
+    assert.match(event.decodeError, /payload\.rewards/);
+    await page.locator('main').getByText(/payload\.rewards/).first().waitFor();
+  });
+});
+
+test('a conflict is named', async () => {
+  await onEvent({ providerEventIds: ['conflict'] }, async (page, event) => {
+    assert.equal(event.eventIdConflict, true);
+    await page.locator('main').getByText(/another body|conflict/i).first().waitFor();
+  });
+});
+
+test('each subscription says where it stands with it', async () => {
+  await onEvent({ subjects: ['parked-of-billing'] }, async (page) => {
+    for (const [name, state] of /** @type {const} */ ([['billing', /parked/i], ['ledger', /pending|waits/i], ['vezgo-only', /not selected|filter/i]])) {
+      await page.locator('main').locator('tr, li, dd, div').filter({ hasText: name }).filter({ hasText: state }).last().waitFor();
+    }
+  });
+});
+
+test('the delivery is copied as a curl that delivers it again', async () => {
+  await onEvent({ providerEventIds: ['drift'] }, async (page, event) => {
+    await page.getByRole('button', { name: /curl/i }).first().click();
+    const command = await until(async () => page.evaluate(() => navigator.clipboard.readText()), 'it is in the clipboard');
+    assert.match(command, /^curl /);
+    assert.match(command, /\/v1\/webhooks\/finicity\/acme/);
+    assert.ok(!command.includes('a partner secret'));
+    assert.ok(command.includes(sign(Buffer.from(event.rawBody, 'base64').toString())), 'it is signed as it was');
+  });
+});
+
+test('how to resend it is a command', async () => {
+  await onEvent({ providerEventIds: ['drift'] }, async (page, event) => {
+    const main = page.locator('main');
+    await until(async () => (await main.innerText()).includes(`events resend ${event.id}`), 'the command is there');
+  });
+});
+
+test('what the gateway does not know says so', async () => {
+  await onPage({ gateway, path: '/console/events/not-an-id' }, async (page) => {
+    await page.locator('main').getByText(/id/i).first().waitFor();
+    await page.getByRole('alert').first().waitFor();
+  });
+});

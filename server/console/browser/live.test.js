@@ -1,0 +1,95 @@
+// Live: events as they arrive.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { onPage, until, withBrowser } from './harness/browser.js';
+import { Gateway } from './harness/gateway.js';
+import { shown } from './harness/pages.js';
+import { trace, work } from './harness/trace.js';
+
+withBrowser();
+/** @type {Gateway} */
+let gateway;
+before(async () => { gateway = await Gateway.start(); });
+after(() => gateway?.stop());
+
+/** @param {import('playwright-core').Page} page @param {string} text */
+const row = (page, text) => page.locator('main').getByText(text, { exact: true }).first();
+
+test('events appear, and stay away while it is paused', async () => {
+  await onPage({ gateway, path: '/console/live' }, async (page) => {
+    await shown(page, /live/i);
+    await page.getByText(/caught up|live/i).and(page.locator('main *')).first().waitFor();
+    await gateway.finicity({ customerId: 'customer-one' });
+    await row(page, 'customer-one').waitFor();
+    await page.getByRole('button', { name: /pause/i }).click();
+    await gateway.finicity({ customerId: 'customer-two' });
+    await new Promise((resolve) => setTimeout(resolve, 500)); // longer than an event takes
+    assert.equal(await row(page, 'customer-two').count(), 0);
+    await page.getByRole('button', { name: /resume|continue/i }).click();
+    await row(page, 'customer-two').waitFor();
+    await row(page, 'customer-one').waitFor();
+  });
+});
+
+test('the filter is the URL', async () => {
+  await onPage({ gateway, path: '/console/live' }, async (page) => {
+    await shown(page, /live/i);
+    await page.getByRole('textbox', { name: /client/i }).or(page.getByRole('searchbox', { name: /client/i })).first().fill('globex');
+    await page.keyboard.press('Enter');
+    await until(async () => page.url().includes('globex'), 'the URL has the client');
+    await gateway.finicity({ customerId: 'of-acme' });
+    await gateway.finicity({ customerId: 'of-globex' }, { client: 'globex' });
+    await row(page, 'of-globex').waitFor();
+    assert.equal(await row(page, 'of-acme').count(), 0);
+    await page.reload();
+    await shown(page, /live/i);
+    await until(async () => (await page.getByRole('textbox', { name: /client/i }).or(page.getByRole('searchbox', { name: /client/i })).first().inputValue()) === 'globex', 'the filter is that of the URL');
+    await gateway.finicity({ customerId: 'of-acme-2' });
+    await gateway.finicity({ customerId: 'of-globex-2' }, { client: 'globex' });
+    await row(page, 'of-globex-2').waitFor();
+    assert.equal(await row(page, 'of-acme-2').count(), 0);
+  });
+});
+
+test('it goes on after the gateway was killed, without a gap', async () => {
+  await onPage({ gateway, path: '/console/live', refused: /./ }, async (page) => {
+    await shown(page, /live/i);
+    await gateway.finicity({ customerId: 'before-the-end' });
+    await row(page, 'before-the-end').waitFor();
+    await gateway.end('SIGKILL');
+    await page.getByText(/reconnect|connection|lost|disconnected|try/i).and(page.locator('main *')).first().waitFor();
+    await gateway.serve();
+    await gateway.finicity({ customerId: 'after-the-end' });
+    await row(page, 'after-the-end').waitFor({ timeout: 20_000 });
+    await row(page, 'before-the-end').waitFor();
+  });
+});
+
+test('a flood does not freeze it, and it catches up with no gap', async () => {
+  await onPage({ gateway, path: '/console/live' }, async (page) => {
+    await shown(page, /live/i);
+    await gateway.finicity({ customerId: 'first' });
+    await row(page, 'first').waitFor();
+    const flood = gateway.flood(2000);
+    let sent;
+    try {
+      const events = await trace(page, async () => {
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+        // A click is answered while the flood is on.
+        await page.getByRole('button', { name: /pause/i }).click();
+        await page.getByRole('button', { name: /resume/i }).click();
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+      });
+      const { longestCPU } = work(events, gateway.origin);
+      // Of the processor, so that it does not matter what else the machine does.
+      assert.ok(longestCPU > 0 && longestCPU < 200, `the page was busy for ${longestCPU} ms at a stretch`);
+    } finally {
+      sent = await flood.stop();
+    }
+    await gateway.finicity({ customerId: 'last' });
+    await row(page, 'last').waitFor({ timeout: 30_000 });
+    assert.equal(await page.locator('main').getByText(/gap/i).count(), 0, `${sent.sent} events at ${sent.perSecond} a second`);
+    const rows = await page.locator('main').getByRole('row').count();
+    assert.ok(rows < 1500, `${rows} rows are in the page`);
+  });
+});

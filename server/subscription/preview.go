@@ -1,0 +1,96 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+	"github.com/webhook-gateway/webhook-gateway/server/filter"
+)
+
+const (
+	// previewTime is how long the log is searched, and previewCheck after how many events the
+	// clock is looked at.
+	previewTime  = time.Second
+	previewCheck = 256
+)
+
+// Preview says what a subscription would deliver after it was moved.
+type Preview struct {
+	// Events are those of the log after the place, matching or not.
+	Events uint64
+	// Matching are those of them that match the filters, of which Repeated come before where
+	// the subscription stands; at least so many unless Exact.
+	Matching, Repeated int64
+	// Exact: every event was looked at.
+	Exact bool
+}
+
+// PreviewSeek says what would be delivered if the subscription were moved to after a
+// position, as Seek does. It changes nothing, and searches the log for a second at most.
+func (m *Manager) PreviewSeek(ctx context.Context, name string, after eventlog.Position) (Preview, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return Preview{}, err
+	}
+	s.mu.Lock()
+	cursor, inForce, ended := s.machine.cursor, s.def.filter, s.ended
+	s.mu.Unlock()
+	if ended != nil {
+		return Preview{}, ended
+	}
+	head := m.Log.Bounds().Head
+	search := search{log: m.Log, filter: inForce, cursor: cursor, head: head, until: time.Now().Add(previewTime)}
+	search.found.Events = uint64(head - min(after, head))
+	search.found.Exact = true
+	for at := after; at < head; {
+		if at, err = search.from(ctx, at); err != nil {
+			return Preview{}, err
+		}
+	}
+	return search.found, nil
+}
+
+// search counts events.
+type search struct {
+	log    eventlog.Log
+	filter *filter.Filter
+	// cursor is where the subscription stands, and head where the search ends.
+	cursor, head eventlog.Position
+	until        time.Time
+	found        Preview
+}
+
+// from counts the events after a position, and returns the one after which it is to go on: the
+// head if it is not.
+func (s *search) from(ctx context.Context, at eventlog.Position) (eventlog.Position, error) {
+	n := 0
+	for record, err := range s.log.Read(ctx, at) {
+		var trimmed *eventlog.TrimmedError
+		var damaged *eventlog.DamagedError
+		switch {
+		case errors.As(err, &trimmed) && trimmed.Trimmed > at: // it would not be delivered
+			return trimmed.Trimmed, nil
+		case errors.As(err, &damaged) && damaged.UpTo > at:
+			s.found.Exact = false
+			return damaged.UpTo, nil
+		case err != nil:
+			return at, readError(at+1, err)
+		case record.Position > s.head:
+			return s.head, nil
+		}
+		at = record.Position
+		if s.filter.Match(record) == filter.Match {
+			s.found.Matching++
+			if at <= s.cursor {
+				s.found.Repeated++
+			}
+		}
+		if n++; n%previewCheck == 0 && time.Now().After(s.until) {
+			s.found.Exact = s.found.Exact && at >= s.head
+			return s.head, nil
+		}
+	}
+	return s.head, nil
+}
