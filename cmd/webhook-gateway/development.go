@@ -88,6 +88,8 @@ func (d *development) explain(w io.Writer, command string, addrs server.Addrs) {
 !!  This machine is taken for Vezgo, whose own addresses are refused, and Finicity
 !!  has a generated secret. For anything else: serve --config gateway.yaml
 
+In a browser: http://%[3]s/console/
+
 In another shell, in this folder:
 
   %[6]s tail --addr %[2]s

@@ -10,6 +10,10 @@ import { Badge, Filters, Foreign } from '../parts/small.js';
 import { Empty, Loading, Stale } from '../parts/states.js';
 
 /** @typedef {import('../lib/types.js').OpenStream} OpenStream */
+/** @typedef {{streams?: OpenStream[], nextPageToken?: string}} Answer */
+
+/** How many are shown: more are no table for people. */
+const MOST = 1000;
 
 /** How a stream is: the reader may be what holds it up. @param {OpenStream} s @param {number} now */
 function lookOf(s, now) {
@@ -21,23 +25,23 @@ function lookOf(s, now) {
 }
 
 export function Streams() {
-  const { data, error, loading, reload } = useLoad(async (signal) => /** @type {OpenStream[]} */ ((await get('/v1/operator/streams', signal)).streams ?? []), [], 2000);
+  const { data, error, loading, reload } = useLoad((signal) => /** @type {Promise<Answer>} */ (get(`/v1/operator/streams?pageSize=${MOST}`, signal)), [], 2000);
   const now = useNow();
-  const streams = data ?? [];
+  const streams = data?.streams ?? [];
   return html`
     <${Page} title="Streams" busy=${loading} lead="Who reads from this gateway: streams of Subscribe, and workers of subscriptions. A slow reader slows nobody else.">
       <${Stale} error=${error} retry=${reload} />
       ${loading ? html`<${Loading} what="the streams" />` : null}
       ${data && streams.length === 0 ? html`<${Empty} title="Nobody reads at present."><p>A stream appears here while it is open, for instance: <code>webhook-gateway tail</code></p></${Empty}>` : null}
       ${streams.length > 0 ? html`
-        <p class="muted" role="status">${plural(streams.length, 'stream')} open, the oldest first</p>
+        <p class="muted" role="status">${data?.nextPageToken ? html`The oldest ${plural(streams.length, 'stream')}; there are more: <code>webhook-gateway streams</code> lists them all` : `${plural(streams.length, 'stream')} open, the oldest first`}</p>
         <div class="scroll card flush" tabindex="0" role="group" aria-label="Open streams"><table class="cards">
           <thead><tr><th scope="col">Reader</th><th scope="col">Reads</th><th scope="col">How it is</th><th scope="col" class="right">Behind</th><th scope="col" class="right">Rate</th><th scope="col" class="right">Delay</th><th scope="col" class="right">Sent</th><th scope="col">Open since</th></tr></thead>
           <tbody>${streams.map((s) => { const look = lookOf(s, now); return html`<tr key=${s.id}>
             <td data-label="Reader"><${Foreign} text=${s.caller} none="anybody" /><div class="muted small"><${Foreign} text=${s.remoteAddress} none="over HTTP" /></div><div class="muted small clip" title=${s.userAgent}><${Foreign} text=${s.userAgent} none="" /></div></td>
             <td data-label="Reads">${s.subscription ? html`<span class="muted">worker of</span> <a href=${`${BASE}subscriptions/${encodeURIComponent(s.subscription)}`}>${s.subscription}</a>` : null}<${Filters} filters=${s.filters} /><div class="muted small">${words(s.view, 'EVENT_VIEW_')}</div></td>
             <td data-label="How it is"><${Badge} tone=${look.tone} sign=${look.sign}>${look.label}</${Badge}></td>
-            <td data-label="Behind" class="right">${s.subscription ? html`${count(s.inFlightEvents)} <span class="muted">held</span>` : count(s.lagEvents)}</td>
+            <td data-label="Behind" class="right">${s.subscription ? (int(s.inFlightEvents) < 0 ? html`<span class="muted">run by another gateway</span>` : html`${count(s.inFlightEvents)} <span class="muted">held</span>`) : count(s.lagEvents)}</td>
             <td data-label="Rate" class="right">${short(s.eventsPerSecond ?? 0)}/s</td>
             <td data-label="Delay" class="right">${s.delay ? duration(seconds(s.delay)) : '–'}</td>
             <td data-label="Sent" class="right">${count(s.sentEvents)}<div class="muted small">${bytes(int(s.sentBytes))}</div></td>
