@@ -88,10 +88,12 @@ func TestManyWorkersOfAnotherGateway(t *testing.T) {
 	const each, clients = 300, 4
 	streams := make(chan webhookgatewayv1.SubscriptionService_ConsumeClient, each*clients)
 	var running sync.WaitGroup
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
 	for _, client := range clientsOf(t, a, clients) {
 		running.Go(func() {
 			for range each {
-				stream, err := client.Consume(t.Context(), &webhookgatewayv1.ConsumeRequest{Subscription: name, MaxInFlight: 1})
+				stream, err := client.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name, MaxInFlight: 1})
 				if err == nil {
 					_, err = stream.Recv()
 				}
@@ -107,6 +109,11 @@ func TestManyWorkersOfAnotherGateway(t *testing.T) {
 	if n := metric(t, a, `webhook_gateway_cluster_forwarded_calls_total{result="unreachable"}`); n != 0 || len(streams) != each*clients {
 		t.Errorf("%d workers are served, %v calls did not reach the gateway", len(streams), n)
 	}
+	leave() // to stop the gateways beside so many takes longer than they have
+	eventually(t, "no stream is open any more", func() bool {
+		const open = "webhook_gateway_streams_open"
+		return metric(t, a, open)+metric(t, b, open) == 0
+	})
 }
 
 // What a caller may is passed on, however much it is.
