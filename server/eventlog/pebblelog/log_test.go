@@ -269,7 +269,8 @@ func TestBackpressure(t *testing.T) {
 	waitUntil(t, "appends wait for room", func() bool {
 		log.queue.mu.Lock()
 		defer log.queue.mu.Unlock()
-		return log.queue.room != nil && log.queue.bytes > maxQueuedBytes/2
+		// What is under way cannot be given up any more, and is stored.
+		return gate.held.Load() && log.queue.room != nil && log.queue.bytes > maxQueuedBytes/2
 	})
 	late := errors.New("too late")
 	cancel(late)

@@ -303,6 +303,9 @@ func (s *soak) loseEnd() {
 			oldest = max(oldest, min(length.newest, newest))
 		}
 	}
+	if newest <= oldest {
+		return // there is nothing that may be lost
+	}
 	lost := min(commitlog.Sequence(s.r.IntN(1+s.r.IntN(12))), newest-oldest)
 	s.memory.Cut(newest - lost)
 	for at := range s.shadow {
