@@ -18,6 +18,9 @@ func TestStartWithoutCopyAndCommitLog(t *testing.T) {
 	memory := commitlogtest.NewMemory()
 	other := openShared(t, vfs.NewMem(), commitsOf(t, memory))
 	appendMany(t, other, "event", 5)
+	if err := other.Trim(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
 
 	disk := vfs.NewMem()
 	down := &switched{Log: commitsOf(t, memory)}
@@ -41,6 +44,9 @@ func TestStartWithoutCopyAndCommitLog(t *testing.T) {
 	log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), down), impatient)
 	down.off.Store(false)
 	<-log.Current()
+	if log.Bounds() != other.Bounds() {
+		t.Errorf("it has %v, want %v", log.Bounds(), other.Bounds())
+	}
 	appendMany(t, log, "more", 5)
 	if log.ID() != other.ID() || !log.Whole() {
 		t.Errorf("it is log %v, want %v", log.ID(), other.ID())
