@@ -61,12 +61,7 @@ func listStreams(ctx context.Context, client webhookgatewayv1.OperatorServiceCli
 // printStreams prints a table of streams, or one JSON object each.
 func printStreams(w io.Writer, list []*webhookgatewayv1.OpenStream, asJSON bool) error {
 	if asJSON {
-		for _, one := range list {
-			if err := printMessage(w, one); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printMessages(w, list)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ID\tCALLER\tADDRESS\tSUBSCRIPTION\tVIEW\tOPEN SINCE\tLAG\tIN FLIGHT\tSENT\tEVENTS/S\tDELAY\tBLOCKED\tCLIENT") // Flush returns its error

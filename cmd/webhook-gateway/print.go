@@ -36,6 +36,16 @@ func printMessage(w io.Writer, message proto.Message) error {
 	return err
 }
 
+// printMessages prints one JSON object for each message.
+func printMessages[M proto.Message](w io.Writer, list []M) error {
+	for _, one := range list {
+		if err := printMessage(w, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // humanPrinter prints one line for people.
 type humanPrinter struct {
 	// Raw: the body on a line of its own.

@@ -135,12 +135,7 @@ func (o refusalOptions) list(
 // printRefusals prints a table of refusals, or one JSON object each.
 func printRefusals(w io.Writer, list []*webhookgatewayv1.Refusal, asJSON bool) error {
 	if asJSON {
-		for _, one := range list {
-			if err := printMessage(w, one); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printMessages(w, list)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "LAST\tCOUNT\tSTATUS\tREASON\tPROVIDER\tCLIENT\tSOURCE\tMESSAGE") // Flush returns its error

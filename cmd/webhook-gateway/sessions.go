@@ -117,12 +117,7 @@ func (o sessionOptions) list(
 // printSessions prints a table of sessions, or one JSON object each.
 func printSessions(w io.Writer, list []*webhookgatewayv1.ConnectSession, asJSON bool) error {
 	if asJSON {
-		for _, s := range list {
-			if err := printMessage(w, s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printMessages(w, list)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "STATE\tCLIENT\tCUSTOMER\tSTART\tLAST\tEVENTS\tNEWEST\tMISSING\tID") // Flush returns its error
