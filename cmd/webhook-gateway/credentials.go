@@ -197,7 +197,7 @@ func (o *clientCredentials) request(r *http.Request, transport *http.Transport) 
 	}
 	r.URL.Scheme = "http"
 	if config != nil {
-		r.URL.Scheme, transport.TLSClientConfig = "https", config
+		r.URL.Scheme, transport.DialTLSContext = "https", dialTLS(config)
 	}
 	token, err := o.token()
 	if token != "" {

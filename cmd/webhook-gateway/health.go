@@ -109,7 +109,7 @@ func askReady(ctx context.Context, url url.URL, tlsConfig *tls.Config, out io.Wr
 	if err != nil {
 		return usageError{fmt.Errorf("--http-addr %s: %w", url.Host, err)}
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: tlsConfig}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialTLSContext: dialTLS(tlsConfig)}}
 	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask %s whether the gateway is ready: %s", url.Host, plainHTTPError(err))

@@ -25,10 +25,10 @@ func plainHTTPError(err error) string {
 	var dns *net.DNSError
 	var system syscall.Errno
 	var request *url.Error
-	var alert *net.OpError
-	switch {
-	case errors.As(err, &alert) && alert.Op == "remote error": // of TLS, perhaps before the request was sent
+	if alert, ok := alertOf(err); ok { // perhaps before the request was sent
 		return alert.Error()
+	}
+	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "it speaks http, not https"
 	case strings.Contains(err.Error(), "malformed HTTP response"), // the package has no types for them

@@ -22,7 +22,9 @@ func (refusedConn) Read([]byte) (int, error) {
 func TestRefusedBeforeTheRequest(t *testing.T) {
 	for range 100 { // with the request begun, or not yet
 		here, there := net.Pipe() // nobody reads: the request is never sent
-		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return refusedConn{here}, nil }}
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return &alertConn{Conn: refusedConn{here}}, nil
+		}}
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://gateway.example", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
