@@ -48,7 +48,7 @@ func (r *Ring) changedSome() {
 func (r *Ring) save() error {
 	all := r.store.needsAll()
 	changed, some := r.unstored(all)
-	if !some {
+	if !some && !r.store.damaged {
 		return nil
 	}
 	err := r.store.save(changed, all)

@@ -302,11 +302,11 @@ func TestDamagedFile(t *testing.T) {
 			if got := all(r); len(got) != want {
 				t.Errorf("there are %s, want %d", clients(got), want)
 			}
+			r.Record(from("192.0.2.1", mismatch, "new"))
+			r.Close()
 			if kept, err := os.ReadFile(filepath.Join(folder, damagedName)); len(damaged) > 0 && !bytes.Equal(kept, damaged) {
 				t.Errorf("set aside are %d bytes: %v", len(kept), err)
 			}
-			r.Record(from("192.0.2.1", mismatch, "new"))
-			r.Close()
 			if got := all(ring(t, vfs.Default, folder)); len(got) != want+1 || r.Err() != nil {
 				t.Errorf("afterwards there are %s; %v", clients(got), r.Err())
 			}

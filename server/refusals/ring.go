@@ -129,6 +129,9 @@ func open(disk vfs.FS, path string, logger *slog.Logger, saveInterval, retryInte
 		defer close(r.ended)
 		r.restore(r.store.load())
 		close(loaded)
+		if r.store.damaged {
+			r.changedSome()
+		}
 		r.keep()
 	}()
 	within(loadPatience, loaded)
@@ -243,7 +246,7 @@ func (r *Ring) restore(stored []*entry) {
 			e.count += old.count
 			e.first = old.first
 		} else {
-			old.stored = true
+			old.stored = !r.store.damaged
 			r.add(old)
 		}
 	}

@@ -49,6 +49,9 @@ type store struct {
 	logger *slog.Logger
 
 	file vfs.File // nil: it has to be written whole
+	// damaged: the file cannot be read to its end. It stays where it is until another one is
+	// written, so that what could be read of it is never on no disk.
+	damaged bool
 	// size is that of the file, and whole what it was when it was written whole.
 	size, whole int
 	failed      atomic.Pointer[error]
@@ -68,8 +71,8 @@ func (s *store) err() error {
 
 func (s *store) name(file string) string { return s.disk.PathJoin(s.path, file) }
 
-// load returns the entries of the file in the order of their changes. A file that is damaged
-// is set aside, and what comes before the damage is used.
+// load returns the entries of the file in the order of their changes. Of a file that is damaged
+// it is those before the damage.
 func (s *store) load() []*entry {
 	entries, err := s.read()
 	switch {
@@ -78,11 +81,20 @@ func (s *store) load() []*entry {
 	case err != nil:
 		s.logger.Warn("the file with the refused deliveries is damaged, or was being written when the machine failed: it is set aside, and what comes before that is used",
 			"file", s.name(damagedName), "entries", len(entries), "error", err)
-		if err := s.disk.Rename(s.name(fileName), s.name(damagedName)); err != nil {
-			s.logger.Warn("the file with the refused deliveries could not be set aside", "error", err)
-		}
+		s.damaged = true
 	}
 	return entries
+}
+
+// setAside makes room for the file that takes the place of one that is damaged.
+func (s *store) setAside() {
+	if !s.damaged {
+		return
+	}
+	s.damaged = false
+	if err := s.disk.Rename(s.name(fileName), s.name(damagedName)); err != nil {
+		s.logger.Warn("the file with the refused deliveries could not be set aside", "error", err)
+	}
 }
 
 func (s *store) read() ([]*entry, error) {
@@ -189,6 +201,7 @@ func (s *store) replace(frames []byte) (err error) {
 	if err := write(file, frames); err != nil {
 		return err
 	}
+	s.setAside()
 	if err := s.disk.Rename(s.name(newName), s.name(fileName)); err != nil {
 		return err
 	}
