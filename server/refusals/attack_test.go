@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -61,4 +62,31 @@ func read(t *testing.T, disk vfs.FS) []byte {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// Whoever has many networks of IPv6, as one line of a provider of internet access has, pushes
+// out itself too.
+func TestFloodOfManyNetworks(t *testing.T) {
+	r := ring(t, nil, "")
+	for range 3 {
+		r.Record(from("192.0.2.1", mismatch, "a"))
+		r.Record(from("2001:db8:1::1", mismatch, "a"))
+		r.Record(from("2001:db8:1::1", mismatch, "b"))
+	}
+	for i := range 100 { // fewer than half
+		r.Record(from("192.0.2.7", mismatch, fmt.Sprint(i)))
+	}
+	for i := range 100_000 {
+		r.Record(from(fmt.Sprintf("2001:db8:2:%x::%x", i%0x10000, i/0x10000), mismatch, "a"))
+	}
+	list := all(r)
+	if len(list) != MaxPerReason {
+		t.Errorf("%d entries, want %d", len(list), MaxPerReason)
+	}
+	if got := clients(list[len(list)-103:]); !strings.HasPrefix(got, "99*1 98*1 ") {
+		t.Errorf("of those from one address there are %s", got)
+	}
+	if got := clients(list[len(list)-3:]); got != "b*3 a*3 a*3" {
+		t.Errorf("of those from elsewhere there are %s", got)
+	}
 }

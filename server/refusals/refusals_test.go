@@ -152,14 +152,14 @@ func TestFloodPushesOutItself(t *testing.T) {
 	if list, _ := r.List(Filter{ClientIDs: []string{"a"}}, 0, 1); len(list) != 1 {
 		t.Error("that for another reason is gone")
 	}
-	if n := len(r.reasons[unknown]); n != 4 {
+	if n := len(r.reasons[unknown].all); n != 4 {
 		t.Errorf("%d networks, want 4", n)
 	}
 	for i := range 2 * MaxPerReason { // more networks than entries
 		r.Record(from(fmt.Sprintf("203.0.%d.%d", i/256, i%256), unknown, "botnet"))
 	}
-	if n := len(r.reasons[unknown]); n > MaxPerReason {
-		t.Errorf("%d networks of %d entries", n, MaxPerReason)
+	if n := r.reasons[unknown]; len(n.all) > MaxPerReason || len(n.wider) > len(widerBits)*MaxPerReason {
+		t.Errorf("%d networks, in %d wider ones, of %d entries", len(n.all), len(n.wider), MaxPerReason)
 	}
 }
 

@@ -70,13 +70,7 @@ type entry struct {
 	stored  bool
 
 	network *network
-	element *list.Element // in network.entries
-}
-
-// network is where the entries of a reason come from that are counted together.
-type network struct {
-	of      netip.Prefix
-	entries list.List // of *entry, that which changed longest ago first
+	element *list.Element // in those of the network
 }
 
 // Ring keeps refusals. Its methods are safe for concurrent use.
@@ -85,7 +79,7 @@ type Ring struct {
 
 	mu      sync.Mutex
 	entries map[key]*entry
-	reasons map[webhookgatewayv1.ErrorReason][]*network
+	reasons map[webhookgatewayv1.ErrorReason]*networks
 	// changed is the number of the last change. It begins with the time, so that it rises
 	// over restarts.
 	changed uint64
@@ -115,7 +109,7 @@ func Open(path string, logger *slog.Logger) *Ring {
 func open(disk vfs.FS, path string, logger *slog.Logger, saveInterval, retryInterval time.Duration) *Ring {
 	r := &Ring{
 		saveInterval: saveInterval, retryInterval: retryInterval,
-		entries: make(map[key]*entry), reasons: make(map[webhookgatewayv1.ErrorReason][]*network),
+		entries: make(map[key]*entry), reasons: make(map[webhookgatewayv1.ErrorReason]*networks),
 		changed: uint64(time.Now().UnixNano()),
 		unsaved: make(chan struct{}, 1), end: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -188,33 +182,16 @@ func clip(text string, most int) string {
 
 // add adds an entry, for which another one may have to go.
 func (r *Ring) add(e *entry) *entry {
-	networks := r.reasons[e.reason]
-	of := networkOf(e.source)
-	total := 0
-	var largest *network
-	for _, n := range networks {
-		total += n.entries.Len()
-		if largest == nil || n.entries.Len() > largest.entries.Len() {
-			largest = n
-		}
-		if n.of == of {
-			e.network = n
-		}
+	n := r.reasons[e.reason]
+	if n == nil {
+		n = newNetworks()
+		r.reasons[e.reason] = n
 	}
-	if e.network == nil {
-		e.network = &network{of: of}
-		networks = append(networks, e.network)
+	if n.entries >= MaxPerReason {
+		delete(r.entries, n.removeOne().key)
 	}
-	if total >= MaxPerReason {
-		oldest, _ := largest.entries.Remove(largest.entries.Front()).(*entry)
-		delete(r.entries, oldest.key)
-		if largest.entries.Len() == 0 && largest != e.network {
-			networks = slices.DeleteFunc(networks, func(n *network) bool { return n == largest })
-		}
-	}
-	r.reasons[e.reason] = networks
+	n.add(e)
 	r.entries[e.key] = e
-	e.element = e.network.entries.PushBack(e)
 	return e
 }
 
@@ -223,16 +200,6 @@ func (r *Ring) touch(e *entry, now time.Time) {
 	r.changed = max(r.changed+1, uint64(now.UnixNano()))
 	e.changed, e.stored = r.changed, false
 	e.network.entries.MoveToBack(e.element)
-}
-
-// networkOf returns the network of a source: whoever has an address of IPv6 has a /64.
-func networkOf(source netip.Addr) netip.Prefix {
-	bits := source.BitLen()
-	if source.Is6() {
-		bits = 64
-	}
-	prefix, _ := source.Prefix(bits) // the zero Prefix if it is not known
-	return prefix
 }
 
 // restore adds the entries that an earlier process has stored, in the order of their changes.
