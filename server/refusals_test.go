@@ -136,6 +136,8 @@ func TestRefusalsRefused(t *testing.T) {
 		{callers.operator, &webhookgatewayv1.ListRefusalsRequest{PageToken: "x"}, codes.InvalidArgument, "page token"},
 		{callers.operator, &webhookgatewayv1.ListRefusalsRequest{Providers: []webhookgatewayv1.Provider{99}}, codes.InvalidArgument, "providers[0]"},
 		{callers.operator, &webhookgatewayv1.ListRefusalsRequest{Reasons: []webhookgatewayv1.ErrorReason{0}}, codes.InvalidArgument, "reasons[0]"},
+		{callers.operator, &webhookgatewayv1.ListRefusalsRequest{ClientIds: make([]string, 1001)}, codes.InvalidArgument, "client_ids: 1001 are given"},
+		{callers.operator, &webhookgatewayv1.ListRefusalsRequest{Reasons: make([]webhookgatewayv1.ErrorReason, 1001)}, codes.InvalidArgument, "reasons: 1001 are given"},
 		{callers.operator, &webhookgatewayv1.ListRefusalsRequest{Providers: []webhookgatewayv1.Provider{0}}, codes.OK, ""},
 	} {
 		_, err := client.ListRefusals(as(t, test.token), test.req)

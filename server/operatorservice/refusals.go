@@ -37,9 +37,17 @@ func (s *Service) ListRefusals(ctx context.Context, req *webhookgatewayv1.ListRe
 	return resp, nil
 }
 
+// maxConditions is how many values a condition has at most, as those of filters of events.
+const maxConditions = 1000
+
 // checkRefusals returns what is wrong with the conditions of a request.
 func checkRefusals(req *webhookgatewayv1.ListRefusalsRequest) error {
 	var errs []error
+	errs = append(errs, checkCount("providers", len(req.GetProviders())),
+		checkCount("client_ids", len(req.GetClientIds())), checkCount("reasons", len(req.GetReasons())))
+	if err := errors.Join(errs...); err != nil {
+		return err // without a thousand others
+	}
 	for i, p := range req.GetProviders() {
 		if _, known := webhookgatewayv1.Provider_name[int32(p)]; !known {
 			errs = append(errs, fielderr.New(fmt.Sprintf("providers[%d]", i), "%v is not a provider that this gateway knows", p))
@@ -51,4 +59,11 @@ func checkRefusals(req *webhookgatewayv1.ListRefusalsRequest) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func checkCount(field string, given int) error {
+	if given > maxConditions {
+		return fielderr.New(field, "%d are given: give at most %d, or none for all", given, maxConditions)
+	}
+	return nil
 }

@@ -52,6 +52,9 @@ func (s *Service) listSessions(ctx context.Context, req *webhookgatewayv1.ListSe
 	if err != nil {
 		return nil, err
 	}
+	if err := checkCount("states", len(req.GetStates())); err != nil {
+		return nil, err
+	}
 	for i, state := range req.GetStates() {
 		if webhookgatewayv1.SessionState_name[int32(state)] == "" || state == webhookgatewayv1.SessionState_SESSION_STATE_UNSPECIFIED {
 			return nil, fielderr.New(fmt.Sprintf("states[%d]", i), "%v is not a state of sessions", state)

@@ -249,6 +249,7 @@ func TestListSessionsIsRefused(t *testing.T) {
 		message string
 	}{
 		"a state":          {t.Context(), &request{States: []webhookgatewayv1.SessionState{0}}, codes.InvalidArgument, "states[0]: "},
+		"many states":      {t.Context(), &request{States: make([]webhookgatewayv1.SessionState, 1001)}, codes.InvalidArgument, "states: 1001 are given"},
 		"an empty client":  {t.Context(), &request{ClientIds: []string{""}}, codes.InvalidArgument, "client_ids[0]: "},
 		"a page size":      {t.Context(), &request{PageSize: -1}, codes.InvalidArgument, "page_size: "},
 		"a token":          {t.Context(), &request{PageToken: "x"}, codes.InvalidArgument, "page token"},

@@ -1138,7 +1138,7 @@ type ListRefusalsRequest struct {
 	// Only of these providers. PROVIDER_UNSPECIFIED stands for deliveries to none that is
 	// known. Empty: all.
 	Providers []Provider `protobuf:"varint,1,rep,packed,name=providers,proto3,enum=webhookgateway.v1.Provider" json:"providers,omitempty"`
-	// Only for these clients. Exact. Empty: all.
+	// Only for these clients, at most 1,000. Exact. Empty: all.
 	ClientIds []string `protobuf:"bytes,2,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
 	// Only for these reasons. Empty: all.
 	Reasons []ErrorReason `protobuf:"varint,3,rep,packed,name=reasons,proto3,enum=webhookgateway.v1.ErrorReason" json:"reasons,omitempty"`
