@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -44,6 +45,12 @@ func checkRequests(routes map[string]*route) runtime.Middleware {
 }
 
 func (r *route) check(req *http.Request, bound map[string]string) error {
+	for name, value := range bound {
+		if !utf8.ValidString(value) {
+			err := fielderr.New(name, notUTF8)
+			return rpcerr.From(err, err)
+		}
+	}
 	if err := r.checkQuery(req.URL.RawQuery); err != nil {
 		return rpcerr.From(err, err)
 	}
@@ -69,6 +76,8 @@ func (r *route) check(req *http.Request, bound map[string]string) error {
 	return rpcerr.From(err, err)
 }
 
+const notUTF8 = "is not UTF-8"
+
 func (r *route) checkQuery(text string) error {
 	query, err := url.ParseQuery(text)
 	if err != nil {
@@ -92,6 +101,9 @@ func (r *route) checkQuery(text string) error {
 		}
 		if oneof := field.ContainingOneof(); oneof != nil && request.WhichOneof(oneof) != nil {
 			return fielderr.New(name, "cannot be given beside %s: give one of them", request.WhichOneof(oneof).JSONName())
+		}
+		if !utf8.ValidString(strings.Join(query[key], "")) {
+			return fielderr.New(name, notUTF8)
 		}
 		err := runtime.PopulateQueryParameters(request.Interface(), url.Values{key: query[key]}, utilities.NewDoubleArray(nil))
 		if err != nil {
