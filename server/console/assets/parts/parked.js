@@ -8,7 +8,7 @@ import { eventPath } from '../lib/router.js';
 import { typeLabel } from '../lib/words.js';
 import { Decide } from './decide.js';
 import { Ago, Badge, Foreign } from './small.js';
-import { Failure, Loading } from './states.js';
+import { Loading, Stale } from './states.js';
 
 /** @typedef {import('../lib/types.js').ParkedEvent} ParkedEvent */
 
@@ -43,7 +43,7 @@ export function Parked({ name, total, locked, say }) {
           <button type="button" disabled=${locked || events.length === 0} onClick=${() => decide('replay', null)}>Replay all</button>
           <button type="button" disabled=${locked || events.length === 0} onClick=${() => decide('discard', null)}>Discard all</button>
         </div></div>
-      ${error ? html`<${Failure} error=${error} retry=${reload} />` : null}
+      ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
       ${loading ? html`<${Loading} what="the parked events" />` : null}
       ${data && events.length === 0 ? html`<p class="muted">None is parked. An event is parked when its attempts have failed, or when a worker says so.</p>` : null}
       ${events.length > 0 ? html`
