@@ -1,5 +1,6 @@
 // The parked events of a subscription, and deciding about them.
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import { get, withQuery } from '../lib/api.js';
 import { count, plural } from '../lib/format.js';
 import { html } from '../lib/html.js';
@@ -21,7 +22,12 @@ export function Parked({ name, total, locked, say }) {
   const chosen = useSignal(/** @type {Set<string>} */ (new Set()));
   const deciding = useSignal(/** @type {{action: 'replay' | 'discard', ids: string[] | null} | null} */ (null));
   const pageToken = tokens.value.at(-1) ?? '';
-  const { data, error, loading, reload } = useLoad((signal) => get(withQuery(`/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`, { view: 'EVENT_VIEW_METADATA', pageSize: PAGE, pageToken }), signal), [name, pageToken, total], total > 0 ? 5000 : 0);
+  const { data, error, loading, reload } = useLoad((signal) => get(withQuery(`/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`, { view: 'EVENT_VIEW_METADATA', pageSize: PAGE, pageToken }), signal), [name, pageToken], total > 0 ? 5000 : 0);
+  const before = useRef(total);
+  useEffect(() => {
+    if (before.current !== total) reload();
+    before.current = total;
+  }, [total]);
   const now = useNow();
   const events = /** @type {ParkedEvent[]} */ (data?.parkedEvents ?? []);
   const here = events.map((p) => p.event.id);
