@@ -42,6 +42,35 @@ func TestLostPass(t *testing.T) {
 	sameLogs(t, log, openShared(t, vfs.NewMem(), commitsOf(t, memory)))
 }
 
+// TestLostPassNotBelievedYet: the commit log loses the end of a pass, which the gateways do not believe at once. What
+// they noted before is old enough by then, but the commit log is not trimmed for it: nobody knows that it lost no more.
+func TestLostPassNotBelievedYet(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	log := openShared(t, disk, commitsOf(t, memory), byHand(), certainAfter(time.Nanosecond), withSettlePatience(20*time.Millisecond))
+	appendMany(t, log, "old", 20)
+	if err := log.Trim(t.Context(), 15); err != nil {
+		t.Fatal(err)
+	}
+	at := memory.Len()
+	wholePass(t, log)
+	if _, err := log.shorten(); err != nil { // takes note
+		t.Fatal(err)
+	}
+	if memory.Trimmed() > 0 {
+		t.Fatal("the commit log is trimmed at once: this test shows nothing")
+	}
+	memory.Cut(at)
+	if _, err := log.shorten(); err == nil || memory.Trimmed() > 0 {
+		t.Errorf("the commit log is trimmed up to %d for a pass that it has lost (error %v)", memory.Trimmed(), err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log = openShared(t, disk, commitsOf(t, memory), byHand(), impatient())
+	mustAppend(t, log, "", "new")
+	sameLogs(t, log, openShared(t, vfs.NewMem(), commitsOf(t, memory)))
+}
+
 // TestTrimmedWhenCertain: the commit log is trimmed for what is old, as the same copy has said all the time.
 func TestTrimmedWhenCertain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -205,20 +205,41 @@ func (l *Log) shorten() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	noted := s.trims
 	if upTo := s.certain(min(done.began, trimmable.upTo), trimmable.store); upTo > s.trimmed {
-		if err := s.commits.Trim(s.life, upTo); err != nil {
+		if err := l.trimCommits(upTo, trimmable.store); err != nil {
+			s.trims = noted // it is tried again soon
 			return false, fmt.Errorf("trim the commit log up to %d: %w", upTo, err)
 		}
-		s.trimmed = upTo
-		if err := l.forgetSequences(upTo); err != nil {
-			return false, err
-		}
-		l.logger.Debug("the commit log was trimmed", "up_to", uint64(upTo))
 	}
 	if !under && (trimmable.upTo <= done.began || s.sinceRestated.Load() < max(s.pace.minBytes, s.pace.growth*done.bytes)) {
 		return false, nil
 	}
 	return true, l.write(s.life, kindRestate, func(c *committer, batch *pebble.Batch) error { return c.restate(batch, under) })
+}
+
+// trimCommits trims the commit log for what an opening of the copy says. A commit proves before
+// that the commit log still has all that this opening has: it may have lost its end, which
+// takes a while to be believed.
+func (l *Log) trimCommits(upTo commitlog.Sequence, opening *store) error {
+	s := l.shared
+	ctx, cancel := context.WithTimeout(s.life, s.pace.settlePatience)
+	defer cancel()
+	if err := l.Sync(ctx); err != nil {
+		return err
+	}
+	l.storeMu.RLock()
+	same := l.store == opening
+	l.storeMu.RUnlock()
+	if !same {
+		return errors.New("the copy was opened anew meanwhile")
+	}
+	if err := s.commits.Trim(s.life, upTo); err != nil {
+		return err
+	}
+	s.trimmed = upTo
+	l.logger.Debug("the commit log was trimmed", "up_to", uint64(upTo))
+	return l.forgetSequences(upTo)
 }
 
 // A trimming is up to where the commit log can be trimmed, as an opening of the copy says since a

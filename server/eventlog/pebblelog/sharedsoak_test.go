@@ -73,7 +73,8 @@ func soakLostEnds(t *testing.T, seed uint64) {
 			t.Fatalf("seed %d, round %d", seed, round)
 		}
 	}
-	if s.void > 100 {
+	// Who is not told goes on for as long as it takes the others to make their copies, on a busy machine too.
+	if s.void > 500 {
 		t.Errorf("%d void commits", s.void)
 	}
 	t.Logf("%d events acknowledged, %d lost, %d void commits, %d ends lost, %d copies made anew", len(s.acked), s.lost, s.void, s.cuts, s.rebuilt)
@@ -221,8 +222,9 @@ func (s *soak) act() {
 		s.floor = s.memory.Len()
 		c.disk = disk
 		c.open()
-	case n < 88:
+	case n < 88 && !s.cut:
 		s.note("%d is damaged", c.number)
+		s.floor = s.memory.Len()
 		c.log.storeMu.RLock()
 		c.log.store.fence.fail(&copyError{errCopy, false})
 		c.log.storeMu.RUnlock()
