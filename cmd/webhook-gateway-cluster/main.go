@@ -109,8 +109,6 @@ func (l *lab) judge(ctx context.Context, s settings) (err error) {
 	if err := l.work(s.rate); err != nil {
 		return err
 	}
-	// A log without events believes any clock, having nothing to compare it with. So the faults wait for some.
-	_ = pause(ctx, 3*time.Second) // torment sees if it ended
 	took, err := l.torment(ctx, s.duration, full)
 	// The search for an event that ends its workers, as some here do, has steps of up to 15 s.
 	l.rest(context.WithoutCancel(ctx), 3*recovery)

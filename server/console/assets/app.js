@@ -77,7 +77,7 @@ export function App() {
       <${Navigation} who=${who} />
       <main id="main" tabindex="-1">
         ${who ? pageAt(who)
-          : callerError.value ? html`<${Page} title="webhook-gateway"><${Failure} error=${callerError.value} retry=${() => void loadCaller()} /></${Page}>`
+          : callerError.value ? html`<${Page} title="webhook-gateway"><${Failure} error=${callerError.value} retry=${() => void loadCaller()} again /></${Page}>`
           : html`<${Page} title="webhook-gateway"><${Loading} what="who you are" /></${Page}>`}
       </main>
     </div>

@@ -35,6 +35,14 @@ test('a narrow window does not scroll sideways, and axe finds nothing there', ()
   await accessible(page);
 }));
 
+test('in a narrow window a row is a card, whose fields stand close', () => onPage({ gateway, path: '/console/refused', width: 360 }, async (page) => {
+  await shown(page, /refused/i);
+  const count = page.getByRole('table').getByRole('cell', { name: 'Count 1', exact: true }).first();
+  const { height = 0 } = await count.boundingBox() ?? {};
+  assert.ok(height > 0 && height < 40, `one line is ${height} px high`);
+  assert.equal(await page.getByRole('columnheader').count(), 9, 'it is still a table to who does not see it');
+}));
+
 test('a wide window is used, and does not scroll sideways', () => onEach({ width: 3840, height: 2160 }, fits));
 
 test('who wants no motion has none', () => onEach({ reducedMotion: true }, async (page) => {

@@ -73,6 +73,26 @@ test('a dialog that is closed does nothing, and gives the focus back', async () 
   assert.equal((await status('ledger')).cursor, cursor);
 });
 
+test('a preview is of the place that is chosen', async () => {
+  await onPage({ gateway, path: '/console/subscriptions/ledger' }, async (page) => {
+    await shown(page, /ledger/);
+    /** @type {import('playwright-core').Route[]} */
+    const asked = [];
+    await page.route('**/ledger:seek', (route) => { asked.push(route); });
+    await page.locator('main').getByRole('button', { name: /move/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('radio', { name: /beginning/i }).check();
+    await dialog.getByRole('button', { name: /preview/i }).click();
+    const route = await until(async () => asked[0], 'it is asked for');
+    assert.equal(await dialog.getByRole('radio', { name: /newest/i }).isEnabled(), false, 'no other place can be chosen meanwhile');
+    await route.continue();
+    const move = dialog.getByRole('button', { name: /^move/i });
+    await until(() => move.isEnabled(), 'it can be moved');
+    await dialog.getByRole('radio', { name: /newest/i }).check();
+    assert.equal(await move.isEnabled(), false, 'the other place was not looked at');
+  });
+});
+
 const count = async () => Number((await status('billing')).parkedEvents ?? 0);
 
 test('parked events say why; one is replayed, some are discarded, and all', async () => {
@@ -131,6 +151,85 @@ test('what is done to many shows how far it is, and can be cancelled', async () 
     await page.getByText(/200/).and(page.locator('main *')).first().waitFor();
     assert.equal(portions.length, 2);
     await until(async () => (await status('masses')).parkedEvents === '50', 'the rest is still parked');
+  });
+});
+
+test('what went wrong in the middle is tried again from there', async () => {
+  await seed.parked(gateway, 'broken', 250);
+  await onPage({ gateway, path: '/console/subscriptions/broken', refused: /./ }, async (page) => {
+    await shown(page, /broken/);
+    /** @type {string[][]} */
+    const portions = [];
+    await page.route('**/parkedEvents:discard', async (route) => {
+      portions.push(route.request().postDataJSON().eventIds);
+      if (portions.length === 2) await route.fulfill({ status: 503, json: { error: { code: 503, status: 'UNAVAILABLE', reason: 'LOG_UNAVAILABLE', message: 'the event log is away' } } });
+      else await route.continue();
+    });
+    await page.locator('main').getByRole('button', { name: /discard all/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox').fill('discard');
+    await dialog.getByRole('button', { name: /^discard/i }).click();
+    await dialog.getByRole('alert').filter({ hasText: 'the event log is away' }).waitFor();
+    await dialog.getByText('100 events were discarded.').waitFor();
+    await dialog.getByRole('button', { name: /^discard/i }).click();
+    await page.locator('main').getByText('250 events were discarded.').waitFor();
+    assert.deepEqual(portions.map((p) => p.length), [100, 100, 100, 50]);
+    assert.deepEqual(portions[2], portions[1]);
+  });
+});
+
+test('Escape does not hide what is still done, nor what went wrong', async () => {
+  await onPage({ gateway, path: '/console/subscriptions/masses' }, async (page) => {
+    await shown(page, /masses/);
+    /** @type {import('playwright-core').Route[]} */
+    const portions = [];
+    await page.route('**/parkedEvents:discard', (route) => { portions.push(route); });
+    await page.locator('main').getByRole('button', { name: /discard all/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('textbox').fill('discard');
+    await dialog.getByRole('button', { name: /^discard/i }).click();
+    const route = await until(async () => portions[0], 'the first portion is asked for');
+    for (let n = 0; n < 3; n++) await page.keyboard.press('Escape');
+    assert.ok(await dialog.isVisible(), 'it can still be cancelled');
+    await route.abort();
+    await dialog.getByRole('alert').waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    await page.locator('main').getByRole('button', { name: /discard all/i }).click();
+    await dialog.waitFor();
+  });
+});
+
+test('what is chosen stays, also for the keyboard, while more is parked', async () => {
+  await onPage({ gateway, path: '/console/subscriptions/masses' }, async (page) => {
+    await shown(page, /masses/);
+    const box = page.locator('main').getByRole('row').nth(3).getByRole('checkbox');
+    await box.check();
+    await page.evaluate(() => { /** @type {any} */ (window).row = document.activeElement; });
+    const { parkedEvents } = await status('masses');
+    await page.route('**/v1/subscriptions/masses', async (route) => {
+      const answer = await route.fetch();
+      const { subscription } = await answer.json();
+      subscription.status.parkedEvents = String(Number(parkedEvents) + 1);
+      await route.fulfill({ json: { subscription } });
+    });
+    await page.locator('dl').getByText(String(Number(parkedEvents) + 1), { exact: true }).waitFor();
+    await until(async () => page.locator('main').getByRole('row').count().then((n) => n > 3), 'they are there');
+    assert.ok(await page.evaluate(() => document.activeElement === /** @type {any} */ (window).row), 'the focus has stayed');
+    assert.ok(await box.isChecked());
+  });
+});
+
+test('after a dialog that did something the focus is in the page', async () => {
+  await onPage({ gateway, path: '/console/subscriptions/masses' }, async (page) => {
+    await shown(page, /masses/);
+    await page.locator('main').getByRole('row').nth(3).getByRole('checkbox').check();
+    await page.locator('main').getByRole('button', { name: /replay 1/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: /^replay/i }).click();
+    await dialog.waitFor({ state: 'hidden' });
+    await page.getByText(/1 event was replayed/i).waitFor();
+    await until(() => page.evaluate(() => document.querySelector('main')?.contains(document.activeElement) ?? false), 'the focus is in the page', 2000);
   });
 });
 

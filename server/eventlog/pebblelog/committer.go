@@ -124,6 +124,9 @@ func (c *committer) applyPending() {
 	}
 	g.store, g.batch = c.store, c.store.db.NewBatch()
 	c.build(g)
+	if len(g.records) > 0 {
+		c.log.clock.gave(g.head.receiveTime)
+	}
 	// NOTE: Pebble keeps a large batch, and leaves it empty.
 	size := g.batch.Len()
 	c.unchecked += size
@@ -158,9 +161,6 @@ func (c *committer) build(g *group) {
 		if r.err = c.add(g, r, clock); r.err != nil {
 			r.err = fmt.Errorf("store the event: %w", r.err)
 		}
-	}
-	if len(g.records) > 0 {
-		c.log.clock.gave(clock.Now)
 	}
 	g.head = c.head
 }

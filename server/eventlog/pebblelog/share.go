@@ -95,6 +95,9 @@ func (c *committer) share(ctx context.Context, g *group) error {
 		}
 		done, err := c.commit(ctx, batch)
 		if err == nil && done {
+			if len(g.records) > 0 {
+				c.log.clock.gave(g.head.receiveTime)
+			}
 			c.dedup.applied()
 			return batch.Close()
 		}

@@ -38,19 +38,34 @@ export function asApiError(error) {
   return new ApiError(0, 'NO_ANSWER', 'The gateway cannot be reached.');
 }
 
+/** How long an answer is waited for, in milliseconds. A connection that the network has lost says nothing. */
+const PATIENCE = 30_000;
+
 /**
  * @param {'GET' | 'POST'} method @param {string} path
  * @param {{body?: unknown, signal?: AbortSignal | undefined}} [options]
  * @returns {Promise<any>} the answer's JSON
  */
 async function call(method, path, { body, signal } = {}) {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new ApiError(0, 'NO_ANSWER', `The gateway did not answer within ${PATIENCE / 1000} seconds.`)), PATIENCE);
+  try {
+    return await answered(method, path, body, signal ? AbortSignal.any([signal, late.signal]) : late.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** @param {string} method @param {string} path @param {unknown} body @param {AbortSignal} signal */
+async function answered(method, path, body, signal) {
   const answer = await fetch(path, {
-    method, signal: signal ?? null, cache: 'no-store', credentials: 'same-origin', redirect: 'error',
+    method, signal, cache: 'no-store', credentials: 'same-origin', redirect: 'error',
     headers: { ...headers(), ...(body !== undefined && { 'Content-Type': 'application/json' }) },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   if (answer.ok) return answer.json();
   const error = await readError(answer);
+  signal.throwIfAborted();
   if (answer.status === 401) forget(error);
   throw error;
 }

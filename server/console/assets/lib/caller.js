@@ -13,14 +13,14 @@ export const callerError = signal(null);
 
 /** Asks the gateway who the user is. */
 export async function loadCaller() {
-  callerError.value = null;
   try {
     caller.value = await get('/v1/caller');
+    callerError.value = null;
     signInNeeded.value = null;
   } catch (e) {
     const error = asApiError(e);
     caller.value = null;
-    if (error.status !== 401) callerError.value = error;
+    callerError.value = error.status === 401 ? null : error;
   }
 }
 

@@ -27,19 +27,25 @@ export function useLoad(load, deps, every = 0) {
     const stop = new AbortController();
     /** @type {number | undefined} */
     let timer;
-    const again = () => { if (every > 0 && !stop.signal.aborted) timer = window.setTimeout(run, every); };
+    let busy = false;
+    let loaded = false;
     const run = async () => {
-      if (document.hidden) return again();
+      clearTimeout(timer);
+      // A tab in the background is loaded, and then waits until somebody looks at it.
+      if (busy || (loaded && document.hidden)) return;
+      busy = true;
       try {
         const data = await newest.current(stop.signal);
         if (!stop.signal.aborted) setState({ data, key });
       } catch (e) {
         if (!stop.signal.aborted) setState((old) => ({ ...(old.key === key && old), error: asApiError(e), key }));
       }
-      again();
+      busy = false;
+      loaded = true;
+      if (every > 0 && !stop.signal.aborted) timer = window.setTimeout(run, every);
     };
     void run();
-    const seen = () => { if (!document.hidden && every > 0) { clearTimeout(timer); void run(); } };
+    const seen = () => { if (!document.hidden && every > 0) void run(); };
     document.addEventListener('visibilitychange', seen);
     return () => {
       stop.abort();

@@ -23,7 +23,7 @@ export function Overview() {
     <${Page} title="Overview" busy=${overview.loading || history.loading}
       lead=${d ? html`${d.version ? html`Version <bdi>${d.version}</bdi>` : 'Development version'}, up for ${duration((now - Date.parse(d.startTime ?? '')) / 1000)}` : null}>
       <${Stale} error=${overview.error} retry=${overview.reload} />
-      ${d ? html`<${Health} overview=${d} />` : overview.loading ? html`<${Loading} what="how the gateway is" />` : null}
+      ${d && !overview.error ? html`<${Health} overview=${d} />` : overview.loading ? html`<${Loading} what="how the gateway is" />` : null}
       <h2>The last hour</h2>
       ${history.error && !overview.error ? html`<${Stale} error=${history.error} retry=${history.reload} />` : null}
       ${history.data ? html`<${Charts} history=${history.data} />` : history.loading ? html`<${Loading} what="the last hour" />` : null}

@@ -11,7 +11,7 @@ import { Page } from '../parts/page.js';
 import { Parked } from '../parts/parked.js';
 import { Seek } from '../parts/seek.js';
 import { Badge, Facts, Filters, Foreign, When } from '../parts/small.js';
-import { Failure, Loading } from '../parts/states.js';
+import { Loading, Stale } from '../parts/states.js';
 import { lookOf } from './subscriptions.js';
 
 /** @typedef {import('../lib/types.js').Subscription} Subscription */
@@ -35,7 +35,7 @@ export function SubscriptionPage({ name }) {
   return html`
     <${Page} title=${name} busy=${loading} lead=${html`<a href=${`${BASE}subscriptions`}>Subscriptions</a>${look ? html` · <${Badge} tone=${look.tone} sign=${look.sign}>${look.label}</${Badge}>` : null}`}
       actions=${data ? html`<button type="button" disabled=${Boolean(why)} onClick=${() => { seeking.value = true; }}>Move …</button>` : null}>
-      ${error ? html`<${Failure} error=${error} retry=${reload} />` : null}
+      ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
       ${loading ? html`<${Loading} what="the subscription" />` : null}
       ${why && data ? html`<p class="note">${why}</p>` : null}
       <div role="status">${said.value ? html`<p class="note good">${said.value}</p>` : null}</div>

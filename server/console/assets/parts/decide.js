@@ -26,6 +26,9 @@ export function Decide({ name, action, ids, total, events, onClose }) {
   const sum = useSignal(ids ? ids.length : total);
   const error = useSignal(/** @type {import('../lib/api.js').ApiError | null} */ (null));
   const cancelled = useRef(false);
+  // What failed is tried again with the portion that failed, and what comes after it.
+  const wanted = useRef(ids);
+  const at = useRef(0);
   const base = `/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`;
   const needsWord = action === 'discard' || ids === null;
   const verb = action === 'replay' ? 'Replay' : 'Discard';
@@ -49,10 +52,12 @@ export function Decide({ name, action, ids, total, events, onClose }) {
     error.value = null;
     cancelled.current = false;
     try {
-      const wanted = ids ?? await all();
-      if (!ids) sum.value = wanted.length;
-      for (let at = 0; at < wanted.length && !cancelled.current; at += PORTION) {
-        const answer = await post(`${base}:${action}`, { eventIds: wanted.slice(at, at + PORTION) });
+      if (!wanted.current) {
+        wanted.current = await all();
+        sum.value = wanted.current.length;
+      }
+      for (; at.current < wanted.current.length && !cancelled.current; at.current += PORTION) {
+        const answer = await post(`${base}:${action}`, { eventIds: wanted.current.slice(at.current, at.current + PORTION) });
         done.value += int(answer.replayedEvents ?? answer.discardedEvents);
       }
       onClose(cancelled.current ? `Cancelled. ${past()}` : past());

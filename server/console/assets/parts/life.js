@@ -6,7 +6,7 @@ import { useLoad } from '../lib/load.js';
 import { BASE } from '../lib/router.js';
 import { verdictLook } from '../lib/words.js';
 import { Badge } from './small.js';
-import { Failure } from './states.js';
+import { Stale } from './states.js';
 
 /** @typedef {import('../lib/types.js').GatewayEvent} GatewayEvent */
 /** @typedef {import('../lib/types.js').EventState} EventState */
@@ -39,6 +39,6 @@ export function Life({ event, asks }) {
           <span><${Badge} tone=${look.tone} sign=${look.sign} title=${look.title}>${look.label}</${Badge}>${s.attempts ? html` <span class="muted">${plural(s.attempts, 'failed attempt')}</span>` : null}</span></li>`; })}
         ${data?.truncated ? html`<li class="muted">There are more subscriptions.</li>` : null}
       </ol>
-      ${error ? html`<${Failure} error=${error} retry=${reload} />` : null}
+      ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
     </section>`;
 }

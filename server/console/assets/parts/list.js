@@ -3,8 +3,9 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { html } from '../lib/html.js';
 import { useNarrow } from '../lib/load.js';
 
-/** How many rows are drawn above and below what is seen. */
+/** How many rows are drawn above and below what is seen, and in lists whose rows move all the time. */
 const BEYOND = 8;
+const BEYOND_MOVING = 2;
 
 /**
  * @template T
@@ -43,8 +44,9 @@ export function List({ label, columns, rows, rowKey, onEnd, onTouch, kind = '', 
     if (box.current) observer.observe(box.current);
     return () => observer.disconnect();
   }, [narrow]);
-  const first = Math.max(0, Math.floor(top / rowHeight) - BEYOND);
-  const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + BEYOND);
+  const beyond = rowKey ? BEYOND : BEYOND_MOVING;
+  const first = Math.max(0, Math.floor(top / rowHeight) - beyond);
+  const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + beyond);
   useEffect(() => { if (onEnd && last >= rows.length - 2 * BEYOND) onEnd(); }, [last, rows.length]);
   const shown = rows.slice(first, last);
   return html`
@@ -55,7 +57,7 @@ export function List({ label, columns, rows, rowKey, onEnd, onTouch, kind = '', 
         onFocusIn=${(/** @type {FocusEvent} */ e) => { if (e.target !== box.current) onTouch?.(); }}>
         <div class="list-space" role="presentation" style=${{ height: `${rows.length * rowHeight}px` }}>
           ${shown.map((row, i) => html`
-            <div key=${rowKey ? rowKey(row) : i} role="row" class="list-row" aria-rowindex=${first + i + 2} data-row style=${{ transform: `translateY(${(first + i) * rowHeight}px)` }}>
+            <div key=${rowKey ? rowKey(row) : i} role="row" class="list-row" aria-rowindex=${first + i + 2} data-row style=${{ top: `${(first + i) * rowHeight}px` }}>
               ${columns.map((c) => html`<div key=${c.name} role="cell" class=${c.name}>${c.cell(row)}</div>`)}
             </div>`)}
         </div>

@@ -1,5 +1,6 @@
 // The parked events of a subscription, and deciding about them.
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import { get, withQuery } from '../lib/api.js';
 import { count, plural } from '../lib/format.js';
 import { html } from '../lib/html.js';
@@ -8,7 +9,7 @@ import { eventPath } from '../lib/router.js';
 import { typeLabel } from '../lib/words.js';
 import { Decide } from './decide.js';
 import { Ago, Badge, Foreign } from './small.js';
-import { Failure, Loading } from './states.js';
+import { Loading, Stale } from './states.js';
 
 /** @typedef {import('../lib/types.js').ParkedEvent} ParkedEvent */
 
@@ -21,7 +22,12 @@ export function Parked({ name, total, locked, say }) {
   const chosen = useSignal(/** @type {Set<string>} */ (new Set()));
   const deciding = useSignal(/** @type {{action: 'replay' | 'discard', ids: string[] | null} | null} */ (null));
   const pageToken = tokens.value.at(-1) ?? '';
-  const { data, error, loading, reload } = useLoad((signal) => get(withQuery(`/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`, { view: 'EVENT_VIEW_METADATA', pageSize: PAGE, pageToken }), signal), [name, pageToken, total], total > 0 ? 5000 : 0);
+  const { data, error, loading, reload } = useLoad((signal) => get(withQuery(`/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`, { view: 'EVENT_VIEW_METADATA', pageSize: PAGE, pageToken }), signal), [name, pageToken], total > 0 ? 5000 : 0);
+  const before = useRef(total);
+  useEffect(() => {
+    if (before.current !== total) reload();
+    before.current = total;
+  }, [total]);
   const now = useNow();
   const events = /** @type {ParkedEvent[]} */ (data?.parkedEvents ?? []);
   const here = events.map((p) => p.event.id);
@@ -43,7 +49,7 @@ export function Parked({ name, total, locked, say }) {
           <button type="button" disabled=${locked || events.length === 0} onClick=${() => decide('replay', null)}>Replay all</button>
           <button type="button" disabled=${locked || events.length === 0} onClick=${() => decide('discard', null)}>Discard all</button>
         </div></div>
-      ${error ? html`<${Failure} error=${error} retry=${reload} />` : null}
+      ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
       ${loading ? html`<${Loading} what="the parked events" />` : null}
       ${data && events.length === 0 ? html`<p class="muted">None is parked. An event is parked when its attempts have failed, or when a worker says so.</p>` : null}
       ${events.length > 0 ? html`

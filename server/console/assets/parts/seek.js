@@ -28,6 +28,7 @@ export function Seek({ name, onClose, onMoved }) {
   const changed = () => { preview.value = null; error.value = null; };
   /** @param {object} body @param {(answer: any) => void} then */
   const ask = async (body, then) => {
+    if (busy.value) return;
     busy.value = true;
     error.value = null;
     try {
@@ -43,7 +44,7 @@ export function Seek({ name, onClose, onMoved }) {
   const choice = (value, label) => html`<label class="choice-line"><input type="radio" name="where" value=${value} checked=${where.value === value} onChange=${() => { where.value = value; changed(); }} /> ${label}</label>`;
   return html`
     <${Dialog} title=${`Move ${name}`} onClose=${onClose} locked=${busy.value}>
-      <fieldset class="choices"><legend>Deliver everything after</legend>
+      <fieldset class="choices" disabled=${busy.value}><legend>Deliver everything after</legend>
         ${choice('earliest', 'the beginning: the earliest event that is kept')}
         ${choice('latest', 'the newest event: skip all that is there')}
         ${choice('time', 'a time')}
@@ -51,13 +52,13 @@ export function Seek({ name, onClose, onMoved }) {
         ${choice('cursor', 'a cursor')}
         ${where.value === 'cursor' ? html`<input class="wide" aria-label="Cursor" autocomplete="off" spellcheck=${false} value=${cursor.value} onInput=${(/** @type {any} */ e) => { cursor.value = e.currentTarget.value; changed(); }} />` : null}
       </fieldset>
-      <div role="status" class="field">${preview.value ? html`<${Preview} preview=${preview.value} />` : null}</div>
+      <div role="status" class="field">${preview.value ? html`<${Preview} preview=${preview.value} />` : busy.value ? 'Looking …' : null}</div>
       ${error.value ? html`<${Failure} error=${error.value} />` : null}
       <p class="muted">What workers hold is fenced and comes again. Parked events stay.</p>
       <div class="dialog-end">
         <button type="button" disabled=${busy.value} onClick=${onClose}>Cancel</button>
-        <button type="button" class=${preview.value ? '' : 'primary'} disabled=${busy.value || !complete} onClick=${() => ask({ start: start(), validateOnly: true }, (a) => { preview.value = a.preview ?? {}; })}>Preview</button>
-        <button type="button" class="primary" disabled=${busy.value || !preview.value} onClick=${move}>Move it there</button>
+        <button type="button" class=${preview.value ? '' : 'primary'} disabled=${!complete} onClick=${() => ask({ start: start(), validateOnly: true }, (a) => { preview.value = a.preview ?? {}; })}>Preview</button>
+        <button type="button" class="primary" disabled=${!preview.value} onClick=${move}>Move it there</button>
       </div>
     </${Dialog}>`;
 }

@@ -4,12 +4,13 @@ import { html } from '../lib/html.js';
 /** @param {{what?: string}} props */
 export const Loading = ({ what = 'it' }) => html`<div class="loading" aria-busy="true"><span class="spinner" aria-hidden="true"></span> Loading ${what} …</div>`;
 
-/** @param {{error: import('../lib/api.js').ApiError, retry?: () => void}} props */
-export function Failure({ error, retry }) {
+/** @param {{error: import('../lib/api.js').ApiError, retry?: (() => void) | undefined, again?: boolean}} props again: it is tried again without being asked */
+export function Failure({ error, retry, again = false }) {
+  const waits = again && (error.status === 0 || error.status >= 500);
   return html`
     <div class="note bad" role="alert">
       <p><strong>${error.denied ? 'It is not granted to you.' : error.status === 0 ? 'No answer.' : 'It did not work.'}</strong> <bdi class="break">${error.message}</bdi></p>
-      ${error.hint ? html`<p>${error.hint}</p>` : null}
+      ${error.hint || waits ? html`<p>${error.hint} ${waits ? 'The console tries again.' : ''}</p>` : null}
       ${retry ? html`<p><button type="button" onClick=${retry}>Try again</button></p>` : null}
     </div>`;
 }
@@ -25,4 +26,4 @@ export const NotGranted = ({ needs, who }) => html`
 export const Empty = ({ title, children }) => html`<div class="empty"><p><strong>${title}</strong></p>${children}</div>`;
 
 /** That the newest answer failed, above what an older one said. @param {{error: import('../lib/api.js').ApiError | undefined, retry?: () => void}} props */
-export const Stale = ({ error, retry }) => (error ? html`<${Failure} error=${error} retry=${retry} />` : null);
+export const Stale = ({ error, retry }) => (error ? html`<${Failure} error=${error} retry=${retry} again />` : null);
