@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -165,4 +166,69 @@ func TestOpenStreamThatIsNotRead(t *testing.T) {
 		one := only()
 		return one.GetBlockedSince() == nil && one.GetLagEvents() == 0 && one.GetCaughtUp() && one.GetSentEvents() == largeEvents
 	})
+}
+
+// A worker is listed where it is connected, whichever gateway runs its subscription, and nowhere
+// else.
+func TestOpenStreamOfAnotherOwner(t *testing.T) {
+	option := shares(t)
+	all := []*servertest.Gateway{servertest.Start(t, option), servertest.Start(t, option)}
+	const owned, elsewhere = 0, 1
+	names := make([]string, 2) // of subscriptions, by who runs them as the first gateway sees it
+	for i := 0; names[owned] == "" || names[elsewhere] == ""; i++ {
+		name := fmt.Sprint("team-", i)
+		if _, err := webhookgatewayv1.NewSubscriptionServiceClient(all[0].Conn()).CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
+			Subscription: &webhookgatewayv1.Subscription{Name: name, Filters: []*webhookgatewayv1.EventFilter{{ClientIds: []string{servertest.Client}}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if ownerOf(t, all[0], name) == ownOf(t, all[0]) {
+			names[owned] = name
+		} else {
+			names[elsewhere] = name
+		}
+	}
+	for _, name := range names {
+		stream, err := webhookgatewayv1.NewSubscriptionServiceClient(all[0].Conn()).Consume(t.Context(), &webhookgatewayv1.ConsumeRequest{Subscription: name})
+		recv := opened(t, stream, err)
+		go func() {
+			for {
+				if _, err := recv(); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	all[1].Deliver(t, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_ADDED)
+	var open []*webhookgatewayv1.OpenStream
+	eventually(t, "both workers have the event", func() bool {
+		open = openStreams(t.Context(), t, all[0], 0)
+		return len(open) == 2 && open[owned].GetSentEvents() == 1 && open[elsewhere].GetSentEvents() == 1
+	})
+	for i, inFlight := range []int64{owned: 1, elsewhere: -1} {
+		one := open[i]
+		if one.GetSubscription() != names[i] || one.GetInFlightEvents() != inFlight || !one.GetCaughtUp() ||
+			len(one.GetFilters()) != 1 || !slices.Equal(one.GetFilters()[0].GetClientIds(), []string{servertest.Client}) {
+			t.Errorf("the worker of %s is shown as %v", names[i], one)
+		}
+	}
+	if others := openStreams(t.Context(), t, all[1], 0); len(others) != 0 {
+		t.Errorf("the other gateway lists %v", others)
+	}
+}
+
+// ownOf returns the address of a gateway for the others.
+func ownOf(t *testing.T, g *servertest.Gateway) string {
+	t.Helper()
+	overview, err := webhookgatewayv1.NewOperatorServiceClient(g.Conn()).GetOverview(t.Context(), &webhookgatewayv1.GetOverviewRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range overview.GetMembers() {
+		if m.GetSelf() {
+			return m.GetAddress()
+		}
+	}
+	t.Fatalf("the gateway is not among %v", overview.GetMembers())
+	return ""
 }

@@ -36,8 +36,6 @@ type Index struct {
 	log     eventlog.Log
 	logger  *slog.Logger
 	metrics *metrics
-	// since is when the index was made, by the log.
-	since int64
 
 	ctx     context.Context //nolint:containedctx // the life of the goroutine
 	cancel  context.CancelFunc
@@ -47,6 +45,10 @@ type Index struct {
 
 	mu     sync.Mutex
 	config Config
+	// Of the sessions that ended those are counted that ended since the index was made, by the
+	// log, and were not counted before everything was read anew. counted is when the last of
+	// those ended that were.
+	since, counted int64
 	// anew: everything is to be read again.
 	anew bool
 	// at is the position up to which the log was read, and epoch that of the position.
@@ -97,12 +99,20 @@ func (x *Index) Replace(config Config) {
 // reset forgets everything. The mutex must be held, but by New.
 func (x *Index) reset(config Config) {
 	x.live, x.known, x.from = false, false, 0
+	x.since = max(x.since, x.counted+1)
 	for i := range x.books {
 		x.books[i] = &book{
 			stalledAfter: config.StalledAfter, window: config.Window, max: config.MaxSessions,
-			ended:  func(s state, at int64) { x.metrics.end(s, at >= x.since) },
-			newest: make(map[string]*session),
+			ended: x.end, newest: make(map[string]*session),
 		}
+	}
+}
+
+// end counts a session that ended at a time. The mutex must be held.
+func (x *Index) end(s state, at int64) {
+	if at >= x.since {
+		x.counted = max(x.counted, at)
+		x.metrics.ended.WithLabelValues(labels[s]).Inc()
 	}
 }
 

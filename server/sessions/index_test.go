@@ -192,6 +192,31 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// What has ended is counted once, also if everything is read anew.
+func TestEndedOnce(t *testing.T) {
+	t.Parallel()
+	log := newLog(t)
+	registry := prometheus.NewRegistry()
+	x := newIndex(t, log, registry)
+	log.add(t, "1", started, done)
+	log.add(t, "2", started)
+	log.now.Add(int64(time.Hour))
+	for _, most := range []int{100, 10, 20} {
+		config := sessions.DefaultConfig()
+		config.MaxSessions = most
+		x.Replace(config)
+		list(t, x, log)
+		if got, want := ended(t, registry), "done 1, failed 0, stalled 1"; got != want {
+			t.Errorf("with room for %d there ended %s, want %s", most, got, want)
+		}
+	}
+	log.add(t, "2", started, done)
+	list(t, x, log)
+	if got, want := ended(t, registry), "done 2, failed 0, stalled 1"; got != want {
+		t.Errorf("then there ended %s, want %s", got, want)
+	}
+}
+
 // brokenLog fails in the ways that a log may.
 type brokenLog struct {
 	clockedLog

@@ -27,13 +27,6 @@ func newMetrics(x *Index) *metrics {
 	return m
 }
 
-// end counts a session that ended, unless that was before the start.
-func (m *metrics) end(s state, counts bool) {
-	if counts {
-		m.ended.WithLabelValues(labels[s]).Inc()
-	}
-}
-
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- sessionsDesc

@@ -42,14 +42,7 @@ func (m *Manager) PreviewSeek(ctx context.Context, name string, after eventlog.P
 	}
 	head := m.Log.Bounds().Head
 	search := search{log: m.Log, filter: inForce, cursor: cursor, head: head, until: time.Now().Add(previewTime)}
-	search.found.Events = uint64(head - min(after, head))
-	search.found.Exact = true
-	for at := after; at < head; {
-		if at, err = search.from(ctx, at); err != nil {
-			return Preview{}, err
-		}
-	}
-	return search.found, nil
+	return search.run(ctx, after)
 }
 
 // search counts events.
@@ -60,6 +53,18 @@ type search struct {
 	cursor, head eventlog.Position
 	until        time.Time
 	found        Preview
+}
+
+// run counts the events after a position.
+func (s *search) run(ctx context.Context, after eventlog.Position) (Preview, error) {
+	s.found = Preview{Events: uint64(s.head - min(after, s.head)), Exact: true}
+	for at := after; at < s.head; {
+		var err error
+		if at, err = s.from(ctx, at); err != nil {
+			return Preview{}, err
+		}
+	}
+	return s.found, nil
 }
 
 // from counts the events after a position, and returns the one after which it is to go on: the

@@ -48,6 +48,8 @@ type node struct {
 	cut      atomic.Bool  // its commits do not reach the commit log
 	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
 	loses    atomic.Int32 // so many answers to other gateways are lost
+	hangs    atomic.Bool  // calls of other gateways are not answered
+	router   *subscriptionservice.Router
 }
 
 // Before and After are the faults of its commit log.
@@ -130,6 +132,7 @@ func joinAs(t *testing.T, memory *commitlogtest.Memory, advertised string) *node
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.router = router
 	guard := n.cluster.Guard()
 	n.peers = grpc.NewServer(grpc.ForceServerCodecV2(stream.Codec{}), grpc.WaitForHandlers(true), grpc.InTapHandle(guard.Tap),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -166,6 +169,10 @@ func (n *node) breakOff() error {
 func (n *node) breakUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if err := n.breakOff(); err != nil {
 		return nil, err
+	}
+	if n.hangs.Load() {
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	resp, err := handler(ctx, req)
 	if n.loses.Add(-1) >= 0 {

@@ -178,3 +178,31 @@ func TestFiltersOfNewerOwner(t *testing.T) {
 	_, err := w.stream.Recv()
 	checkError(t, err, "Unavailable SUBSCRIPTION_MOVING")
 }
+
+// TestActionOfNewerClient: what an operator asks for is done as it was asked for or not at all,
+// whichever gateway runs the subscription.
+func TestActionOfNewerClient(t *testing.T) {
+	t.Parallel()
+	nodes := newCluster(t, 2)
+	nodes[0].create(t, "team", nil)
+	owner, others := ownerOf(nodes, "team")
+	owner.add(t, 2)
+	w := owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	if _, err := owner.Reject(t.Context(), &webhookgatewayv1.RejectRequest{
+		Subscription: "team", AckTokens: tokens(w.take(2)...), Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := owner.status(t, "team")
+	for _, n := range []*node{owner, others[0]} {
+		_, err := n.SeekSubscription(t.Context(), newer(&webhookgatewayv1.SeekSubscriptionRequest{Name: "team", Start: earliest()}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.ReplayParkedEvents(t.Context(), newer(&webhookgatewayv1.ReplayParkedEventsRequest{Subscription: "team", All: true}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.DiscardParkedEvents(t.Context(), newer(&webhookgatewayv1.DiscardParkedEventsRequest{Subscription: "team", All: true}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+	}
+	if after := owner.status(t, "team"); after.GetCursor() != before.GetCursor() || after.GetParkedEvents() != 2 {
+		t.Errorf("the subscription was %v and is %v", before, after)
+	}
+}

@@ -135,6 +135,7 @@ func (s *Service) DiscardParkedEvents(ctx context.Context, req *webhookgatewayv1
 
 // choice is a request that names parked events, or all of them.
 type choice interface {
+	proto.Message
 	GetSubscription() string
 	GetEventIds() []string
 	GetAll() bool
@@ -146,6 +147,9 @@ func (s *Service) chosen(
 	ctx context.Context, req choice, do func(context.Context, string, []eventlog.Position) (int, []eventlog.Position, error),
 ) (int, []string, error) {
 	if err := access.From(ctx).Manage("subscription", req.GetSubscription()); err != nil {
+		return 0, nil, err
+	}
+	if err := checkKnown(req); err != nil {
 		return 0, nil, err
 	}
 	positions, unknown, err := s.positions(ctx, req)

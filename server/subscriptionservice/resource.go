@@ -13,6 +13,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/filter"
 	"github.com/webhook-gateway/webhook-gateway/server/logapi"
 	"github.com/webhook-gateway/webhook-gateway/server/subscription"
+	"github.com/webhook-gateway/webhook-gateway/server/unknownfields"
 )
 
 // CreateSubscription implements SubscriptionService.
@@ -130,6 +131,9 @@ func (s *Service) DeleteSubscription(ctx context.Context, req *webhookgatewayv1.
 // SeekSubscription implements SubscriptionService.
 func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.SeekSubscriptionRequest) (*webhookgatewayv1.SeekSubscriptionResponse, error) {
 	err := access.From(ctx).Manage("name", req.GetName())
+	if err == nil {
+		err = checkKnown(req)
+	}
 	if err != nil {
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
@@ -149,6 +153,16 @@ func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.Se
 		return nil, s.fail(ctx, "seek a subscription", err)
 	}
 	return &webhookgatewayv1.SeekSubscriptionResponse{Subscription: s.shown(ctx, moved)}, nil
+}
+
+// checkKnown refuses what a client of a later version asks for and this one knows only in part:
+// of a seek that was only to be previewed, or of events of a kind that were to be discarded, it
+// would do more than was asked, and that cannot be undone.
+func checkKnown(req proto.Message) error {
+	if err := unknownfields.Check(req); err != nil {
+		return fielderr.New("", "%v: leave it out, or upgrade all gateways", err)
+	}
+	return nil
 }
 
 // previewSeek says what a seek would do.
