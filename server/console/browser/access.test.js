@@ -1,7 +1,7 @@
 // Who sees what.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { accessible, onPage, signIn, withBrowser } from './harness/browser.js';
+import { accessible, onPage, signIn, until, withBrowser } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
 import { all, fill, shown } from './harness/pages.js';
 
@@ -37,6 +37,39 @@ test('who has no token is asked for one, and a wrong one is told', async () => {
     await signIn(page, gateway.tokens.everything ?? '');
     await shown(page, /find/i);
     assert.equal(new URL(page.url()).pathname, '/console/find', 'one is where one wanted to go');
+  });
+});
+
+/** Waits until something of a page has the focus. @param {import('playwright-core').Page} page @param {string} selector */
+const focused = (page, selector) => until(() => page.evaluate((s) => document.activeElement?.matches(s) ?? false, selector), `${selector} has the focus`);
+
+test('the focus is where one goes on: in the field, and on the page that comes after it', async () => {
+  await onPage({ gateway, path: '/console/find' }, async (page) => {
+    await focused(page, '#token');
+    await signIn(page, `whg_${'0'.repeat(64)}`);
+    await page.getByRole('alert').waitFor();
+    await focused(page, '#token');
+    await signIn(page, gateway.tokens.everything ?? '');
+    await shown(page, /find/i);
+    await focused(page, 'h1');
+    await page.getByRole('button', { name: /sign out/i }).click();
+    await focused(page, '#token');
+  });
+});
+
+test('who signs in while the gateway is away is told, and is let in when it is back', async () => {
+  await onPage({ gateway, path: '/console/find' }, async (page) => {
+    await forms(page).waitFor();
+    await gateway.end('SIGKILL');
+    try {
+      await signIn(page, gateway.tokens.everything ?? '');
+      await page.getByRole('alert').filter({ hasText: /no answer.*tries again/is }).waitFor();
+      await focused(page, 'h1');
+    } finally {
+      await gateway.serve();
+    }
+    await shown(page, /find/i);
+    await focused(page, 'h1');
   });
 });
 

@@ -1,6 +1,10 @@
 // Event: everything that is known of one.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { onPage, until, withBrowser } from './harness/browser.js';
 import { Gateway, sign } from './harness/gateway.js';
 import { shown } from './harness/pages.js';
@@ -105,6 +109,19 @@ test('the delivery is copied as a curl that delivers it again', async () => {
     assert.match(command, /\/v1\/webhooks\/finicity\/acme/);
     assert.ok(!command.includes('a partner secret'));
     assert.ok(command.includes(sign(Buffer.from(event.rawBody, 'base64').toString())), 'it is signed as it was');
+  });
+});
+
+test('the curl of a body with many bytes a character is taken by a shell', async () => {
+  await gateway.finicity({ eventType: 'done', eventId: 'wide', payload: { text: '€'.repeat(60_000) } });
+  await onEvent({ providerEventIds: ['wide'] }, async (page, event) => {
+    await page.getByRole('button', { name: /curl/i }).first().click();
+    const command = await until(async () => page.evaluate(() => navigator.clipboard.readText()), 'it is in the clipboard');
+    const file = join(gateway.folder, 'again.sh');
+    await writeFile(file, `${command.replace('http://localhost:8080', `http://${gateway.webhooks}`)} -s -w '%{http_code}'`);
+    const { stdout } = await promisify(execFile)('bash', [file]);
+    assert.match(stdout, /200$/, 'it is taken, so its signature fits');
+    assert.equal(event.verification.verdict, 'VERIFICATION_VERDICT_VERIFIED');
   });
 });
 

@@ -65,6 +65,30 @@ test('it goes on after the gateway was killed, without a gap', async () => {
   });
 });
 
+test('a connection that is lost is said once, and not counted down aloud', async () => {
+  await onPage({ gateway, path: '/console/live', refused: /./ }, async (page) => {
+    await shown(page, /live/i);
+    await page.locator('.live-bar [role="status"]').getByText(/live$/i).waitFor();
+    await gateway.end('SIGKILL');
+    await page.locator('.live-bar').getByText(/lost/i).waitFor();
+    const said = await page.evaluate(() => new Promise((resolve) => {
+      /** @type {Set<string>} */
+      const aloud = new Set();
+      /** @type {Set<string>} */
+      const seen = new Set();
+      const bar = /** @type {HTMLElement} */ (document.querySelector('.live-bar'));
+      new MutationObserver(() => {
+        seen.add(/again[^•]*?\d+ m?s/i.exec(bar.innerText)?.[0] ?? '');
+        for (const e of document.querySelectorAll('main :is([role="status"], [role="alert"], [aria-live])')) aloud.add(/** @type {HTMLElement} */ (e).innerText.trim());
+        if (seen.size > 3) resolve([...aloud]);
+      }).observe(bar, { subtree: true, childList: true, characterData: true });
+    }));
+    await gateway.serve();
+    assert.equal(said.length, 1, said.join('; '));
+    await page.locator('.live-bar [role="status"]').getByText(/live$/i).waitFor({ timeout: 30_000 });
+  });
+});
+
 test('a flood does not freeze it, and it catches up with no gap', async () => {
   await onPage({ gateway, path: '/console/live' }, async (page) => {
     await shown(page, /live/i);

@@ -38,3 +38,33 @@ test('a reader that does not read is seen as slow, and its neighbour is not', as
     quick.close();
   }
 });
+
+test('a clock of this machine that is wrong makes nobody slow, and nobody quick', async () => {
+  const reader = await gateway.stream('/v1/events:subscribe', { filters: [{ clientIds: ['globex'] }], startPosition: 'START_POSITION_EARLIEST', heartbeatInterval: '1s' });
+  try {
+    while (!(await reader.next()).caughtUp);
+    for (const minutes of [-10, 10]) {
+      await onPage({ gateway, path: '/console/' }, async (page) => {
+        await page.addInitScript((ahead) => {
+          const right = Date.now;
+          Date.now = () => right() + ahead;
+        }, minutes * 60_000);
+        await page.route('**/v1/operator/streams?*', async (route) => {
+          const answer = await route.fetch();
+          const now = Date.parse(answer.headers().date ?? '');
+          const { streams } = await answer.json();
+          const [stream] = streams;
+          const since = (/** @type {number} */ seconds) => ({ ...stream, id: `${seconds}`, userAgent: `waits-${seconds}`, blockedRatio: 0, blockedSince: new Date(now - seconds * 1000).toISOString() });
+          await route.fulfill({ response: answer, json: { streams: [since(0.1), since(60)] } });
+        });
+        await page.goto(`${gateway.origin}/console/streams`);
+        await shown(page, /streams/i);
+        const rows = page.locator('main').getByRole('row');
+        await rows.filter({ hasText: 'waits-60' }).getByText(/slow: waits (59 s|1 min)/i).waitFor();
+        await rows.filter({ hasText: 'waits-0.1' }).getByText(/caught up/i).waitFor();
+      });
+    }
+  } finally {
+    reader.close();
+  }
+});

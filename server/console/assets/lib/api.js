@@ -1,4 +1,5 @@
 // Calls of the REST API.
+import { learn } from './clock.js';
 import { forget, token } from './token.js';
 import { hintOf } from './words.js';
 
@@ -58,11 +59,13 @@ async function call(method, path, { body, signal } = {}) {
 
 /** @param {string} method @param {string} path @param {unknown} body @param {AbortSignal} signal */
 async function answered(method, path, body, signal) {
+  const asked = Date.now();
   const answer = await fetch(path, {
     method, signal, cache: 'no-store', credentials: 'same-origin', redirect: 'error',
     headers: { ...headers(), ...(body !== undefined && { 'Content-Type': 'application/json' }) },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
+  learn(answer, asked);
   if (answer.ok) return answer.json();
   const error = await readError(answer);
   signal.throwIfAborted();

@@ -32,6 +32,8 @@ export async function signIn(value) {
   }
   keep(value);
   await loadCaller();
+  // Without an answer the token is kept and tried again, which the page says.
+  if (callerError.value) signInNeeded.value = null;
 }
 
 export function signOut() {

@@ -71,4 +71,9 @@ export function fromField(value) {
 }
 
 /** Bytes of base64. @param {string | undefined} text */
-export const decode64 = (text) => Uint8Array.from(atob(text ?? ''), (c) => c.charCodeAt(0));
+export function decode64(text) {
+  const binary = atob(text ?? '');
+  const data = new Uint8Array(binary.length);
+  for (let i = 0; i < data.length; i++) data[i] = binary.charCodeAt(i);
+  return data;
+}

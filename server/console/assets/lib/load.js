@@ -1,6 +1,7 @@
 // What a page shows is loaded, and loaded again.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { asApiError } from './api.js';
+import { gatewayNow } from './clock.js';
 
 /**
  * @template T
@@ -60,11 +61,11 @@ export function useLoad(load, deps, every = 0) {
   };
 }
 
-/** The time, which goes on. @param {number} [every] milliseconds */
+/** The time by the gateway's clock, which goes on. @param {number} [every] milliseconds */
 export function useNow(every = 1000) {
-  const [now, setNow] = useState(Date.now());
+  const [now, setNow] = useState(gatewayNow());
   useEffect(() => {
-    const timer = setInterval(() => { if (!document.hidden) setNow(Date.now()); }, every);
+    const timer = setInterval(() => { if (!document.hidden) setNow(gatewayNow()); }, every);
     return () => clearInterval(timer);
   }, [every]);
   return now;

@@ -107,16 +107,23 @@ function useLive(key) {
   return held.current;
 }
 
-/** @param {LiveStream} stream @returns {[string, string, string]} */
+/** The state alone: a screen reader says it whenever it changes. @param {LiveStream} stream @returns {[string, string, string]} */
 function stateWords(stream) {
   switch (stream.state) {
     case 'live': return ['good', '●', 'Live'];
-    case 'catching up': return ['warn', '↻', stream.lag > 0 ? `Behind: ${plural(stream.lag, 'event')} to read` : 'Catching up'];
+    case 'catching up': return ['warn', '↻', stream.lag > 0 ? 'Behind' : 'Catching up'];
     case 'paused': return ['plain', '‖', 'Paused'];
     case 'connecting': return ['plain', '…', 'Connecting'];
     case 'failed': return ['bad', '✕', 'Ended'];
-    default: return ['bad', '↻', `Connection lost. Trying again in ${duration(Math.max(0, Math.round(((stream.retryAt ?? Date.now()) - Date.now()) / 1000)))}`];
+    default: return ['bad', '↻', 'Connection lost'];
   }
+}
+
+/** What of the state changes all the time. @param {LiveStream} stream */
+function stateDetail(stream) {
+  if (stream.state === 'catching up' && stream.lag > 0) return `${plural(stream.lag, 'event')} to read`;
+  if (stream.state !== 'reconnecting') return '';
+  return stream.retryAt === null ? 'Trying again' : `Trying again in ${duration(Math.max(0, Math.round((stream.retryAt - Date.now()) / 1000)))}`;
 }
 
 export function Live() {
@@ -143,6 +150,7 @@ export function Live() {
     return () => removeEventListener('keydown', space);
   }, [stream]);
   const touch = () => { if (stream && (stream.state === 'live' || stream.state === 'catching up')) stream.pause(); };
+  const detail = stream ? stateDetail(stream) : '';
   const [tone, sign, text] = stream ? stateWords(stream) : ['plain', '…', 'Connecting'];
   return html`
     <${Page} title="Live" fill busy=${!stream || stream.state === 'connecting'} actions=${html`
@@ -152,6 +160,7 @@ export function Live() {
       <${FilterBar} />
       <div class="live-bar">
         <span role="status"><${Badge} tone=${tone} sign=${sign}>${text}</${Badge}></span>
+        ${detail ? html`<span class="muted num">${detail}</span>` : null}
         <span class="num"><strong>${short(seen?.rate ?? 0)}</strong> events/s</span>
         <span class="num">delay <strong>${seen && Number.isFinite(seen.delay) ? duration(seen.delay / 1000) : '–'}</strong></span>
         <span class="num"><strong>${count(seen?.total)}</strong> since this page was opened</span>

@@ -5,6 +5,9 @@ import { Copy } from './small.js';
 
 /** @typedef {import('../lib/types.js').GatewayEvent} GatewayEvent */
 
+/** How many bytes of a body are an argument. Linux takes none of 128 KiB. */
+const LONGEST = 100_000;
+
 /** A word of a shell. @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -25,7 +28,7 @@ export function curlOf(event) {
 function readable(body) {
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body);
-    return text.length > 100_000 || text.startsWith('@') || /[\0-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]/.test(text) ? null : text;
+    return body.length > LONGEST || text.startsWith('@') || /[\0-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]/.test(text) ? null : text;
   } catch {
     return null;
   }

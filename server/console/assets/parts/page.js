@@ -2,8 +2,11 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { html } from '../lib/html.js';
 
-/** The path of the page that has been shown first: its heading does not take the focus. @type {string | null} */
+/** The path of the page before. The heading of the first page that is shown does not take the focus. @type {string | null} */
 let before = null;
+
+/** Has the heading of the next page take the focus, because what has it goes away. */
+export function passFocus() { before = ''; }
 
 /**
  * @param {{title: string, heading?: unknown, lead?: unknown, actions?: unknown, fill?: boolean, busy?: boolean, children?: import('../lib/html.js').Children}} props
@@ -19,6 +22,7 @@ export function Page({ title, heading, lead, actions, fill, busy, children }) {
       scrollTo(0, 0);
     }
     before = location.pathname;
+    return () => { if (head.current && head.current === document.activeElement) passFocus(); };
   }, []);
   return html`
     <div class=${fill ? 'page fill' : 'page'} aria-busy=${busy ? 'true' : undefined}>

@@ -7,8 +7,9 @@ import { Copy } from './small.js';
 
 /** @typedef {import('../lib/types.js').GatewayEvent} GatewayEvent */
 
-/** How many bytes are drawn at first. */
+/** How many bytes are drawn at first, and at most. */
 const SHOWN = 16 << 10;
+const MOST = 256 << 10;
 
 const hidden = (/** @type {GatewayEvent} */ event) => (event.masked?.length
   ? html`<p class="muted">It is masked: your grant hides fields, which the bytes would show.</p>`
@@ -21,7 +22,6 @@ export function RawBody({ event, raw }) {
   const body = useMemo(() => decode64(event.rawBody), [event]);
   if (!raw) return hidden(event);
   const part = body.subarray(0, shown.value);
-  const text = new TextDecoder().decode(part);
   return html`
     <div class="raw-bar">
       <fieldset class="choice"><legend class="hidden">Show the bytes as</legend>
@@ -29,9 +29,20 @@ export function RawBody({ event, raw }) {
       </fieldset>
       <span class="muted num">${bytes(body.length)}</span>
       <${Copy} quiet text=${() => new TextDecoder().decode(body)} label="Copy text" />
+      <button type="button" class="quiet small" onClick=${() => save(body, `${event.id}.json`)}>Download</button>
     </div>
-    <pre class=${`raw ${how.value}`} tabindex="0" aria-label=${how.value === 'hex' ? 'Bytes in hex' : 'Bytes as text'}>${how.value === 'hex' ? hex(part) : text}</pre>
-    ${body.length > shown.value ? html`<p><button type="button" onClick=${() => { shown.value = Math.min(shown.value * 8, body.length); }}>Show more</button> <span class="muted">${bytes(shown.value)} of ${bytes(body.length)} are shown</span></p>` : null}`;
+    <pre class=${`raw ${how.value}`} tabindex="0" aria-label=${how.value === 'hex' ? 'Bytes in hex' : 'Bytes as text'}>${how.value === 'hex' ? hex(part) : new TextDecoder().decode(part)}</pre>
+    ${body.length > shown.value ? html`<p>${shown.value < MOST ? html`<button type="button" onClick=${() => { shown.value = Math.min(shown.value * 4, MOST); }}>Show more</button> ` : null}
+      <span class="muted">${bytes(shown.value)} of ${bytes(body.length)} are shown${shown.value < MOST ? '' : '. Download it to see the rest'}</span></p>` : null}`;
+}
+
+/** Saves bytes as a file. @param {Uint8Array<ArrayBuffer>} data @param {string} name */
+function save(data, name) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([data]));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // by then it is being read
 }
 
 /** Lines of 16 bytes: where, the bytes, and what of them is ASCII. @param {Uint8Array} data */
