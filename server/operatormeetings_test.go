@@ -52,7 +52,7 @@ func operatorCalls(client webhookgatewayv1.OperatorServiceClient, event string) 
 // Operators ask everything while deliveries are taken and refused, and streams open and end.
 // Every call is answered until the gateway drains, which nobody keeps from ending.
 func TestOperatorsAskWhileEverythingMoves(t *testing.T) {
-	const operators, rounds = 3, 15
+	const operators, rounds = 3, 5
 	g := servertest.Start(t, servertest.InMemory)
 	g.Deliver(t, webhookgatewayv1.EventType_EVENT_TYPE_FINICITY_STARTED)
 	calls := operatorCalls(webhookgatewayv1.NewOperatorServiceClient(g.Conn()), g.Server().Log().History().FormatEventID(1))
