@@ -760,7 +760,7 @@ type Series struct {
 	// What tells it from others of the name: `provider` and `outcome`.
 	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The values, the oldest first. One that is not known, such as the delay while nothing was
-	// sent, is NaN.
+	// sent, is NaN: in JSON the text "NaN".
 	Values        []float64 `protobuf:"fixed64,3,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// Wherever a write was cut off, what came before is known after every later start, also if
+// TestCutFileSurvivesManyStarts: wherever a write was cut off, what came before is known after every later start, also if
 // nothing is refused in between, and the disk is full at first.
 func TestCutFileSurvivesManyStarts(t *testing.T) {
 	disk := vfs.NewMem()
@@ -64,7 +64,7 @@ func read(t *testing.T, disk vfs.FS) []byte {
 	return all
 }
 
-// Whoever has many networks of IPv6, as one line of a provider of internet access has, pushes
+// TestFloodOfManyNetworks: whoever has many networks of IPv6, as one line of a provider of internet access has, pushes
 // out itself too.
 func TestFloodOfManyNetworks(t *testing.T) {
 	r := ring(t, nil, "")
