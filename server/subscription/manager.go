@@ -60,6 +60,8 @@ type Manager struct {
 	loading map[string]chan struct{}
 	// ending and taking have a token when owners may have changed.
 	ending, taking chan struct{}
+	// searching has a token while no preview searches the log.
+	searching chan struct{}
 }
 
 // New loads the subscriptions. One that cannot be loaded is set aside. What the
@@ -74,7 +76,10 @@ func New(ctx context.Context, params Params) (*Manager, error) {
 		loading:  make(map[string]chan struct{}),
 		ending:   make(chan struct{}, 1),
 		taking:   make(chan struct{}, 1),
+
+		searching: make(chan struct{}, 1),
 	}
+	m.searching <- struct{}{}
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if m.metrics, err = newMetrics(m); err != nil {

@@ -11,7 +11,7 @@ import (
 
 const (
 	// previewTime is how long the log is searched, and previewCheck after how many events the
-	// clock is looked at.
+	// clock is looked at, and it is the turn of another preview.
 	previewTime  = time.Second
 	previewCheck = 256
 )
@@ -29,6 +29,7 @@ type Preview struct {
 
 // PreviewSeek says what would be delivered if the subscription were moved to after a
 // position, as Seek does. It changes nothing, and searches the log for a second at most.
+// Previews at the same time take turns: all together use no more than one core.
 func (m *Manager) PreviewSeek(ctx context.Context, name string, after eventlog.Position) (Preview, error) {
 	s, err := m.find(name)
 	if err != nil {
@@ -41,7 +42,10 @@ func (m *Manager) PreviewSeek(ctx context.Context, name string, after eventlog.P
 		return Preview{}, ended
 	}
 	head := m.Log.Bounds().Head
-	search := search{log: m.Log, filter: inForce, cursor: cursor, head: head, until: time.Now().Add(previewTime)}
+	search := search{
+		log: m.Log, filter: inForce, cursor: cursor, head: head,
+		until: time.Now().Add(previewTime), turn: m.searching,
+	}
 	return search.run(ctx, after)
 }
 
@@ -52,7 +56,9 @@ type search struct {
 	// cursor is where the subscription stands, and head where the search ends.
 	cursor, head eventlog.Position
 	until        time.Time
-	found        Preview
+	// turn has a token while nobody searches.
+	turn  chan struct{}
+	found Preview
 }
 
 // run counts the events after a position.
@@ -70,6 +76,15 @@ func (s *search) run(ctx context.Context, after eventlog.Position) (Preview, err
 // from counts the events after a position, and returns the one after which it is to go on: the
 // head if it is not.
 func (s *search) from(ctx context.Context, at eventlog.Position) (eventlog.Position, error) {
+	mine, err := s.wait(ctx)
+	if !mine {
+		return s.head, err
+	}
+	defer func() {
+		if mine {
+			s.turn <- struct{}{}
+		}
+	}()
 	n := 0
 	for record, err := range s.log.Read(ctx, at) {
 		var trimmed *eventlog.TrimmedError
@@ -92,10 +107,38 @@ func (s *search) from(ctx context.Context, at eventlog.Position) (eventlog.Posit
 				s.found.Repeated++
 			}
 		}
-		if n++; n%previewCheck == 0 && time.Now().After(s.until) {
-			s.found.Exact = s.found.Exact && at >= s.head
+		if n++; n%previewCheck > 0 || at >= s.head {
+			continue
+		}
+		if time.Now().After(s.until) {
+			s.found.Exact = false
 			return s.head, nil
+		}
+		s.turn <- struct{}{}
+		if mine, err = s.wait(ctx); !mine {
+			return s.head, err
 		}
 	}
 	return s.head, nil
+}
+
+// wait waits for the turn of this search, and reports whether it came. If it did not, the
+// time is over, or ctx is done, which is an error.
+func (s *search) wait(ctx context.Context) (mine bool, err error) {
+	select {
+	case <-s.turn:
+		return true, nil
+	default:
+	}
+	over := time.NewTimer(time.Until(s.until))
+	defer over.Stop()
+	select {
+	case <-s.turn:
+		return true, nil
+	case <-over.C:
+		s.found.Exact = false
+		return false, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 }

@@ -770,7 +770,8 @@ type SeekPreview struct {
 	// How many events of the log, matching or not, come after it.
 	LogEvents int64 `protobuf:"varint,2,opt,name=log_events,json=logEvents,proto3" json:"log_events,omitempty"`
 	// How many of them match the filters, or, if they were not all looked at, at least so
-	// many. The log is searched for a second.
+	// many. The log is searched for a second at most, which is shared with other previews that
+	// the gateway is asked for at the same time.
 	MatchingEvents int64 `protobuf:"varint,3,opt,name=matching_events,json=matchingEvents,proto3" json:"matching_events,omitempty"`
 	// True if all were looked at.
 	Exact bool `protobuf:"varint,4,opt,name=exact,proto3" json:"exact,omitempty"`
