@@ -70,8 +70,12 @@ func resets(t *testing.T, address string, headers []hpack.HeaderField) error {
 	encoder := hpack.NewEncoder(&block)
 	encoder.SetMaxDynamicTableSize(0) // each call has the same bytes
 	for _, h := range append([]hpack.HeaderField{
-		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: webhookgatewayv1.SubscriptionService_GetSubscription_FullMethodName}, {Name: ":authority", Value: address},
-		{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: webhookgatewayv1.SubscriptionService_GetSubscription_FullMethodName},
+		{Name: ":authority", Value: address},
+		{Name: "content-type", Value: "application/grpc"},
+		{Name: "te", Value: "trailers"},
 	}, headers...) {
 		h.Sensitive = true
 		if err := encoder.WriteField(h); err != nil {
