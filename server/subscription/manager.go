@@ -134,12 +134,13 @@ func (m *Manager) Create(ctx context.Context, in *webhookgatewayv1.Subscription,
 		return nil, err
 	}
 	name := wanted.asked.GetName()
-	if err := m.bring(name); err != nil {
+	found, err := m.bring(name)
+	if err != nil {
 		return nil, err
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	s, err := m.lookup(name)
+	s, err := m.brought(name, found)
 	if err == nil {
 		// NOTE A Delete that seemed to fail may have removed it.
 		err = s.written(m.States.CommitScope(ctx, name, s.term, nil))
@@ -230,12 +231,13 @@ func (m *Manager) List(ctx context.Context, after string, limit int, wanted func
 func (m *Manager) Update(
 	ctx context.Context, in *webhookgatewayv1.Subscription, mask *fieldmaskpb.FieldMask, check func(*filter.Filter) error,
 ) (*webhookgatewayv1.Subscription, error) {
-	if err := m.bring(in.GetName()); err != nil {
+	found, err := m.bring(in.GetName())
+	if err != nil {
 		return nil, err
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	s, err := m.lookup(in.GetName())
+	s, err := m.brought(in.GetName(), found)
 	if err != nil {
 		return nil, err
 	}
@@ -261,12 +263,13 @@ func (m *Manager) Update(
 // Delete removes a subscription. Its streams end with ErrNotFound, and what comes
 // meanwhile is answered with it. If it fails, the subscription goes on.
 func (m *Manager) Delete(ctx context.Context, name string) error {
-	if err := m.bring(name); err != nil {
+	found, err := m.bring(name)
+	if err != nil {
 		return err
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	s, err := m.lookup(name)
+	s, err := m.brought(name, found)
 	if unusable := (*UnusableError)(nil); errors.As(err, &unusable) {
 		return m.deleteAside(ctx, name)
 	}
@@ -335,10 +338,11 @@ func (m *Manager) names(ctx context.Context) ([]string, error) {
 // find returns a subscription of this gateway. It must not be called while the set of
 // subscriptions changes.
 func (m *Manager) find(name string) (*subscription, error) {
-	if err := m.bring(name); err != nil {
+	found, err := m.bring(name)
+	if err != nil {
 		return nil, err
 	}
-	return m.lookup(name)
+	return m.brought(name, found)
 }
 
 // lookup returns a subscription that is loaded.

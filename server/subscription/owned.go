@@ -297,34 +297,48 @@ func (m *Manager) exists(ctx context.Context, name string) (bool, error) {
 }
 
 // bring loads a subscription that this gateway owns, if it exists and is not loaded. It
-// returns ErrMoved if another gateway owns it, or if it takes long.
-func (m *Manager) bring(name string) error {
+// returns ErrMoved if another gateway owns it, or if it takes long. Of gateways that share the log it
+// reports whether there is one: if not, there is none since the call began.
+func (m *Manager) bring(name string) (found bool, err error) {
 	if m.Sharing == nil {
-		return nil
+		return false, nil
 	}
-	_, err := m.lookup(name)
+	_, err = m.lookup(name)
 	switch {
 	case errors.Is(err, ErrClosed):
-		return err
+		return false, err
 	case !m.Sharing.Owns(name):
-		return ErrMoved
-	case !errors.Is(err, ErrNotFound) || !ValidName(name):
-		return nil
+		return false, ErrMoved
+	case !errors.Is(err, ErrNotFound):
+		return true, nil
+	case !ValidName(name):
+		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, bringTimeout)
 	defer cancel()
 	if err := m.Sharing.Sync(ctx); err != nil {
-		return fmt.Errorf("find out whether there is a subscription of the name: %w", err)
+		return false, fmt.Errorf("find out whether there is a subscription of the name: %w", err)
 	}
 	if !m.Sharing.Owns(name) {
-		return ErrMoved
+		return false, ErrMoved
 	}
 	exists, err := m.exists(ctx, name)
 	if err != nil && !errors.Is(err, eventlog.ErrStateDamaged) {
-		return fmt.Errorf("find out whether there is a subscription of the name: %w", err)
+		return false, fmt.Errorf("find out whether there is a subscription of the name: %w", err)
 	}
-	if (exists || err != nil) && m.take(ctx, name) {
-		return ErrMoved // it is there, and is not loaded yet
+	found = exists || err != nil
+	if found && m.take(ctx, name) {
+		return true, ErrMoved // it is there, and is not loaded yet
 	}
-	return nil
+	return found, nil
+}
+
+// brought is lookup after bring. One that was there and is not loaded any more was deleted or handed over
+// meanwhile: who asks again is told which.
+func (m *Manager) brought(name string, found bool) (*subscription, error) {
+	s, err := m.lookup(name)
+	if found && errors.Is(err, ErrNotFound) {
+		return nil, ErrMoved
+	}
+	return s, err
 }
