@@ -19,8 +19,8 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
-// Who shows a gateway the secret of the cluster may reset as many calls as it likes. Who shows none, or
-// another one, is no gateway, whatever else it says of itself: its connection is closed.
+// TestOnlyWhoHasTheSecretIsAGateway: who shows a gateway the secret of the cluster may reset as many calls
+// as it likes. Who shows none, or another one, is no gateway, whatever else it says of itself: its connection is closed.
 func TestOnlyWhoHasTheSecretIsAGateway(t *testing.T) {
 	option := shares(t)
 	quiet := func(c *server.Config) { c.Log.Level = 12 } // connections are closed
@@ -94,6 +94,7 @@ func resets(t *testing.T, address string, headers []hpack.HeaderField) error {
 	answered := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
+		first := answered
 		for {
 			frame, err := framer.ReadFrame()
 			if err != nil {
@@ -102,9 +103,9 @@ func resets(t *testing.T, address string, headers []hpack.HeaderField) error {
 			}
 			switch frame := frame.(type) {
 			case *http2.MetaHeadersFrame, *http2.HeadersFrame, *http2.RSTStreamFrame:
-				if answered != nil && frame.Header().StreamID == 1 {
-					close(answered)
-					answered = nil
+				if first != nil && frame.Header().StreamID == 1 {
+					close(first)
+					first = nil
 				}
 			case *http2.PingFrame:
 				if frame.IsAck() && frame.Data == [8]byte{1} {
@@ -117,9 +118,8 @@ func resets(t *testing.T, address string, headers []hpack.HeaderField) error {
 			}
 		}
 	}()
-	waited := answered
 	select {
-	case <-waited:
+	case <-answered:
 	case err := <-ended:
 		return err
 	}
