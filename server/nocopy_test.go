@@ -12,18 +12,24 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
-// A gateway with an empty folder starts while no server of the commit log answers: it says that it
-// is not ready, and why, refuses deliveries so that they come again, and answers pings. When the
-// servers are there it goes on by itself.
-func TestGatewayStartsWithoutCopyAndCommitLog(t *testing.T) {
+// nobodyAt returns an address of this machine that nobody listens on yet.
+func nobodyAt(t *testing.T) *net.TCPAddr {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().(*net.TCPAddr)
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return listener.Addr().(*net.TCPAddr)
+}
+
+// A gateway with an empty folder starts while no server of the commit log answers: it says that it
+// is not ready, and why, refuses deliveries so that they come again, and answers pings. When the
+// servers are there it goes on by itself.
+func TestGatewayStartsWithoutCopyAndCommitLog(t *testing.T) {
+	address := nobodyAt(t)
 	g := servertest.Start(t, sharesBy(fmt.Sprint("nats://", address)))
 
 	if code, body := get(t, g, "/healthz"); code != http.StatusOK {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,17 +17,10 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/rpcerr"
 )
 
-// While a gateway has no copy and its commit log does not answer, every call is answered at once, those that need
+// TestCallsWithoutCopyAndCommitLog: while a gateway has no copy and its commit log does not answer, every call is answered at once, those that need
 // the log with what says that it is starting; it can be reloaded, and ends at once.
 func TestCallsWithoutCopyAndCommitLog(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().(*net.TCPAddr)
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := nobodyAt(t)
 	r := newReloader(t, sharesBy(fmt.Sprint("nats://", address)))
 	g := r.g
 	check := func() {
