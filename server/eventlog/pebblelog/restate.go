@@ -162,7 +162,7 @@ func (c *committer) learnRestated(value []byte) error {
 // keepRestating keeps the commit log short, until the log is closed.
 func (l *Log) keepRestating() {
 	s := l.shared
-	pause := time.Duration(0)
+	pause := s.pace.interval
 	for {
 		select {
 		case <-l.closing:
