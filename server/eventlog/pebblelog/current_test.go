@@ -3,6 +3,7 @@ package pebblelog
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -12,28 +13,25 @@ import (
 // TestNotCurrentWhileMadeAnew: a copy that has caught up, and is given up at that moment, is not current until the one
 // that takes its place has caught up.
 func TestNotCurrentWhileMadeAnew(t *testing.T) {
-	commits := &switched{Log: commitsOf(t, commitlogtest.NewMemory())}
-	log := openShared(t, vfs.NewMem(), commits, withPace())
-	for round := range 20 {
-		var catchingUp sync.WaitGroup
-		for range 50 {
+	log := openShared(t, vfs.NewMem(), commitsOf(t, commitlogtest.NewMemory()))
+	var catchingUp sync.WaitGroup
+	defer catchingUp.Wait()
+	for round := range 4 {
+		copied := log.current()
+		for range 100 {
 			catchingUp.Go(log.becomeCurrent)
 		}
 		if err := log.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		commits.noAppends.Store(true)
-		log.storeMu.RLock()
-		log.store.fence.fail(&copyError{errCopy, false})
-		log.storeMu.RUnlock()
-		waitUntil(t, "the copy is made anew", func() bool { return log.shared.rebuilt.Load() > int64(round) })
-		for range 1000 {
-			if _, current := log.CatchUp(); current {
-				t.Fatalf("round %d: it is current before it has caught up", round)
+		copied.fence.fail(&copyError{errCopy, false})
+		waitUntil(t, "the copy is given up", func() bool { return log.shared.rebuilt.Load() > int64(round) })
+		for log.current() == copied {
+			if _, current := log.CatchUp(); current && log.current() == copied {
+				t.Fatalf("round %d: it is current, and its copy is made anew", round)
 			}
+			<-time.After(time.Millisecond)
 		}
-		commits.noAppends.Store(false)
-		catchingUp.Wait()
 		waitUntil(t, "it has caught up", func() bool { _, current := log.CatchUp(); return current })
 	}
 }
