@@ -87,6 +87,8 @@ func (c *checker) reportYAML(path string, err error) {
 	for _, e := range all.Errors {
 		message := e.Message
 		switch {
+		case strings.Contains(message, "cannot start any token"):
+			message = "a value begins here with a tab or with @, %, or another sign that YAML keeps for itself: indent by spaces, and put such a text in quotes"
 		case strings.HasPrefix(message, "unknown anchor"):
 			message = "an alias (*name) names no anchor: put a text that begins with * in quotes"
 		case strings.ContainsAny(message, "`\"") || strings.Contains(message, "go-yaml") || strings.Contains(message, " into "):

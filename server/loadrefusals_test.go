@@ -37,6 +37,9 @@ func TestLoadRefuses(t *testing.T) {
 			yaml: valid + "      other:\n        secret: env:TEST_SECRET\n",
 			want: []string{"FILE:8: providers.finicity.clients.other.secret: unknown key: did you mean providers.finicity.clients.other.secrets?"},
 		},
+		"a tab": {
+			yaml: "providers:\n\tvezgo: {enabled: true}\n", want: []string{":2: a value begins here with a tab", "indent by spaces"},
+		},
 		"unknown key by an alias": {
 			yaml: "listen: &a {http: x}\nstore: *a\n",
 			want: []string{"FILE:1: listen.http: unknown key", "FILE:1: store.http: unknown key"},

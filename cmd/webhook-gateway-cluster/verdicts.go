@@ -280,7 +280,7 @@ func (v *verdicts) report() (broken []string, judged string) {
 			broken = append(broken, "  "+one)
 		}
 	}
-	return broken, fmt.Sprintf("%d events were answered 200, %d are in the streams (what was stored and not answered in time is there, too), %d times 503, %d times no answer; %d deliveries to workers, %d acknowledged, %d removed before, as was told",
+	return broken, fmt.Sprintf("%d events were answered 200, and %d are in the streams, with those that were stored and not answered in time; %d deliveries were answered 503, and %d not at all. Workers got %d deliveries and acknowledged %d events; %d events were removed by retention before that, and workers were told",
 		len(v.acked), len(v.log), v.counts[503], v.counts[0], v.handed, len(v.settled), len(v.removed))
 }
 

@@ -88,6 +88,23 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
+// A reader that has seen more than a backup is told where it may go on, so that a person
+// can type it.
+func TestRestoredHistory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	g := servertest.Start(t)
+	certain := g.Trigger(t, "vezgo.SyncAccount")
+	wantRun(t, exitOK, "backup", "--http-addr", strings.TrimPrefix(g.InternalURL(), "http://"), "--to", "monday")
+	lost := g.Trigger(t, "vezgo.SyncAccount")
+	wantRun(t, exitOK, "restore", "--from", "monday", "--to", "store")
+	restored := servertest.Start(t, func(config *server.Config) { config.Store.Pebble.Path = "store" })
+	want := "(HISTORY_LOST, last_cursor " + certain.GetCursor() + ")"
+	if text := wantRun(t, exitFailure, "tail", "--addr", restored.GRPCAddr(), "--from", lost.GetCursor(), "--stop-at-head"); !strings.Contains(text, want) {
+		t.Errorf("tail after what was lost prints %s, want %s", text, want)
+	}
+	wantRun(t, exitOK, "tail", "--addr", restored.GRPCAddr(), "--from", certain.GetCursor(), "--stop-at-head")
+}
+
 func TestBackupRefusals(t *testing.T) {
 	t.Chdir(t.TempDir())
 	g := servertest.Start(t)

@@ -85,8 +85,9 @@ func (d *development) explain(w io.Writer, command string, addrs server.Addrs) {
 	webhooks, grpc, internal := server.LocalAddr(addrs.Webhooks.String()), server.LocalAddr(addrs.GRPC.String()), server.LocalAddr(addrs.InternalHTTP.String())
 	_, _ = fmt.Fprintf(w, `
 !!  THIS GATEWAY RUNS FOR DEVELOPMENT, because it was given no configuration.
-!!  This machine is taken for Vezgo, whose own addresses are refused, and Finicity
-!!  has a generated secret. For anything else: serve --config gateway.yaml
+!!  Deliveries of Vezgo are taken from this machine only, not from Vezgo itself.
+!!  Those of Finicity are signed with a secret that was generated here.
+!!  For anything else: serve --config gateway.yaml
 
 In a browser: http://%[3]s/console/
 

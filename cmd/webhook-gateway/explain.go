@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -91,13 +93,25 @@ func isBrokenOffText(message string) bool {
 	return false
 }
 
+// cursorsNamed returns the cursors that a message names, such as last_cursor: a program
+// finds them in the metadata of the error, and a person nowhere else.
+func cursorsNamed(message string, metadata map[string]string) string {
+	var named strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		if strings.HasSuffix(key, "_cursor") && strings.Contains(message, key) {
+			fmt.Fprintf(&named, ", %s %s", key, clean(metadata[key]))
+		}
+	}
+	return named.String()
+}
+
 // describe returns the message of a status and its reason, for people. What gRPC
 // itself says of a broken connection is a chain of Go errors: the last is what
 // happened.
 func describe(s *status.Status) string {
 	message := clean(s.Message())
 	if reason := rpcerr.Reason(s.Err()); reason != webhookgatewayv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		return fmt.Sprintf("%s (%s)", message, rpcerr.Name(reason))
+		return fmt.Sprintf("%s (%s%s)", message, rpcerr.Name(reason), cursorsNamed(message, rpcerr.Metadata(s.Err())))
 	}
 	if s.Code() != codes.Unavailable {
 		return fmt.Sprintf("%s (%s)", message, s.Code())

@@ -17,7 +17,8 @@ type expiredGateway struct{ lyingGateway }
 func (g *expiredGateway) Subscribe(req *webhookgatewayv1.SubscribeRequest, stream webhookgatewayv1.EventService_SubscribeServer) error {
 	if req.GetOnExpired() != webhookgatewayv1.ExpiredPolicy_EXPIRED_POLICY_EARLIEST {
 		return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CURSOR_EXPIRED,
-			"events after the cursor are no longer retained: start at earliest_cursor; a stream with on_expired EXPIRED_POLICY_EARLIEST goes on there by itself")
+			"events after the cursor are no longer retained: start at earliest_cursor; a stream with on_expired EXPIRED_POLICY_EARLIEST goes on there by itself",
+			rpcerr.WithMetadata("earliest_cursor", "cEarliest"), rpcerr.WithMetadata("earliest_time", "long ago"))
 	}
 	return g.lyingGateway.Subscribe(req, stream)
 }
@@ -28,7 +29,7 @@ func TestTailOnExpired(t *testing.T) {
 	addr := serveEvents(t, g)
 	args := []string{"tail", "--addr", addr, "--from", "cNotOneThatWasGivenOut00", "--max", "1"}
 	code, out, errOut := execute(t, args...)
-	if code != exitFailure || out != "" || !strings.Contains(errOut, "(CURSOR_EXPIRED): in tail that is --on-expired earliest\n") {
+	if code != exitFailure || out != "" || !strings.Contains(errOut, "(CURSOR_EXPIRED, earliest_cursor cEarliest): in tail that is --on-expired earliest\n") {
 		t.Errorf("ended with %d:\n%s%s", code, out, errOut)
 	}
 	if out := mustExecute(t, append(args, "--on-expired", "earliest")...); strings.Count(out, "\n") != 1 {

@@ -105,8 +105,11 @@ func newParkedChange(std streams, r *remote, verb, short, done string, do change
 		ValidArgsFunction: firstArg(completeSubscriptions(r)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, ids := args[0], args[1:]
-			if all == (len(ids) > 0) {
+			switch {
+			case all && len(ids) > 0:
 				return usageError{errors.New("name the ids of the events, or give --all, not both")}
+			case !all && len(ids) == 0:
+				return usageError{fmt.Errorf("which events: name their ids, as `parked list %s` shows them, or give --all", name)}
 			}
 			return r.call(cmd.Context(), func(ctx context.Context, client webhookgatewayv1.SubscriptionServiceClient) error {
 				n, unknown, err := do(ctx, client, name, ids, all)

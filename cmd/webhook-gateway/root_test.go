@@ -28,6 +28,7 @@ func TestExitCodes(t *testing.T) {
 		"empty flag":       {[]string{"serve", "--config", ""}, exitUsage, "--config is empty: give it a value, or leave it out"},
 		"empty name":       {[]string{"tail", "-s", ""}, exitUsage, "--subscription is empty"},
 		"empty filter":     {[]string{"events", "list", "--client", ""}, exitUsage, "--client is empty"},
+		"no parked":        {[]string{"parked", "replay", "billing"}, exitUsage, "as `parked list billing` shows them, or give --all"},
 		"both parked":      {[]string{"parked", "replay", "billing", "x", "--all"}, exitUsage, "not both"},
 		"no gRPC":          {[]string{"backup", "--to", "x", "--http-addr", "http://localhost:8081"}, exitUsage, "give --http-addr localhost:8081"},
 		"no backup":        {[]string{"backup", "--to", "x", "--http-addr", "127.0.0.1:1"}, exitFailure, "127.0.0.1:1: no answer: connection refused: is the gateway running?"},

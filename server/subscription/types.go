@@ -3,6 +3,7 @@ package subscription
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,8 +79,16 @@ type ExistsError struct {
 }
 
 func (e *ExistsError) Error() string {
-	return fmt.Sprintf("the subscription %s exists and differs in %s: update it, or choose another name",
-		e.Name, strings.Join(e.Differences, ", "))
+	what := "update it"
+	switch { // an update keeps the position
+	case !slices.Contains(e.Differences, "start"):
+	case len(e.Differences) == 1:
+		what = "seek it"
+	default:
+		what = "update and seek it"
+	}
+	return fmt.Sprintf("the subscription %s exists and differs in %s: %s, or choose another name",
+		e.Name, strings.Join(e.Differences, ", "), what)
 }
 
 // UnusableError is returned for a subscription that was set aside because it

@@ -128,8 +128,9 @@ const (
 	ErrorReason_ERROR_REASON_EVENT_DAMAGED ErrorReason = 69
 	// NOT_FOUND: there is no subscription with this name.
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_FOUND ErrorReason = 80
-	// ALREADY_EXISTS: a subscription with this name has other filters or settings;
-	// metadata `difference` names the fields.
+	// ALREADY_EXISTS: a subscription with this name has other filters or settings,
+	// or began elsewhere; metadata `difference` names the fields. Update it, seek it if
+	// `start` is among them, or choose another name.
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_EXISTS ErrorReason = 81
 	// FAILED_PRECONDITION: a cursor is committed only to a subscription with
 	// ORDERING_STRICT.

@@ -1,5 +1,8 @@
 // Refused: the first thing to look at when a provider does not arrive.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
+import { refusalHints } from '../assets/lib/words.js';
 import { onPage, until, withBrowser } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
 import { shown } from './harness/pages.js';
@@ -42,5 +45,19 @@ test('alike ones are counted', async () => {
   await onPage({ gateway, path: '/console/refused' }, async (page) => {
     await shown(page, /refused/i);
     await page.getByRole('row').filter({ hasText: 'elsewhere' }).getByText(/^(×\s*)?3(\s*×)?$/).waitFor();
+  });
+});
+
+test('each reason can be chosen, and says what to do', async () => {
+  const proto = await readFile(new URL('../../../proto/webhookgateway/v1/error_reason.proto', import.meta.url), 'utf8');
+  const ofDeliveries = [...proto.matchAll(/ERROR_REASON_(\w+) = (\d+);/g)].filter(([, , n]) => Number(n) > 0 && Number(n) < 40).map(([, name]) => name);
+  assert.ok(ofDeliveries.length > 20, 'the reasons of deliveries are the first of the enum');
+  for (const reason of ofDeliveries) assert.ok(refusalHints[reason ?? ''], reason);
+  await fetch(`http://${gateway.webhooks}/v1/webhooks/finicity/dev`);
+  await onPage({ gateway, path: '/console/refused?reason=ERROR_REASON_METHOD_NOT_ALLOWED' }, async (page) => {
+    await shown(page, /refused/i);
+    await page.getByRole('row').filter({ hasText: /method not allowed/i }).filter({ hasText: '405' }).waitFor();
+    assert.equal(await page.getByLabel('Reason').inputValue(), 'ERROR_REASON_METHOD_NOT_ALLOWED', 'what is in force is what is shown');
+    await page.getByText('It was no POST').waitFor();
   });
 });

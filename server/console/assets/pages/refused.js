@@ -36,7 +36,7 @@ export function Refused() {
   };
   const shown = [...new Set(refusals.map(reasonOf))];
   return html`
-    <${Page} title="Refused" busy=${loading} lead="Deliveries that were not stored, the newest first. Those alike are one row. Bodies are not kept: they are of nobody who is known.">
+    <${Page} title="Refused" busy=${loading} lead="Deliveries that were not stored, the newest first. Those alike are one row. Bodies are not kept: a stranger may have sent them.">
       <${Filter} />
       <${Stale} error=${error ?? more.error} retry=${reload} />
       ${loading ? html`<${Loading} what="what was refused" />` : null}
