@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -20,29 +20,53 @@ func dialTLS(config *tls.Config) func(ctx context.Context, network, addr string)
 		if err != nil {
 			return nil, err
 		}
-		return &alertConn{Conn: conn}, nil
+		return newAlertConn(conn), nil
 	}
 }
+
+// alertPatience is how long a write that failed waits for what the server said.
+const alertPatience = time.Second
 
 // alertConn is a TLS connection whose writes fail with what the server said, if it said so.
 type alertConn struct {
 	net.Conn
 
-	alert atomic.Pointer[net.OpError]
+	ended sync.Once
+	alert chan *net.OpError // has what the server said, and is closed, when reads have failed
+}
+
+func newAlertConn(conn net.Conn) *alertConn {
+	return &alertConn{Conn: conn, alert: make(chan *net.OpError, 1)}
 }
 
 func (c *alertConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if alert, ok := alertOf(err); ok {
-		c.alert.Store(alert)
+	if err != nil {
+		c.ended.Do(func() {
+			if alert, ok := alertOf(err); ok {
+				c.alert <- alert
+			}
+			close(c.alert)
+		})
 	}
 	return n, err
 }
 
+// Write is called while a Read is under way, which ends if the connection has. What the server said is
+// there by then, but may not have been read yet.
 func (c *alertConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	if alert := c.alert.Load(); err != nil && alert != nil {
-		return n, alert
+	if err == nil {
+		return n, nil
+	}
+	timer := time.NewTimer(alertPatience)
+	defer timer.Stop()
+	select {
+	case alert := <-c.alert:
+		if alert != nil {
+			return n, alert
+		}
+	case <-timer.C:
 	}
 	return n, err
 }

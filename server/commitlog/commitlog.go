@@ -63,6 +63,10 @@ type Log interface {
 // the sequence. It is not proof: see Log.Append.
 var ErrTaken = errors.New("another commit comes after this sequence")
 
+// ErrFull is returned by Append when the engine has no room for the commit, and says that none
+// comes after the sequence: to trim the log is what makes room.
+var ErrFull = errors.New("the commit log is full")
+
 // ErrClosed is returned by a log that was closed.
 var ErrClosed = errors.New("the commit log is closed")
 

@@ -103,24 +103,35 @@ func TestCreateBeginsEmpty(t *testing.T) {
 	wantDeliveries(t, next(t, g.attach(t), 2), "1/1", "2/1")
 }
 
-// A delete that fails leaves the subscription as it was.
+// TestDeleteFails: a deletion that waits for the store, and fails in the end, is nothing that workers are told of. They
+// would take the subscription for deleted, end, and leave it without workers.
 func TestDeleteFails(t *testing.T) {
-	store := &failingStore{}
+	store := &failingStore{drops: make(chan chan error, 1)}
 	g := startGatewayWith(t, store)
-	g.append(t, "a", "1")
+	g.append(t, "a", "1", "2")
 	g.create(t, "s", nil)
 	stream := g.attach(t)
-	store.fails.Store(true)
-	if err := g.manager.Delete(t.Context(), "s"); !errors.Is(err, errDisk) {
+	deleted := make(chan error)
+	remove := func() chan error {
+		go func() { deleted <- g.manager.Delete(t.Context(), "s") }()
+		return <-store.drops
+	}
+	decide := remove()
+	g.wantAck(t, resultOK, next(t, stream, 1)...)
+	if _, err := g.manager.Get(t.Context(), "s"); err != nil {
+		t.Errorf("Get() = %v", err)
+	}
+	decide <- errDisk
+	if err := <-deleted; !errors.Is(err, errDisk) {
 		t.Errorf("Delete() = %v, want the error of the store", err)
 	}
-	if _, err := stream.Next(t.Context(), 1); err == nil {
-		t.Error("the stream goes on")
-	}
-	store.fails.Store(false)
-	g.wantAck(t, resultOK, next(t, g.attach(t), 1)...)
-	if err := g.manager.Delete(t.Context(), "s"); err != nil {
+	g.wantAck(t, resultOK, next(t, stream, 1)...)
+	remove() <- nil
+	if err := <-deleted; err != nil {
 		t.Errorf("Delete() = %v", err)
+	}
+	if _, err := stream.Next(t.Context(), 1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Next() = %v, want ErrNotFound", err)
 	}
 }
 

@@ -19,11 +19,20 @@ var errDisk = errors.New("no space left")
 type failingStore struct {
 	eventlog.StateStore
 	fails atomic.Bool
+	// drops, if set, is given for each drop where to say that it fails, or nil.
+	drops chan chan error
 }
 
 func (s *failingStore) DropScope(ctx context.Context, scope string, term uint64) error {
 	if s.fails.Load() {
 		return errDisk
+	}
+	if s.drops != nil {
+		decide := make(chan error)
+		s.drops <- decide
+		if err := <-decide; err != nil {
+			return err
+		}
 	}
 	return s.StateStore.DropScope(ctx, scope, term)
 }

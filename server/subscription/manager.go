@@ -260,8 +260,8 @@ func (m *Manager) Update(
 	return s.describe(ctx)
 }
 
-// Delete removes a subscription. Its streams end with ErrNotFound, and what comes
-// meanwhile is answered with it. If it fails, the subscription goes on.
+// Delete removes a subscription. When that is durable its streams end with ErrNotFound. If it fails the
+// subscription goes on, and so do they.
 func (m *Manager) Delete(ctx context.Context, name string) error {
 	found, err := m.bring(name)
 	if err != nil {
@@ -276,14 +276,13 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	s.end(ErrNotFound)
 	// NOTE A write that is under way ends before the drop or fails after it: the drop
 	// ends its term.
 	err = m.States.DropScope(ctx, name, s.term)
 	if err != nil && !errors.Is(err, eventlog.ErrScopeLost) { // an earlier drop that seemed to fail
-		s.revive()
 		return fmt.Errorf("delete the subscription: %w", err)
 	}
+	s.end(ErrNotFound)
 	m.forget(s)
 	if err != nil && m.Sharing != nil {
 		return ErrMoved // it may be there, and another's

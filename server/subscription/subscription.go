@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -183,13 +182,4 @@ func (s *subscription) end(reason error) {
 	clear(s.streams)
 	clear(s.behind)
 	s.stopFeeding()
-}
-
-// revive takes back an end by Delete.
-func (s *subscription) revive() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if errors.Is(s.ended, ErrNotFound) {
-		s.ended = nil
-	}
 }

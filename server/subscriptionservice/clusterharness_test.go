@@ -46,6 +46,7 @@ type node struct {
 	left     bool
 	secrets  atomic.Pointer[cluster.Secrets]
 	cut      atomic.Bool  // its commits do not reach the commit log
+	refused  atomic.Int32 // so many did not
 	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
 	loses    atomic.Int32 // so many answers to other gateways are lost
 	hangs    atomic.Bool  // calls of other gateways are not answered
@@ -55,6 +56,7 @@ type node struct {
 // Before and After are the faults of its commit log.
 func (n *node) Before([]byte) error {
 	if n.cut.Load() {
+		n.refused.Add(1)
 		return errCut
 	}
 	return nil

@@ -2,6 +2,7 @@ package subscriptionservice_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -40,7 +41,9 @@ func TestDeleteWaitsWhileOwnerChanges(t *testing.T) {
 	first, second := owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: owned[0]}), owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: owned[1]})
 	owner.cut.Store(true)
 	waits := remove(owned[0])
-	ended(first) // it waits for the commit log, and whatever else changes the set waits for it
+	for owner.refused.Load() == 0 { // it waits for the commit log, and whatever else changes the set waits for it
+		runtime.Gosched()
+	}
 	behind := remove(owned[1])
 	for range cluster.Patience + 1 {
 		beat(t, other)
@@ -49,7 +52,8 @@ func TestDeleteWaitsWhileOwnerChanges(t *testing.T) {
 	for range cluster.Endurance + 1 {
 		owner.beats <- make(chan error, 1)
 	}
-	ended(second) // it is handed over
+	ended(first)
+	ended(second) // both are handed over
 	owner.cut.Store(false)
 	for _, answer := range []<-chan error{waits, behind} {
 		if err := <-answer; err != nil && rpcerr.Reason(err) != webhookgatewayv1.ErrorReason_ERROR_REASON_SUBSCRIPTION_MOVING {

@@ -195,7 +195,9 @@ func TestActionOfNewerClient(t *testing.T) {
 	}
 	before := owner.status(t, "team")
 	for _, n := range []*node{owner, others[0]} {
-		_, err := n.SeekSubscription(t.Context(), newer(&webhookgatewayv1.SeekSubscriptionRequest{Name: "team", Start: earliest()}))
+		_, err := n.DeleteSubscription(t.Context(), newer(&webhookgatewayv1.DeleteSubscriptionRequest{Name: "team"}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.SeekSubscription(t.Context(), newer(&webhookgatewayv1.SeekSubscriptionRequest{Name: "team", Start: earliest()}))
 		checkError(t, err, "InvalidArgument INVALID_FIELD")
 		_, err = n.ReplayParkedEvents(t.Context(), newer(&webhookgatewayv1.ReplayParkedEventsRequest{Subscription: "team", All: true}))
 		checkError(t, err, "InvalidArgument INVALID_FIELD")

@@ -120,6 +120,9 @@ func (s *Service) UpdateSubscription(ctx context.Context, req *webhookgatewayv1.
 func (s *Service) DeleteSubscription(ctx context.Context, req *webhookgatewayv1.DeleteSubscriptionRequest) (*webhookgatewayv1.DeleteSubscriptionResponse, error) {
 	err := access.From(ctx).Manage("name", req.GetName())
 	if err == nil {
+		err = checkKnown(req)
+	}
+	if err == nil {
 		err = s.subscriptions.Delete(ctx, req.GetName())
 	}
 	if err != nil {
@@ -156,7 +159,7 @@ func (s *Service) SeekSubscription(ctx context.Context, req *webhookgatewayv1.Se
 }
 
 // checkKnown refuses what a client of a later version asks for and this one knows only in part:
-// of a seek that was only to be previewed, or of events of a kind that were to be discarded, it
+// of a seek that was only to be previewed, a deletion that had a condition, or events of a kind that were to be discarded, it
 // would do more than was asked, and that cannot be undone.
 func checkKnown(req proto.Message) error {
 	if err := unknownfields.Check(req); err != nil {

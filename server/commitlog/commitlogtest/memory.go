@@ -16,11 +16,13 @@ type Memory struct {
 	mu      sync.Mutex
 	commits [][]byte
 	trimmed commitlog.Sequence
-	open    map[*memoryLog]struct{}
+	// room is for so many bytes of commits; -1: any.
+	room int
+	open map[*memoryLog]struct{}
 }
 
 // NewMemory returns an empty log.
-func NewMemory() *Memory { return &Memory{open: make(map[*memoryLog]struct{})} }
+func NewMemory() *Memory { return &Memory{room: -1, open: make(map[*memoryLog]struct{})} }
 
 // Faults are what goes wrong with the appends of one who has the log open.
 type Faults interface {
@@ -67,11 +69,24 @@ func (m *Memory) Cut(to commitlog.Sequence) {
 	m.commits = m.commits[:to-m.trimmed]
 }
 
+// Fill leaves no room for more commits than there are. To trim some makes room.
+func (m *Memory) Fill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.room = 0
+}
+
 func (m *Memory) append(after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if after != m.head() {
 		return 0, commitlog.ErrTaken
+	}
+	if m.room >= 0 {
+		if len(commit) > m.room {
+			return 0, commitlog.ErrFull
+		}
+		m.room -= len(commit)
 	}
 	m.commits = append(m.commits, append([]byte(nil), commit...))
 	for l := range m.open {
@@ -159,6 +174,11 @@ func (l *memoryLog) Trim(ctx context.Context, upTo commitlog.Sequence) error {
 		return errors.New("trim what is not there")
 	}
 	if upTo > m.trimmed {
+		if m.room >= 0 {
+			for _, commit := range m.commits[:upTo-m.trimmed] {
+				m.room += len(commit)
+			}
+		}
 		m.commits = m.commits[upTo-m.trimmed:]
 		m.trimmed = upTo
 	}

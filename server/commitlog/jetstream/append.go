@@ -141,10 +141,18 @@ func sequenceOf(text []byte) (commitlog.Sequence, error) {
 	case answer.Error.ErrorCode == wrongLastSequence, answer.Error.ErrorCode == wrongLastSequenceConstant:
 		return 0, fmt.Errorf("%w: %w", commitlog.ErrTaken, answer.Error)
 	}
+	if isFull(answer.Error) { // the server looks at the sequence before that
+		return 0, fmt.Errorf("%w: %w: %s", commitlog.ErrFull, answer.Error, remedy(answer.Error))
+	}
 	if todo := remedy(answer.Error); todo != "" {
 		return 0, fmt.Errorf("%w: %s", answer.Error, todo)
 	}
 	return 0, answer.Error
+}
+
+// isFull reports whether a refusal is for a limit of the stream.
+func isFull(refusal *natsjs.APIError) bool {
+	return refusal.ErrorCode == notStored && strings.Contains(refusal.Description, "maximum") // the only word there is of it
 }
 
 // remedy returns what an operator can do about a refusal that does not pass by itself.
@@ -153,8 +161,8 @@ func remedy(refusal *natsjs.APIError) string {
 	case tooLargeBatch:
 		return "the commit needs more messages: raise max_payload of the servers, or their jetstream.limits.batch.max_msgs (1000 by default)"
 	case notStored:
-		if strings.Contains(refusal.Description, "maximum") { // the only word there is of it
-			return "the stream is full, by a limit that the gateway did not set: nothing but a commit can trim it, so remove the limit: `nats stream edit --max-bytes=-1 --max-msgs=-1`"
+		if isFull(refusal) {
+			return "the limit is none that the gateway has set. It trims what commits have said before, within minutes; if that does not make room, nothing but a commit does, so remove the limit: `nats stream edit --max-bytes=-1 --max-msgs=-1`"
 		}
 	case accountFull, storageFull:
 		return "there is no room for the stream: raise the limits of the account, or max_file_store of the servers"

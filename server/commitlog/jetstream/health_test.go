@@ -103,7 +103,17 @@ func TestRecovery(t *testing.T) {
 // TestFull: a stream that is full says so, until there is room.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	c := jetstreamtest.Start(t, 3, "")
+	for _, servers := range []int{1, 3} {
+		t.Run(fmt.Sprint(servers), func(t *testing.T) {
+			t.Parallel()
+			testFull(t, servers)
+		})
+	}
+}
+
+func testFull(t *testing.T, servers int) {
+	t.Helper()
+	c := jetstreamtest.Start(t, servers, "")
 	js := c.Connect()
 	config := configFor(c)
 	full := config.stream()
@@ -120,8 +130,13 @@ func TestFull(t *testing.T) {
 			at = next
 		}
 	}
-	if !says(err, "maximum bytes exceeded") || errors.Is(err, commitlog.ErrTaken) {
+	if !says(err, "maximum bytes exceeded") || errors.Is(err, commitlog.ErrTaken) || !errors.Is(err, commitlog.ErrFull) {
 		t.Fatalf("Append() = %v", err)
+	}
+	for _, other := range []commitlog.Sequence{at - 1, at + 1} { // that it is full is said only of the end
+		if _, err := log.Append(t.Context(), other, commit); !errors.Is(err, commitlog.ErrTaken) || errors.Is(err, commitlog.ErrFull) {
+			t.Errorf("Append() after %d, and the last is %d: %v", other, at, err)
+		}
 	}
 	if !says(log.Err(), "maximum bytes exceeded") || !says(log.Err(), "nats stream edit --max-bytes=-1") {
 		t.Errorf("Err() = %v", log.Err())

@@ -19,6 +19,11 @@ import (
 
 func certainAfter(d time.Duration) Option { return func(l *Log) { l.shared.pace.certainAfter = d } }
 
+// withShortenPatience bounds how long shorten waits for a commit.
+func withShortenPatience(d time.Duration) Option {
+	return func(l *Log) { l.shared.pace.shortenPatience = d }
+}
+
 // TestLostPass: the commit log loses the end of a pass, and all gateways had it. It was not trimmed for that yet:
 // otherwise no copy would be whole again.
 func TestLostPass(t *testing.T) {
@@ -46,7 +51,7 @@ func TestLostPass(t *testing.T) {
 // they noted before is old enough by then, but the commit log is not trimmed for it: nobody knows that it lost no more.
 func TestLostPassNotBelievedYet(t *testing.T) {
 	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
-	log := openShared(t, disk, commitsOf(t, memory), byHand(), certainAfter(time.Nanosecond), withSettlePatience(20*time.Millisecond))
+	log := openShared(t, disk, commitsOf(t, memory), byHand(), certainAfter(time.Nanosecond), withSettlePatience(20*time.Millisecond), withShortenPatience(200*time.Millisecond))
 	appendMany(t, log, "old", 20)
 	if err := log.Trim(t.Context(), 15); err != nil {
 		t.Fatal(err)

@@ -9,11 +9,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog/jetstream/jetstreamtest"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/eventlogtest"
 )
 
 func TestMain(m *testing.M) {
+	jetstreamtest.Main()
 	goleak.VerifyTestMain(m,
 		// NOTE Pebble leaves it behind when Open fails late. A database that was not
 		// closed has other goroutines too.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -55,6 +54,9 @@ type pace struct {
 
 	// certainAfter is how old commits are that a commit log does not lose any more with its end.
 	certainAfter time.Duration
+	// shortenPatience is how long what shortens a commit log waits for a commit: longer than deliveries do, or
+	// one that is slow would grow for ever.
+	shortenPatience time.Duration
 	// beginPatience is how long Open waits for a commit log that a copy is to be begun of.
 	beginPatience time.Duration
 }
@@ -63,8 +65,8 @@ var defaultPace = pace{
 	listEach: 64, minBytes: 64 << 20, growth: 4, chunkBytes: 256 << 10,
 	interval: 10 * time.Second, stepInterval: 20 * time.Millisecond,
 	settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
-	certainAfter:  5 * time.Minute, // NATS syncs every two by default
-	beginPatience: 5 * time.Second,
+	certainAfter:    5 * time.Minute, // NATS syncs every two by default
+	shortenPatience: 30 * time.Second, beginPatience: 5 * time.Second,
 }
 
 // restatedRanges are the keys that passes go through.
@@ -193,112 +195,6 @@ func (l *Log) tryRefusal() {
 	ctx, cancel := context.WithTimeout(l.shared.life, l.shared.pace.settlePatience)
 	defer cancel()
 	_ = l.Sync(ctx) // Err says why it fails
-}
-
-// shorten trims the commit log as far as it can be, and takes a step of a pass if there is
-// one. It reports whether more steps are to be taken.
-func (l *Log) shorten() (more bool, err error) {
-	s := l.shared
-	s.shortening.Lock()
-	defer s.shortening.Unlock()
-	done, under, trimmable, err := l.restateState()
-	if err != nil {
-		return false, err
-	}
-	noted := s.trims
-	if upTo := s.certain(min(done.began, trimmable.upTo), trimmable.store); upTo > s.trimmed {
-		if err := l.trimCommits(upTo, trimmable.store); err != nil {
-			s.trims = noted // it is tried again soon
-			return false, fmt.Errorf("trim the commit log up to %d: %w", upTo, err)
-		}
-	}
-	if !under && (trimmable.upTo <= done.began || s.sinceRestated.Load() < max(s.pace.minBytes, s.pace.growth*done.bytes)) {
-		return false, nil
-	}
-	return true, l.write(s.life, kindRestate, func(c *committer, batch *pebble.Batch) error { return c.restate(batch, under) })
-}
-
-// trimCommits trims the commit log for what an opening of the copy says. A commit proves before
-// that the commit log still has all that this opening has: it may have lost its end, which
-// takes a while to be believed.
-func (l *Log) trimCommits(upTo commitlog.Sequence, opening *store) error {
-	s := l.shared
-	ctx, cancel := context.WithTimeout(s.life, s.pace.settlePatience)
-	defer cancel()
-	if err := l.Sync(ctx); err != nil {
-		return err
-	}
-	l.storeMu.RLock()
-	same := l.store == opening
-	l.storeMu.RUnlock()
-	if !same {
-		return errors.New("the copy was opened anew meanwhile")
-	}
-	if err := s.commits.Trim(s.life, upTo); err != nil {
-		return err
-	}
-	s.trimmed = upTo
-	l.logger.Debug("the commit log was trimmed", "up_to", uint64(upTo))
-	return l.forgetSequences(upTo)
-}
-
-// A trimming is up to where the commit log can be trimmed, as an opening of the copy says since a
-// time.
-type trimming struct {
-	upTo  commitlog.Sequence
-	since time.Time
-	store *store
-}
-
-// certain takes note of up to where the commit log can be trimmed now, and returns up to where
-// that was so a while ago, 0 if it is not known yet.
-func (s *shared) certain(upTo commitlog.Sequence, opening *store) commitlog.Sequence {
-	if s.pace.certainAfter == 0 {
-		return upTo
-	}
-	now := trimming{upTo, time.Now(), opening}
-	if s.trims.upTo == 0 || s.trims.store != opening {
-		s.trims = now
-	}
-	if now.since.Sub(s.trims.since) < s.pace.certainAfter {
-		return 0
-	}
-	was := s.trims.upTo
-	s.trims = now
-	return was
-}
-
-// restateState returns the last whole pass, whether one is under way, and the last
-// sequence up to which all events are trimmed.
-//
-// NOTE: That events are trimmed is true only if the commit log says so. What readers know, see
-// Bounds, may be of a commit that is lost.
-func (l *Log) restateState() (done pass, under bool, trimmable trimming, err error) {
-	l.storeMu.RLock()
-	defer l.storeMu.RUnlock()
-	if l.store == nil {
-		return pass{}, false, trimming{}, eventlog.ErrClosed
-	}
-	if err := l.store.fence.err(); err != nil {
-		return pass{}, false, trimming{}, err // it is being replaced
-	}
-	if done, err = l.store.restated(); err != nil {
-		return pass{}, false, trimming{}, err
-	}
-	if _, under, err = l.store.restating(); err != nil {
-		return pass{}, false, trimming{}, err
-	}
-	value, err := l.store.meta(metaTrimmed)
-	if err != nil {
-		return pass{}, false, trimming{}, err
-	}
-	trimmed, err := decodeMark(value)
-	if err != nil {
-		return pass{}, false, trimming{}, err
-	}
-	trimmable.store = l.store
-	trimmable.upTo, err = l.store.lastSequenceUpTo(trimmed.position)
-	return done, under, trimmable, err
 }
 
 // restate adds the next step of a pass to a batch, and begins one if none is under way and

@@ -20,7 +20,7 @@ func withPace() Option {
 		l.shared.pace = pace{
 			beginPatience: 20 * time.Second, // without a copy a log has no name: see nocopy_test.go
 			listEach:      1, minBytes: 1, growth: 0, chunkBytes: 256, interval: time.Millisecond, stepInterval: 0,
-			settlePatience: 5 * time.Second, absencePatience: 30 * time.Second,
+			settlePatience: 5 * time.Second, absencePatience: 30 * time.Second, shortenPatience: 30 * time.Second,
 		}
 	}
 }

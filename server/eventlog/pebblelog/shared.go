@@ -85,6 +85,8 @@ type shared struct {
 	// before this one had, whose head was this. The committer sets it, and ends it when the
 	// others know.
 	ended atomic.Pointer[ended]
+	// full: the last answer to a commit was that the commit log is full, and has nothing after the place.
+	full atomic.Bool
 	// failing is why no commits can be made.
 	failing atomic.Pointer[error]
 	// For metrics.

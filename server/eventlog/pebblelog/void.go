@@ -113,14 +113,15 @@ func (c *committer) skip(ctx context.Context, void commitlog.Commit) (again bool
 
 // wary is a commit log to which a commit is sent again only while it has the one that the copy is at.
 // One that has lost its end, and goes on, ends there again after a while: what was sent just then would
-// be void.
+// be void. It takes note of whether the commit log is full.
 type wary struct {
 	commitlog.Log
 	shared *shared
 	sent   bool
 }
 
-func (w *wary) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
+func (w *wary) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (at commitlog.Sequence, err error) {
+	defer func() { w.shared.full.Store(errors.Is(err, commitlog.ErrFull)) }()
 	p := w.shared.place
 	if w.sent && after != p.from {
 		last, found, err := w.shared.first(ctx, p.before)
