@@ -322,16 +322,18 @@ func (m *Manager) Seek(ctx context.Context, name string, after eventlog.Position
 // names returns the names of the subscriptions that this gateway has.
 func (m *Manager) names(ctx context.Context) ([]string, error) {
 	m.mu.RLock()
-	defer m.mu.RUnlock()
+	closed, unlisted := m.closed, m.unlisted
+	names := slices.Concat(slices.Collect(maps.Keys(m.byName)), slices.Collect(maps.Keys(m.aside)))
+	m.mu.RUnlock()
 	switch {
-	case m.closed:
+	case closed:
 		return nil, ErrClosed
 	case m.Sharing != nil:
-		return m.owned(ctx)
-	case m.unlisted != nil:
-		return nil, m.unlisted
+		return m.owned(ctx) // reads the store
+	case unlisted != nil:
+		return nil, unlisted
 	}
-	return slices.Concat(slices.Collect(maps.Keys(m.byName)), slices.Collect(maps.Keys(m.aside))), nil
+	return names, nil
 }
 
 // find returns a subscription of this gateway. It must not be called while the set of

@@ -168,7 +168,7 @@ func (m *Manager) lacking() ([]string, error) {
 func (m *Manager) take(ctx context.Context, name string) (goesOn bool) {
 	m.mu.Lock()
 	done, under := m.loading[name]
-	if !under && m.byName[name] == nil {
+	if !under && m.byName[name] == nil && !m.closed {
 		done = make(chan struct{})
 		m.loading[name] = done
 		m.tasks.Go(func() {
@@ -187,7 +187,7 @@ func (m *Manager) take(ctx context.Context, name string) (goesOn bool) {
 	}
 	m.mu.Unlock()
 	if done == nil {
-		return false // a call brought it
+		return false // a call brought it, or the manager is closed
 	}
 	select {
 	case <-done:

@@ -116,6 +116,36 @@ func TestNotTakenOverInTime(t *testing.T) {
 	})
 }
 
+// TestNotTakenOverAfterClose: who asks for a subscription while the gateway shuts down is told so, and nothing is taken
+// over any more: the log is closed next.
+func TestNotTakenOverAfterClose(t *testing.T) {
+	t.Parallel()
+	disk := pebblelogtest.NewDisk()
+	before := startGateway(t, disk)
+	before.create(t, "s", nil)
+	before.stop(t)
+
+	log := disk.Open(t)
+	store := &commitStore{StateStore: log, committed: func() {}, acquiring: func() { t.Error("it is taken over") }}
+	always := func(string) bool { return true }
+	var manager *Manager
+	manager, err := New(t.Context(), Params{
+		Log: log, States: store, MaxAge: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Sharing: &Sharing{
+			Owns: always, Certain: always, Current: func() bool { return false },
+			Sync: func(context.Context) error { return manager.Close(t.Context()) },
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{disk: disk, log: log, manager: manager}
+	defer g.stop(t)
+	if _, err := manager.Get(t.Context(), "s"); !errors.Is(err, ErrClosed) {
+		t.Errorf("Get() = %v, want ErrClosed", err)
+	}
+}
+
 // TestCarriedWaitForTheNewCopy: deliveries of another gateway wait while the copy of this one is made
 // anew. What is served meanwhile may be lost events, with others in their place.
 func TestCarriedWaitForTheNewCopy(t *testing.T) {

@@ -132,22 +132,6 @@ func (l *Log) nameCopy(id eventlog.ID) error {
 	return writeFile(l.disk, l.config.Path, copyName, []byte(id.String()+"\n"))
 }
 
-func (s *store) setPlace(b *pebble.Batch) error {
-	if s.copy == nil {
-		return nil
-	}
-	return b.Set(placeKey, s.copy.encode(), nil)
-}
-
-// partial reports whether the store is a copy that is not whole.
-func (s *store) partial() bool {
-	if s.copy == nil {
-		return false
-	}
-	p, err := s.place()
-	return err == nil && !p.whole
-}
-
 // load reads how far the copy is.
 func (s *shared) load(st *store) error {
 	p, err := st.place()

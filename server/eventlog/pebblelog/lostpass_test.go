@@ -352,12 +352,15 @@ func TestContradictionIsNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-log.Current()
+	if err := errors.Join(log.enforceRetention(t.Context()), log.Sync(t.Context())); err != nil { // what it commits by itself is there
+		t.Fatal(err)
+	}
 	at := memory.Len()
 	mustAppend(t, log, "", "lost")
 	mustAppend(t, log, "", "lost")
 	commits.on.Store(true)
 	memory.Cut(at)
-	for memory.Len() < at+2 { // one that names the one before, and is of nobody
+	for uint64(memory.Len()) < log.shared.applied.Load() { // one that names the one before, and is of nobody
 		appendSound(t, memory, log.ID())
 	}
 	mustAppend(t, log, "", "void")
@@ -371,8 +374,8 @@ func TestContradictionIsNotKept(t *testing.T) {
 	}
 	log = openShared(t, wrong, commitsOf(t, memory), impatient())
 	sameLogs(t, log, behind)
-	if n := len(asides(wrong)); n != 1 {
-		t.Errorf("%d copies are set aside", n)
+	if len(asides(wrong)) == 0 { // the one that is made anew may be, too: who was stopped does not know that it is sound
+		t.Error("the copy that was wrong is not set aside")
 	}
 }
 

@@ -163,6 +163,23 @@ func (s *store) place() (place, error) {
 	return p, errors.Join(err, closer.Close())
 }
 
+// setPlace adds to a batch where a copy that does not exist yet begins.
+func (s *store) setPlace(b *pebble.Batch) error {
+	if s.copy == nil {
+		return nil
+	}
+	return b.Set(placeKey, s.copy.encode(), nil)
+}
+
+// partial reports whether the store is a copy that is not whole.
+func (s *store) partial() bool {
+	if s.copy == nil {
+		return false
+	}
+	p, err := s.place()
+	return err == nil && !p.whole
+}
+
 // begin finds out which log the commits are of, and where they begin. If there are none it
 // makes the first one.
 func (s *shared) begin(ctx context.Context) (eventlog.ID, place, error) {

@@ -5,16 +5,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// Struct returns a held member as a Struct; nil if it is nil or does not fit.
-func (d *Decoder) Struct(name string, value Value) *structpb.Struct {
-	if value == nil {
-		return nil
-	}
-	d.notes.enter([]byte(name))
-	defer d.notes.leave()
-	return d.structure(value)
-}
-
 // Value returns a held member as it is; nil if it is nil or does not fit.
 func (d *Decoder) Value(name string, value Value) *structpb.Value {
 	if value == nil {
