@@ -119,7 +119,7 @@ func makePage(text, theme []byte, folder string, modules []string) (page []byte,
 	page = bytes.ReplaceAll(text, []byte("{{preload}}\n"), []byte(preload.String()))
 	page = bytes.ReplaceAll(page, []byte("{{theme}}"), theme)
 	page = bytes.ReplaceAll(page, []byte("{{assets}}/"), []byte(folder))
-	policy = "default-src 'self'; script-src 'self'"
+	sources := []string{"'self'"}
 	// The map of imports has to stand in the page, and the theme does, so the policy names their texts.
 	for _, begin := range []string{"<script>", `<script type="importmap">`} {
 		_, rest, begins := bytes.Cut(page, []byte(begin))
@@ -128,8 +128,9 @@ func makePage(text, theme []byte, folder string, modules []string) (page []byte,
 			return nil, "", fmt.Errorf("the page of the console has no %s", begin)
 		}
 		sum := sha256.Sum256(script)
-		policy += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 	}
+	policy = "default-src 'self'; script-src " + strings.Join(sources, " ")
 	return page, policy + "; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nil
 }
 
