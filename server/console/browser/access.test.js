@@ -117,6 +117,22 @@ test('a reader sees its clients, and no others', async () => {
   });
 });
 
+test('what one user found is not there for who signs in after them', async () => {
+  await onPage({ gateway, path: '/console/find', token: gateway.tokens.everything }, async (page) => {
+    await shown(page, /find/i);
+    await page.getByText('globex').first().waitFor();
+    await page.locator('main [data-row]').filter({ hasText: '7000000001' }).first().getByRole('link').click();
+    await page.waitForURL(/\/events\//);
+    await page.getByRole('button', { name: /sign out/i }).click();
+    await signIn(page, gateway.tokens.reader ?? '');
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await page.goBack();
+    await shown(page, /find/i);
+    await page.getByText('7000000001').first().waitFor();
+    assert.ok(!(await page.content()).includes('globex'));
+  });
+});
+
 test('what is masked is nowhere, and is shown as masked', async () => {
   const secrets = ['7000000001', '202021', '202022', 'Checking', '1250.5', '6000000001', 'vezgo-user-1', 'user-42'];
   const paths = Object.keys(await all(gateway)).filter((path) => !/streams|refused/.test(path) && path !== '/console/');
