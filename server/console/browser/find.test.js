@@ -159,10 +159,13 @@ test('with the keyboard alone: from the search to an event and back', async () =
     await until(async () => page.evaluate(() => document.activeElement?.matches('input, select') ?? false), 'a field has the focus');
     await page.keyboard.press('Escape');
     await until(async () => (await listed(page)).length > 2, 'events are listed');
+    const [first, second] = await listed(page);
+    const focused = () => page.evaluate(() => decodeURIComponent(document.activeElement?.getAttribute('href')?.split('/').at(-1) ?? ''));
     await page.keyboard.press('j');
     await page.keyboard.press('j');
+    assert.equal(await focused(), second);
     await page.keyboard.press('k');
-    const [first] = await listed(page);
+    assert.equal(await focused(), first);
     await page.keyboard.press('Enter');
     await page.waitForURL(/\/console\/events\//);
     assert.equal(decodeURIComponent(new URL(page.url()).pathname.split('/').at(-1) ?? ''), first);
