@@ -191,10 +191,8 @@ func (s *pgServer) processes() []int {
 }
 
 func (s *pgServer) pause() {
-	_ = syscall.Kill(s.pid(), syscall.SIGSTOP) // first, so that it has no more children
-	for _, pid := range s.processes() {
-		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
-	}
+	halt(s.pid()) // first, so that it has no more children
+	halt(s.processes()...)
 }
 
 func (s *pgServer) resume() {

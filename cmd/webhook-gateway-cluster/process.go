@@ -110,17 +110,19 @@ func (p *process) end(order syscall.Signal) {
 }
 
 // pause stops the process, and all that it has started, until resume.
-func (p *process) pause() { p.signal(syscall.SIGSTOP) }
+func (p *process) pause() { p.unlessEnded(func(pid int) { halt(-pid) }) }
 
-func (p *process) resume() { p.signal(syscall.SIGCONT) }
+func (p *process) resume() {
+	p.unlessEnded(func(pid int) { _ = syscall.Kill(-pid, syscall.SIGCONT) }) // it may end just now
+}
 
-func (p *process) signal(s syscall.Signal) {
+func (p *process) unlessEnded(do func(pid int)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
 	case <-p.ended:
 	default:
-		_ = syscall.Kill(-p.cmd.Process.Pid, s) // it may end just now
+		do(p.cmd.Process.Pid)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"mime"
@@ -84,7 +83,7 @@ func New() (http.Handler, error) {
 	}
 	// Files are at a path that no other version has. So a browser may keep them for ever.
 	folder := Path + "assets/" + hex.EncodeToString(sum.Sum(nil)[:8]) + "/"
-	page, policy, err := makePage(texts[indexName], folder, modules)
+	page, policy, err := makePage(texts[indexName], texts[themeName], folder, modules)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +92,7 @@ func New() (http.Handler, error) {
 		return nil, err
 	}
 	delete(texts, indexName)
+	delete(texts, themeName)
 	for name, text := range texts {
 		if h.assets[folder+name], err = newFile(name, text, "public, max-age=31536000, immutable"); err != nil {
 			return nil, err
@@ -101,30 +101,36 @@ func New() (http.Handler, error) {
 	return h, nil
 }
 
-const indexName = "index.html"
+const (
+	indexName = "index.html"
+	themeName = "theme.js" // it stands in the page
+)
 
 // unloaded are the scripts that the page does not load as its own modules.
-var unloaded = []string{"theme.js", "live/worker.js"}
+var unloaded = []string{themeName, "live/worker.js"}
 
 // makePage returns the page with the paths of its files, and the policy that lets it load
 // them and nothing else.
-func makePage(text []byte, folder string, modules []string) (page []byte, policy string, err error) {
+func makePage(text, theme []byte, folder string, modules []string) (page []byte, policy string, err error) {
 	var preload strings.Builder
 	for _, name := range modules {
 		fmt.Fprintf(&preload, "<link rel=\"modulepreload\" href=\"%s%s\">\n", folder, name)
 	}
 	page = bytes.ReplaceAll(text, []byte("{{preload}}\n"), []byte(preload.String()))
+	page = bytes.ReplaceAll(page, []byte("{{theme}}"), theme)
 	page = bytes.ReplaceAll(page, []byte("{{assets}}/"), []byte(folder))
-	// The map of imports has to stand in the page, so the policy names its text.
-	_, rest, begins := bytes.Cut(page, []byte(`<script type="importmap">`))
-	imports, _, ends := bytes.Cut(rest, []byte("</script>"))
-	if !begins || !ends {
-		return nil, "", errors.New("the page of the console has no map of imports")
+	policy = "default-src 'self'; script-src 'self'"
+	// The map of imports has to stand in the page, and the theme does, so the policy names their texts.
+	for _, begin := range []string{"<script>", `<script type="importmap">`} {
+		_, rest, begins := bytes.Cut(page, []byte(begin))
+		script, _, ends := bytes.Cut(rest, []byte("</script>"))
+		if !begins || !ends {
+			return nil, "", fmt.Errorf("the page of the console has no %s", begin)
+		}
+		sum := sha256.Sum256(script)
+		policy += " 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
-	sum := sha256.Sum256(imports)
-	policy = "default-src 'self'; script-src 'self' 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; " +
-		"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	return page, policy, nil
+	return page, policy + "; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nil
 }
 
 // contentTypes are by the ends of names. What the machine says of them does not count.

@@ -73,7 +73,8 @@ func (l *Log) Sync(ctx context.Context) error {
 	return nil
 }
 
-// becomeCurrent brings a copy that was opened to the end of the commit log.
+// becomeCurrent brings a copy that was opened to the end of the commit log. That it is current by then, the
+// committer says: it may give the copy up at any moment.
 func (l *Log) becomeCurrent() {
 	s := l.shared
 	ctx, cancel := context.WithCancel(s.life)
@@ -91,7 +92,6 @@ func (l *Log) becomeCurrent() {
 		case <-time.After(syncPause):
 		}
 	}
-	s.current.Store(true)
 	s.once.Do(func() { close(s.wasCurrent) })
 	l.published.wake()
 	l.logger.Info("the copy of the event log is current", "head", uint64(l.Bounds().Head),

@@ -30,7 +30,8 @@ func TestCopyOfAnotherLog(t *testing.T) {
 			foreign := func() int64 { return int64(memory.Len()) - others.shared.committed.Load() }
 			before := foreign()
 
-			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commitsOf(t, memory)), impatient(), withPatience(time.Minute, 100*time.Millisecond))
+			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commitsOf(t, memory)), impatient())
+			t.Cleanup(func() { closeSoon(t, log) })
 			deadline := time.After(10 * time.Second)
 			for want := "and the commit log is of " + others.ID().String(); ; {
 				if err := log.Err(); err != nil && strings.Contains(err.Error(), want) {

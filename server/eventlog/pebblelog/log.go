@@ -99,7 +99,7 @@ type Log struct {
 
 var _ eventlog.Log = (*Log)(nil)
 
-// Option changes how a log is opened. For tests.
+// Option changes how a log is opened. All but WithCommits and InMemory are for tests.
 type Option func(*Log)
 
 // WithFS keeps the log on a file system other than that of the machine.

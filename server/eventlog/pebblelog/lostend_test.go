@@ -257,7 +257,7 @@ func TestLostEndIsNotForgotten(t *testing.T) {
 	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
 	commits := &switched{Log: commitsOf(t, memory)}
 	log, err := Open(testConfig("log"), testLogger(), WithFS(disk), WithCommits(t.Context(), commits), impatient(),
-		withSettlePatience(20*time.Millisecond), withPatience(time.Second, time.Second))
+		withSettlePatience(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,12 +271,10 @@ func TestLostEndIsNotForgotten(t *testing.T) {
 	defer cancel()
 	go func() { _ = log.Sync(ctx) }() // finds out
 	waitUntil(t, "the copy is set aside", func() bool {
-		return log.shared.rebuilt.Load() == 1 && log.shared.current.Load() == false && len(asides(disk)) > 0
+		return log.shared.rebuilt.Load() == 1 && !log.shared.current.Load() && len(asides(disk)) > 0
 	})
 	cancel()
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeSoon(t, log)
 	for range 2 { // it is said once
 		log = openShared(t, disk, commitsOf(t, memory), impatient())
 		if err := log.Sync(t.Context()); err != nil {

@@ -63,9 +63,7 @@ func TestLostPassNotBelievedYet(t *testing.T) {
 	if _, err := log.shorten(); err == nil || memory.Trimmed() > 0 {
 		t.Errorf("the commit log is trimmed up to %d for a pass that it has lost (error %v)", memory.Trimmed(), err)
 	}
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeSoon(t, log)
 	log = openShared(t, disk, commitsOf(t, memory), byHand(), impatient())
 	mustAppend(t, log, "", "new")
 	sameLogs(t, log, openShared(t, vfs.NewMem(), commitsOf(t, memory)))
@@ -203,14 +201,12 @@ func TestLostWhatWasTold(t *testing.T) {
 				commits := &switched{Log: commitsOf(t, o.memory)}
 				commits.noAppends.Store(true)
 				log, err := Open(testConfig("log"), testLogger(), WithFS(o.disk), WithCommits(t.Context(), commits), impatient(),
-					withSettlePatience(20*time.Millisecond), withPatience(time.Second, time.Second))
+					withSettlePatience(20*time.Millisecond))
 				if err != nil {
 					t.Fatal(err)
 				}
 				waitUntil(t, "the copy is set aside", func() bool { return log.shared.rebuilt.Load() == 1 && len(asides(o.disk)) > 1 })
-				if err := log.Close(); err != nil {
-					t.Fatal(err)
-				}
+				closeSoon(t, log)
 			}
 			two = openShared(t, o.disk, commitsOf(t, o.memory), impatient())
 			sameLogs(t, two, openShared(t, vfs.NewMem(), commitsOf(t, o.memory)))

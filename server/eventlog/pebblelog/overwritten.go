@@ -27,7 +27,7 @@ func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 	}
 	starts := c.history.Starts()
 	parted := c.lastSame(e, both, starts)
-	if err := c.beginAgain(batch, e, min(both, slices.Min(append(parted, both)))); err != nil {
+	if err := c.beginAgain(batch, e, slices.Min(append(parted, both))); err != nil {
 		return err
 	}
 	for _, same := range parted {

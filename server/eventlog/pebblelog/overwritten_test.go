@@ -214,14 +214,12 @@ func TestOverwrittenEndAfterAStop(t *testing.T) {
 			commits := &switched{Log: commitsOf(t, o.memory)}
 			commits.noAppends.Store(true)
 			log, err := Open(testConfig("log"), testLogger(), WithFS(o.disk), WithCommits(t.Context(), commits), impatient(),
-				withSettlePatience(20*time.Millisecond), withPatience(time.Second, time.Second))
+				withSettlePatience(20*time.Millisecond))
 			if err != nil {
 				t.Fatal(err)
 			}
 			waitUntil(t, "the copy is set aside", func() bool { return log.shared.rebuilt.Load() == 1 && len(asides(o.disk)) > 0 })
-			if err := log.Close(); err != nil {
-				t.Fatal(err)
-			}
+			closeSoon(t, log)
 			last := eventlog.Position(5)
 			if gone {
 				last = 1

@@ -17,7 +17,7 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
-// byHand takes steps of passes only when told to: see pass.
+// byHand takes steps of passes only when told to: see wholePass.
 func byHand() Option {
 	return func(l *Log) {
 		withPace()(l)

@@ -26,9 +26,9 @@ func testConfig(path string) Config {
 	return config
 }
 
-// testLogger discards: tests that fail on purpose would drown the others.
 var errCrash = errors.New("crash")
 
+// testLogger discards: tests that fail on purpose would drown the others.
 func testLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func mustOpen(t testing.TB, config Config, options ...Option) *Log {

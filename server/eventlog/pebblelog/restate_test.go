@@ -78,7 +78,7 @@ func TestQuietTrimmedBeginning(t *testing.T) {
 	for name, after := range map[string]int{"an event came after it": 1, "nothing came after it": 0} {
 		t.Run(name, func(t *testing.T) {
 			memory := commitlogtest.NewMemory()
-			one := openShared(t, vfs.NewMem(), commitsOf(t, memory), withPace(), func(l *Log) { l.shared.pace.interval = time.Hour })
+			one := openShared(t, vfs.NewMem(), commitsOf(t, memory), byHand())
 			appendMany(t, one, "old", 10)
 			trim := func(upTo eventlog.Position) {
 				t.Helper()
@@ -87,12 +87,7 @@ func TestQuietTrimmedBeginning(t *testing.T) {
 				}
 			}
 			trim(7)
-			for more := true; more; { // a whole pass
-				var err error
-				if more, err = one.shorten(); err != nil {
-					t.Fatal(err)
-				}
-			}
+			wholePass(t, one)
 			appendMany(t, one, "new", after)
 			trim(10)
 			if _, err := one.shorten(); err != nil { // by then the pass is what bounds it

@@ -57,6 +57,9 @@ func (c *committer) applyShared(g *group) {
 	} else {
 		c.log.window.Append(g.records)
 		c.log.published.publish(g.head)
+		if c.syncing {
+			c.log.shared.current.Store(true) // a commit of this copy came next
+		}
 	}
 	for _, r := range g.requests {
 		if err != nil {

@@ -76,7 +76,7 @@ type shared struct {
 	unlisted int
 
 	// applied, whole and sinceRestated are of the place. current is set while nothing is known to be
-	// missing that was there when the copy was opened.
+	// missing that was there when the copy was opened. The committer alone sets them.
 	applied, sinceRestated atomic.Uint64
 	whole, current         atomic.Bool
 	once                   sync.Once

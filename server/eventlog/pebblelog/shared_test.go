@@ -34,6 +34,15 @@ func openShared(t *testing.T, disk vfs.FS, commits commitlog.Log, options ...Opt
 	return log
 }
 
+// closeSoon closes a log that waits for its commit log, and gives that up sooner than a gateway does.
+func closeSoon(t *testing.T, log *Log) {
+	t.Helper()
+	log.shared.endAfter(50 * time.Millisecond)
+	if err := log.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+}
+
 // placeOf reads from the store how far a copy is: what the committer knows of it is its own.
 func placeOf(t *testing.T, log *Log) place {
 	t.Helper()

@@ -111,7 +111,8 @@ func TestHungDiskOfACopy(t *testing.T) {
 // TestLargestEventsAreMoved: events of 16 MiB are moved into a commit log, and begin a copy.
 func TestLargestEventsAreMoved(t *testing.T) {
 	path, memory := t.TempDir(), commitlogtest.NewMemory()
-	alone := mustOpen(t, testConfig(path))
+	patient := withPatience(time.Minute, time.Minute) // a flush of them takes long on a busy machine
+	alone := mustOpen(t, testConfig(path), patient)
 	mustAppend(t, alone, "large", noise(1, 16<<20))
 	mustAppend(t, alone, "small", "small")
 	want := eventsOf(t, alone)
@@ -122,7 +123,7 @@ func TestLargestEventsAreMoved(t *testing.T) {
 	if err != nil || moved.Events != 2 || !moved.Sealed {
 		t.Fatalf("Move() = %+v, %v", moved, err)
 	}
-	one, two := openShared(t, vfs.NewMem(), commitsOf(t, memory)), openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	one, two := openShared(t, vfs.NewMem(), commitsOf(t, memory), patient), openShared(t, vfs.NewMem(), commitsOf(t, memory), patient)
 	mustAppend(t, one, "after", noise(9, 16<<20))
 	if err := two.Sync(t.Context()); err != nil {
 		t.Fatal(err)

@@ -20,8 +20,8 @@ import (
 //	s <length of scope> <scope> e         term of the owner
 //	s <length of scope> <scope> k <key>   pair
 //
-// One process has the database open, so a term only tells apart those who
-// acquired a scope in this process.
+// A term tells apart those who acquired a scope: in this process, and of gateways that share
+// the log in all of them.
 const (
 	prefixState = 's'
 	kindTerm    = 'e'

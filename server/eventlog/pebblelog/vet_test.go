@@ -86,7 +86,8 @@ func TestForeignCommits(t *testing.T) {
 			if _, err := commits.Append(t.Context(), memory.Len(), bytes); err != nil {
 				t.Fatal(err)
 			}
-			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commits), withPatience(time.Second, 200*time.Millisecond))
+			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commits))
+			t.Cleanup(func() { closeSoon(t, log) })
 			for deadline := time.Now().Add(5 * time.Second); log.Err() == nil || !strings.Contains(log.Err().Error(), c.want); <-time.After(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("Err() = %v, want %q", log.Err(), c.want)

@@ -13,7 +13,7 @@ const HEARTBEAT = 5;
 const UNDRAWN = 1000;
 
 /** What trying again does not mend. */
-const final = ['NOT_GRANTED', 'INVALID_FIELD', 'CURSOR_EXPIRED', 'CURSOR_OF_ANOTHER_LOG', 'CURSOR_MALFORMED', 'HISTORY_LOST', 'EVENT_DAMAGED', 'HOST_NOT_ALLOWED'];
+const final = ['NOT_GRANTED', 'INVALID_FIELD', 'CURSOR_EXPIRED', 'CURSOR_OF_ANOTHER_LOG', 'CURSOR_MALFORMED', 'HISTORY_LOST', 'EVENT_DAMAGED', 'HOST_NOT_ALLOWED', 'CONSOLE_REPLACED'];
 
 export class LiveStream {
   /** @param {EventFilter} filter @param {string} cursor empty: now @param {() => void} changed called for what is to be drawn */
@@ -63,10 +63,15 @@ export class LiveStream {
         return;
       }
     }
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    const script = new URL('./worker.js', import.meta.url);
+    const worker = new Worker(script, { type: 'module' });
     this.worker = worker;
     worker.onmessage = ({ data }) => { if (this.worker === worker) this.take(data); };
-    worker.onerror = () => { if (this.worker === worker) this.ended(0, null); };
+    worker.onerror = async () => {
+      // A gateway of another version has other files.
+      const gone = await fetch(script, { method: 'HEAD' }).then(({ status }) => status === 404, () => false);
+      if (this.worker === worker) this.ended(0, gone ? new ApiError(404, 'CONSOLE_REPLACED', 'The gateway has another version by now. Load this page again.') : null);
+    };
     worker.postMessage({
       type: 'start', url: new URL('/v1/events:subscribe', location.href).href, silence: 3 * HEARTBEAT * 1000 + 2000,
       headers: { ...headers(), 'Content-Type': 'application/json' },

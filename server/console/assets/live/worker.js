@@ -5,6 +5,10 @@
 /** @typedef {{type: 'start', url: string, headers: Record<string, string>, body: string, silence: number} | {type: 'more'} | {type: 'stop'}} ToWorker */
 /** @typedef {{type: 'open'} | {type: 'frames', frames: Frame[]} | {type: 'end', status: number, error: {reason: string, message: string, metadata?: Record<string, string>} | null}} FromWorker */
 
+/** How long frames are gathered, in milliseconds, and up to how many events: a message costs the page more than a few frames. */
+const GATHER = 50;
+const MOST = 250;
+
 /** How many messages may be on their way to the page. */
 let credit = 4;
 /** @type {(() => void) | null} */
@@ -32,8 +36,33 @@ async function run(request) {
     post({ type: 'open' });
     await read(answer.body.getReader(), request.silence);
   } catch {
+    flush();
     post({ type: 'end', status: 0, error: null });
   }
+}
+
+/** Frames that the page still has to get, and how many events they have. @type {Frame[]} */
+let gathered = [];
+let events = 0;
+let last = -Infinity;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+
+function flush() {
+  clearTimeout(timer);
+  timer = undefined;
+  if (gathered.length === 0) return;
+  credit--;
+  last = performance.now();
+  post({ type: 'frames', frames: gathered });
+  gathered = [];
+  events = 0;
+}
+
+/** @param {Frame} frame */
+function gather(frame) {
+  gathered.push(frame);
+  events += frame.events?.events?.length ?? 0;
 }
 
 /** @param {ReadableStreamDefaultReader<Uint8Array>} reader @param {number} silence how long the stream may say nothing, in milliseconds */
@@ -47,17 +76,23 @@ async function read(reader, silence) {
     if (done) break;
     const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
     rest = lines.pop() ?? '';
-    /** @type {Frame[]} */
-    const frames = [];
-    for (const line of lines) if (line) frames.push(JSON.parse(line));
-    const failed = frames.findIndex((frame) => frame.error);
-    if (frames.length > 0) { credit--; post({ type: 'frames', frames: failed < 0 ? frames : frames.slice(0, failed) }); }
-    const error = frames[failed]?.error;
-    if (error) {
-      post({ type: 'end', status: 200, error: { reason: error.reason ?? '', message: error.message ?? '', ...(error.metadata && { metadata: error.metadata }) } });
-      return;
+    for (const line of lines) {
+      if (!line) continue;
+      /** @type {Frame} */
+      const frame = JSON.parse(line);
+      if (frame.error) {
+        const { reason = '', message = '', metadata } = frame.error;
+        flush();
+        post({ type: 'end', status: 200, error: { reason, message, ...(metadata && { metadata }) } });
+        return;
+      }
+      gather(frame);
     }
+    const wait = last + GATHER - performance.now();
+    if (wait <= 0 || events >= MOST) flush();
+    else timer ??= setTimeout(flush, wait);
   }
+  flush();
   post({ type: 'end', status: 200, error: null });
 }
 

@@ -1,5 +1,5 @@
 // Events as they arrive.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { post } from '../lib/api.js';
 import { count, duration, plural, short } from '../lib/format.js';
 import { html } from '../lib/html.js';
@@ -19,6 +19,11 @@ const KEPT = 1000;
 /** How many of the newest it begins with. */
 const BEFORE = 50;
 const columns = eventColumns(false);
+/** @type {GatewayEvent[]} */
+const none = [];
+/** From how many events a second on it is drawn only now and then, in milliseconds: nobody reads quicker. */
+const HURRIED = 20;
+const NOW_AND_THEN = 200;
 
 /** The events that are shown, the newest first, and how quickly they come. */
 class Window {
@@ -49,6 +54,8 @@ class Window {
 
   /** Events a second, over the last five. */
   get rate() { return this.arrivals.reduce((n, a) => n + a.n, 0) / 5; }
+
+  get hurried() { return this.rate > HURRIED; }
 }
 
 /** Keeps a stream for a filter. @param {string} key the query */
@@ -67,11 +74,11 @@ function useLive(key) {
       seen.add(stream.drain(), stream.ahead);
       draw((n) => n + 1);
     };
-    // At most once a frame, and a few times a second when there is much: nobody reads quicker.
+    // At most once a frame.
     const changed = () => {
       if (wanted || gone) return;
       wanted = true;
-      const wait = (seen.rate > 40 ? 120 : 0) - (performance.now() - last);
+      const wait = (seen.hurried ? NOW_AND_THEN : 0) - (performance.now() - last);
       if (document.hidden) setTimeout(paint, 250);
       else if (wait > 0) setTimeout(() => requestAnimationFrame(paint), wait);
       else requestAnimationFrame(paint);
@@ -150,6 +157,7 @@ export function Live() {
     return () => removeEventListener('keydown', space);
   }, [stream]);
   const touch = () => { if (stream && (stream.state === 'live' || stream.state === 'catching up')) stream.pause(); };
+  const filterBar = useMemo(() => html`<${FilterBar} />`, []); // the same: it is drawn again only with the query
   const detail = stream ? stateDetail(stream) : '';
   const [tone, sign, text] = stream ? stateWords(stream) : ['plain', '…', 'Connecting'];
   return html`
@@ -157,7 +165,7 @@ export function Live() {
       ${paused ? html`<button type="button" class="primary" onClick=${() => resume(false)}><${Icon} name="play" /> Resume</button>
           <button type="button" onClick=${() => resume(true)}>Skip to now</button>`
         : html`<button type="button" disabled=${!stream || stream.state === 'failed'} onClick=${() => stream?.pause()}><${Icon} name="pause" /> Pause</button>`}`}>
-      <${FilterBar} />
+      ${filterBar}
       <div class="live-bar">
         <span role="status"><${Badge} tone=${tone} sign=${sign}>${text}</${Badge}></span>
         ${detail ? html`<span class="muted num">${detail}</span>` : null}
@@ -168,9 +176,9 @@ export function Live() {
         ${stream && stream.leftOut > 0 ? html`<span class="muted">${plural(stream.leftOut, 'event')} failed verification and ${stream.leftOut === 1 ? 'is' : 'are'} not shown</span>` : null}
         ${paused ? html`<span class="muted">Resume goes on where it was paused: nothing is skipped.</span>` : null}
       </div>
-      ${stream?.error ? html`<${Failure} error=${stream.error} retry=${stream.state === 'failed' ? () => stream.resume(true) : undefined} />` : null}
+      ${stream?.error ? html`<${Failure} error=${stream.error} retry=${stream.state === 'failed' ? () => (stream.error?.reason === 'CONSOLE_REPLACED' ? location.reload() : stream.resume(true)) : undefined} />` : null}
       ${stream?.gaps.map((gap) => html`<div class="note warn" role="status" key=${gap.id}>${gap.text}</div>`)}
-      <${List} label="Events" kind="events" columns=${columns} rows=${seen?.rows ?? []} onTouch=${touch}>
+      <${List} label="Events" kind="events" columns=${columns} rows=${seen?.rows ?? none} hurried=${Boolean(seen?.hurried)} onTouch=${touch}>
         ${seen && seen.rows.length === 0 && stream?.state !== 'connecting' ? html`<div class="empty"><p><strong>No event yet.</strong></p>
           <p>${hasFilter(query.value) ? 'Nothing that matches the filter has come since this page was opened. Clear the filter to see everything.' : html`Events appear here as they come. To try it: <code>webhook-gateway trigger finicity.added</code>`}</p></div>` : null}
       </${List}>

@@ -1,4 +1,5 @@
 // A list of which only what is seen is drawn.
+import { Component } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { html } from '../lib/html.js';
 import { useNarrow } from '../lib/load.js';
@@ -6,6 +7,8 @@ import { useNarrow } from '../lib/load.js';
 /** How many rows are drawn above and below what is seen, and in lists whose rows move all the time. */
 const BEYOND = 8;
 const BEYOND_MOVING = 2;
+/** How many rows a frame draws anew of a list that is hurried. */
+const EACH = 6;
 
 /**
  * @template T
@@ -19,12 +22,72 @@ const BEYOND_MOVING = 2;
 const heightOf = (box) => parseFloat(getComputedStyle(box).getPropertyValue('--row')) || 32;
 
 /**
+ * A row, which is drawn again only if it is another one or stands elsewhere.
+ * @extends {Component<{row: any, columns: Column<any>[], index: number, top: number}>}
+ */
+class Row extends Component {
+  /** @param {Row['props']} next */
+  shouldComponentUpdate(next) {
+    const { row, columns, index, top } = this.props;
+    return next.row !== row || next.columns !== columns || next.index !== index || next.top !== top;
+  }
+
+  /** @param {Row['props']} props */
+  render({ row, columns, index, top }) {
+    return html`
+      <div role="row" class="list-row" aria-rowindex=${index + 2} data-row style=${{ top: `${top}px` }}>
+        ${columns.map((c) => html`<div key=${c.name} role="cell" class=${c.name}>${c.cell(row)}</div>`)}
+      </div>`;
+  }
+}
+
+/**
+ * The rows that stand in the places from first to last. If they are hurried, a few places a frame get
+ * the newest, each in its turn, so that no frame takes long though all of them move.
+ * @template T
+ * @param {T[]} rows @param {number} first @param {number} last @param {boolean} hurried
+ */
+function usePlaces(rows, first, last, hurried) {
+  const [, again] = useState(0);
+  const held = useRef({ places: /** @type {Map<number, T>} */ (new Map()), turn: 0, frame: /** @type {unknown} */ (null), drawn: 0 });
+  const { places, turn } = held.current;
+  const frame = document.timeline.currentTime; // the same throughout a frame
+  if (held.current.frame !== frame) Object.assign(held.current, { frame, drawn: 0 });
+  const size = last - first;
+  /** @type {Map<number, T>} */
+  const now = new Map();
+  let behind = false;
+  for (let n = 0; n < size; n++) {
+    const i = first + ((turn + n) % size);
+    const row = /** @type {T} */ (rows[i]);
+    const before = places.get(i);
+    if (before === undefined || before === row) {
+      now.set(i, row);
+    } else if (!hurried || held.current.drawn < EACH) {
+      now.set(i, row);
+      if (++held.current.drawn === EACH) held.current.turn = i - first + 1;
+    } else {
+      now.set(i, before);
+      behind = true;
+    }
+  }
+  held.current.places = now;
+  useLayoutEffect(() => {
+    if (!behind) return undefined;
+    const next = requestAnimationFrame(() => again((n) => n + 1));
+    return () => cancelAnimationFrame(next);
+  });
+  return Array.from({ length: size }, (_, n) => /** @type {T} */ (now.get(first + n)));
+}
+
+/**
  * @template T
  * @param {object} props
  * @param {string} props.label what it lists
  * @param {Column<T>[]} props.columns
  * @param {T[]} props.rows
  * @param {((row: T) => string)} [props.rowKey] absent: rows are drawn into the same places, which is quicker for those that move all the time
+ * @param {boolean} [props.hurried] all rows move many times a second
  * @param {() => void} [props.onEnd] its end is near
  * @param {() => void} [props.onTouch] somebody looks at a row of it
  * @param {(e: MouseEvent) => void} [props.onClick]
@@ -32,7 +95,7 @@ const heightOf = (box) => parseFloat(getComputedStyle(box).getPropertyValue('--r
  * @param {{row: string, offset: number}} [props.back] the row that has the focus once it is there, and how far below the top it is
  * @param {unknown} [props.children] below the rows
  */
-export function List({ label, columns, rows, rowKey, onEnd, onTouch, onClick, kind = '', back, children }) {
+export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onTouch, onClick, kind = '', back, children }) {
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
@@ -53,7 +116,7 @@ export function List({ label, columns, rows, rowKey, onEnd, onTouch, onClick, ki
   const first = Math.max(0, Math.floor(top / rowHeight) - beyond);
   const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + beyond);
   useEffect(() => { if (onEnd && last >= rows.length - 2 * BEYOND) onEnd(); }, [last, rows.length]);
-  const shown = rows.slice(first, last);
+  const shown = usePlaces(rows, first, last, hurried);
   const wanted = useRef(back);
   useEffect(() => {
     const at = rowKey && wanted.current ? rows.findIndex((row) => rowKey(row) === wanted.current?.row) : -1;
@@ -73,9 +136,7 @@ export function List({ label, columns, rows, rowKey, onEnd, onTouch, onClick, ki
         onFocusIn=${(/** @type {FocusEvent} */ e) => { if (e.target !== box.current) onTouch?.(); }}>
         <div class="list-space" role="presentation" style=${{ height: `${rows.length * rowHeight}px` }}>
           ${shown.map((row, i) => html`
-            <div key=${rowKey ? rowKey(row) : i} role="row" class="list-row" aria-rowindex=${first + i + 2} data-row style=${{ top: `${(first + i) * rowHeight}px` }}>
-              ${columns.map((c) => html`<div key=${c.name} role="cell" class=${c.name}>${c.cell(row)}</div>`)}
-            </div>`)}
+            <${Row} key=${rowKey ? rowKey(row) : i} row=${row} columns=${columns} index=${first + i} top=${(first + i) * rowHeight} />`)}
         </div>
         ${children}
       </div>
