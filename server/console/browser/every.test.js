@@ -73,7 +73,7 @@ for (const scheme of /** @type {const} */ (['light', 'dark'])) {
       await page.goto(gateway.origin + path);
       await shown(page, /./);
       await open(page);
-      await page.getByRole('dialog').waitFor();
+      await page.getByRole('dialog', { name: /\w/ }).waitFor();
       await accessible(page);
       await fits(page);
     }
