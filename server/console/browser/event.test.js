@@ -58,9 +58,23 @@ test('its payload is a tree', async () => {
     await tree.getByText('accounts', { exact: true }).first().waitFor();
     // The keys of a tree.
     await tree.getByRole('treeitem').first().focus();
+    const focused = () => page.evaluate(() => [...document.querySelectorAll('[role="treeitem"]')].indexOf(/** @type {Element} */ (document.activeElement)));
     await page.keyboard.press('ArrowDown');
-    const second = await page.evaluate(() => document.activeElement?.getAttribute('role'));
-    assert.equal(second, 'treeitem');
+    assert.equal(await focused(), 1);
+    await page.keyboard.press('ArrowUp');
+    assert.equal(await focused(), 0);
+    const accounts = tree.getByRole('treeitem', { expanded: true }).filter({ hasText: 'accounts' }).first();
+    const all = await tree.getByRole('treeitem').count();
+    await accounts.focus();
+    const at = await focused();
+    await page.keyboard.press('ArrowRight');
+    assert.equal(await focused(), at + 1, 'to its first child');
+    await page.keyboard.press('ArrowLeft');
+    assert.equal(await focused(), at, 'to its parent');
+    await page.keyboard.press('ArrowLeft');
+    await until(async () => await tree.getByRole('treeitem').count() < all, 'it is closed');
+    await page.keyboard.press('Enter');
+    await until(async () => await tree.getByRole('treeitem').count() === all, 'it is open');
   });
 });
 
@@ -89,7 +103,12 @@ test('what drifted is named by its path', async () => {
 test('a conflict is named', async () => {
   await onEvent({ providerEventIds: ['conflict'] }, async (page, event) => {
     assert.equal(event.eventIdConflict, true);
-    await page.locator('main').getByText(/another body|conflict/i).first().waitFor();
+    const main = page.locator('main');
+    await main.getByText(/^≠ Conflict$/).waitFor();
+    await main.getByText(/the same verdict and another body was stored before/).waitFor();
+    await main.getByRole('link', { name: /all of this id/i }).click();
+    await shown(page, /find/i);
+    await until(async () => await main.locator('[data-row]').count() === 2, 'both are listed');
   });
 });
 

@@ -1,7 +1,7 @@
 // What holds on every page.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { accessible, fits, onPage, withBrowser } from './harness/browser.js';
+import { accessible, fits, onPage, signIn, withBrowser } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
 import { all, fill, shown } from './harness/pages.js';
 
@@ -23,12 +23,78 @@ const onEach = (how, look) => onPage({ gateway, ...how }, async (page) => {
   }
 });
 
+/** What is only there once it is opened. @type {[string, (page: import('playwright-core').Page) => Promise<unknown>][]} */
+const dialogs = [
+  ['/console/find', async (page) => { await page.keyboard.press('?'); }],
+  ['/console/subscriptions/billing', async (page) => {
+    await page.locator('main').getByRole('button', { name: /move/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('radio', { name: 'a cursor' }).check();
+    await dialog.getByRole('textbox', { name: 'Cursor' }).fill('nonsense');
+    await dialog.getByRole('button', { name: 'Preview' }).click();
+    await dialog.getByRole('alert').waitFor();
+  }],
+  ['/console/subscriptions/billing', async (page) => {
+    await page.locator('main').getByRole('button', { name: /move/i }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Preview' }).click();
+    await dialog.getByText(/it would deliver/i).waitFor();
+  }],
+  ['/console/subscriptions/billing', async (page) => {
+    await page.locator('main').getByRole('row').nth(1).getByRole('checkbox').check();
+    await page.locator('main').getByRole('button', { name: 'Replay 1' }).click();
+  }],
+  ['/console/subscriptions/billing', async (page) => {
+    await page.route('**/parkedEvents:discard', () => {});
+    await page.locator('main').getByRole('button', { name: 'Discard all' }).click();
+    const dialog = page.getByRole('dialog');
+    await accessible(page);
+    await dialog.getByRole('textbox').fill('discard');
+    await accessible(page); // the button can be pressed by now
+    await dialog.getByRole('button', { name: 'Discard all' }).click();
+    await dialog.getByRole('progressbar').waitFor();
+  }],
+];
+
 for (const scheme of /** @type {const} */ (['light', 'dark'])) {
   test(`axe finds nothing in ${scheme}`, () => onEach({ scheme }, async (page, name) => {
     await accessible(page);
     assert.match(await page.title(), name);
+    // Tabs hide what is below the others.
+    for (const tab of (await page.getByRole('tab').all()).slice(1)) {
+      await tab.click();
+      await accessible(page);
+    }
+  }));
+
+  const width = scheme === 'light' ? 360 : 1280;
+  test(`axe finds nothing in the dialogs in ${scheme}, ${width} px wide`, () => onPage({ gateway, scheme, width }, async (page) => {
+    for (const [path, open] of dialogs) {
+      await page.goto(gateway.origin + path);
+      await shown(page, /./);
+      await open(page);
+      await page.getByRole('dialog', { name: /\w/ }).waitFor();
+      await accessible(page);
+      await fits(page);
+    }
   }));
 }
+
+test('axe finds nothing where one is asked for a token, and where nothing is granted, in the dark', async () => {
+  const closed = await Gateway.start({ grants: { nothing: { subscriptions: [{ prefix: 'x-' }] } } });
+  try {
+    await onPage({ gateway: closed, scheme: 'dark' }, async (page) => {
+      await signIn(page, `whg_${'0'.repeat(64)}`);
+      await page.getByRole('alert').waitFor();
+      await accessible(page);
+      await signIn(page, closed.tokens.nothing ?? '');
+      await page.getByText('This page is not granted to you.').waitFor();
+      await accessible(page);
+    });
+  } finally {
+    await closed.stop();
+  }
+});
 
 test('a narrow window does not scroll sideways, and axe finds nothing there', () => onEach({ width: 360 }, async (page) => {
   await fits(page);

@@ -85,6 +85,64 @@ test('a list of many is drawn in part, and has all', async () => {
   });
 });
 
+test('Back from an event leads to the row that was left, which has the focus', async () => {
+  await onPage({ gateway, path: '/console/find?subject=of-many' }, async (page) => {
+    await shown(page, /find/i);
+    const rows = page.getByRole('rowgroup').last();
+    await until(async () => {
+      await rows.evaluate((box) => { box.scrollTop = 350 * (/** @type {HTMLElement} */ (box.querySelector('[data-row]'))?.offsetHeight ?? 0); });
+      return await page.locator('[aria-rowindex="352"]').count() > 0;
+    }, 'the 350th is there');
+    const link = page.locator('[aria-rowindex="352"] a[data-open]');
+    const href = await link.getAttribute('href');
+    const place = () => page.evaluate(() => {
+      const e = document.activeElement;
+      return { href: e?.getAttribute('href'), row: e?.closest('[data-row]')?.getAttribute('aria-rowindex'), top: Math.round(e?.closest('[data-row]')?.getBoundingClientRect().top ?? 0) };
+    });
+    await link.focus();
+    const was = await place();
+    let asked = 0;
+    page.on('request', (request) => { if (request.url().endsWith('/v1/events:list')) asked++; });
+    await page.keyboard.press('Enter');
+    await shown(page, /mfa/);
+    await page.goBack();
+    await until(async () => (await place()).href === href, 'the row has the focus');
+    assert.deepEqual(await place(), was, 'it is where it was');
+    assert.equal(asked, 0, 'nothing was searched for anew');
+    // A page that was loaded anew has to search.
+    await link.click();
+    await shown(page, /mfa/);
+    await page.reload();
+    await shown(page, /mfa/);
+    await page.goBack();
+    await until(async () => (await place()).href === href, 'the row has the focus after a reload, too');
+    assert.deepEqual(await place(), was);
+    // Who does not come back begins at the newest.
+    await link.click();
+    await shown(page, /mfa/);
+    await page.getByRole('navigation').first().getByRole('link', { name: 'Find' }).click();
+    await shown(page, /find/i);
+    await page.locator('[aria-rowindex="2"]').waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.tagName), 'H1');
+  });
+});
+
+test('times are in UTC, wherever the user is', async () => {
+  const { receiveTime } = await seed.newest(gateway, { providerEventIds: ['drift'] });
+  const second = (/** @type {number} */ plus) => new Date(Date.parse(receiveTime) + plus * 1000).toISOString().slice(0, 19);
+  await onPage({ gateway, path: '/console/find?subject=7000000002' }, async (page) => {
+    await shown(page, /find/i);
+    await page.getByText(receiveTime.slice(0, 23).replace('T', ' ')).waitFor();
+    await enter(page, /^from/i, second(0));
+    await until(async () => (await listed(page)).length === 1 && page.url().includes('after='), 'it came in that second');
+    await enter(page, /^from/i, second(2));
+    await page.locator('main').getByText(/no event/i).first().waitFor();
+    await enter(page, /^from/i, '');
+    await enter(page, /^until/i, second(2));
+    await until(async () => (await listed(page)).length === 1, 'it came before the next one');
+  });
+});
+
 test('nothing found says what to do', async () => {
   await onPage({ gateway, path: '/console/find' }, async (page) => {
     await shown(page, /find/i);
@@ -101,10 +159,13 @@ test('with the keyboard alone: from the search to an event and back', async () =
     await until(async () => page.evaluate(() => document.activeElement?.matches('input, select') ?? false), 'a field has the focus');
     await page.keyboard.press('Escape');
     await until(async () => (await listed(page)).length > 2, 'events are listed');
+    const [first, second] = await listed(page);
+    const focused = () => page.evaluate(() => decodeURIComponent(document.activeElement?.getAttribute('href')?.split('/').at(-1) ?? ''));
     await page.keyboard.press('j');
     await page.keyboard.press('j');
+    assert.equal(await focused(), second);
     await page.keyboard.press('k');
-    const [first] = await listed(page);
+    assert.equal(await focused(), first);
     await page.keyboard.press('Enter');
     await page.waitForURL(/\/console\/events\//);
     assert.equal(decodeURIComponent(new URL(page.url()).pathname.split('/').at(-1) ?? ''), first);

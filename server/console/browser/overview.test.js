@@ -42,8 +42,8 @@ test('its charts have a text, and the numbers of /metrics', async () => {
   assert.ok(Math.abs(sum('refusals') - refused) < 0.5, `${sum('refusals')} of ${refused} refusals`);
   await onPage({ gateway, path: '/console/' }, async (page) => {
     await shown(page, /overview/i);
-    for (const name of [/deliveries/i, /refus/i, /delay|latency/i, /lag/i, /disk|store/i]) {
-      await page.getByRole('img', { name }).or(page.getByRole('figure', { name })).first().waitFor();
+    for (const name of [/^Deliveries, the last .+: now .+, at most .+\.$/, /^Refusals, the last .+: now .+, at most .+\.$/, /^Delay to live streams[:,]/, /^Lag of /, /^Disk: store, the last /]) {
+      await page.getByRole('img', { name }).waitFor();
     }
   });
 });

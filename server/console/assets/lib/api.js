@@ -18,6 +18,9 @@ export class ApiError extends Error {
 
   /** Whether the caller was not granted what it asked for. */
   get denied() { return this.reason === 'NOT_GRANTED'; }
+
+  /** Whether what was asked for may have been done all the same. */
+  get unsure() { return this.status === 0 || this.status >= 500; }
 }
 
 /** The headers of every call. @returns {Record<string, string>} */

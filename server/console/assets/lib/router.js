@@ -18,6 +18,12 @@ function read() {
   }
 }
 
+/**
+ * Keeps with the place in the history what is needed to come back to it.
+ * @param {object} where
+ */
+export const mark = (where) => history.replaceState(where, '');
+
 /** @param {string} url @param {{replace?: boolean}} [options] */
 export function navigate(url, { replace = false } = {}) {
   if (replace) history.replaceState(null, '', url);

@@ -29,7 +29,8 @@ export function SubscriptionPage({ name }) {
   const { data, error, loading, reload } = useLoad(async (signal) => /** @type {Subscription} */ ((await get(`/v1/subscriptions/${encodeURIComponent(name)}`, signal)).subscription), [name], 2000);
   const now = useNow();
   const seeking = useSignal(false);
-  const said = useSignal('');
+  const said = useSignal(/** @type {import('../parts/decide.js').Said | null} */ (null));
+  const say = (/** @type {import('../parts/decide.js').Said} */ s) => { said.value = s; reload(); };
   const why = readOnly(name);
   const look = data ? lookOf(data.status ?? {}) : null;
   return html`
@@ -38,10 +39,10 @@ export function SubscriptionPage({ name }) {
       ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
       ${loading ? html`<${Loading} what="the subscription" />` : null}
       ${why && data ? html`<p class="note">${why}</p>` : null}
-      <div role="status">${said.value ? html`<p class="note good">${said.value}</p>` : null}</div>
+      <div role="status">${said.value ? html`<p class=${said.value.sure ? 'note good' : 'note warn'}>${said.value.text}</p>` : null}</div>
       ${data ? html`<${Status} subscription=${data} now=${now} />
-        <${Parked} name=${name} total=${int(data.status?.parkedEvents)} locked=${Boolean(why)} say=${(/** @type {string} */ t) => { said.value = t; reload(); }} />` : null}
-      ${seeking.value ? html`<${Seek} name=${name} onClose=${() => { seeking.value = false; }} onMoved=${() => { seeking.value = false; said.value = 'It was moved.'; reload(); }} />` : null}
+        <${Parked} name=${name} total=${int(data.status?.parkedEvents)} locked=${Boolean(why)} say=${say} />` : null}
+      ${seeking.value ? html`<${Seek} name=${name} onClose=${(/** @type {import('../parts/decide.js').Said | null} */ s) => { seeking.value = false; if (s) say(s); }} />` : null}
     </${Page}>`;
 }
 

@@ -1,7 +1,8 @@
 // Replays or discards parked events, in portions, after it was confirmed.
 import { useSignal } from '@preact/signals';
-import { useRef } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { asApiError, get, post, withQuery } from '../lib/api.js';
+import { gatewayNow } from '../lib/clock.js';
 import { count, int, plural } from '../lib/format.js';
 import { html } from '../lib/html.js';
 import { typeLabel } from '../lib/words.js';
@@ -10,57 +11,77 @@ import { Failure } from './states.js';
 
 /** @typedef {import('../lib/types.js').ParkedEvent} ParkedEvent */
 
-/** How many events one call is for. It can be cancelled between two of them. */
+/** How many events one call is for, and are known of at a time. It can be cancelled between two of them. */
 const PORTION = 100;
 /** How many are named in the dialog. */
 const NAMED = 5;
 
+/** What was done, in words. @typedef {{text: string, sure: boolean}} Said */
+
 /**
- * @param {{name: string, action: 'replay' | 'discard', ids: string[] | null, total: number, events: ParkedEvent[], onClose: (said: string) => void}} props
+ * @param {{name: string, action: 'replay' | 'discard', ids: string[] | null, total: number, events: ParkedEvent[], onClose: (said: Said | null) => void}} props
  *   ids: null for all that are parked when it begins
  */
 export function Decide({ name, action, ids, total, events, onClose }) {
   const typed = useSignal('');
   const running = useSignal(false);
   const done = useSignal(0);
+  // What was not parked any more when it was its turn.
+  const gone = useSignal(0);
+  // What a call was for of which nobody knows what became, and whether there was such a call.
+  const unsure = useSignal(0);
+  const lost = useRef(false);
   const sum = useSignal(ids ? ids.length : total);
   const error = useSignal(/** @type {import('../lib/api.js').ApiError | null} */ (null));
   const cancelled = useRef(false);
   // What failed is tried again with the portion that failed, and what comes after it.
-  const wanted = useRef(ids);
-  const at = useRef(0);
+  const portion = useRef(ids ?? []);
+  const next = useRef(/** @type {string | null} */ (ids ? null : ''));
+  const began = useRef(0);
+  // Who leaves the page sees no more of it.
+  useEffect(() => () => { cancelled.current = true; }, []);
   const base = `/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`;
   const needsWord = action === 'discard' || ids === null;
   const verb = action === 'replay' ? 'Replay' : 'Discard';
-  const past = () => `${plural(done.value, 'event was', 'events were')} ${action === 'replay' ? 'replayed' : 'discarded'}.`;
+  const pastOf = () => (action === 'replay' ? 'replayed' : 'discarded');
+  const past = () => [
+    `${plural(done.value, 'event was', 'events were')} ${pastOf()}.`,
+    gone.value > 0 ? `${plural(gone.value, 'other was', 'others were')} no longer parked: somebody else has decided about them${lost.current ? ', or the call that had no answer was done' : ''}.` : '',
+    unsure.value > 0 ? `Whether ${plural(unsure.value, 'more was', 'more were')} is not certain: what is still parked was not.` : '',
+  ].filter(Boolean).join(' ');
+  /** @param {boolean} [ended] it came to an end, or was cancelled */
+  const said = (ended = false) => (ended || done.value + gone.value + unsure.value > 0 ? { text: cancelled.current ? `Cancelled. ${past()}` : past(), sure: unsure.value === 0 } : null);
 
-  /** All that are parked now: those that are parked again meanwhile are not meant. @returns {Promise<string[]>} */
-  const all = async () => {
-    /** @type {string[]} */
-    const found = [];
-    let pageToken = '';
-    do {
-      const page = await get(withQuery(base, { view: 'EVENT_VIEW_METADATA', pageSize: 1000, pageToken }));
-      for (const parked of page.parkedEvents ?? []) found.push(parked.event.id);
-      pageToken = page.nextPageToken ?? '';
-      sum.value = Math.max(sum.value, found.length);
-    } while (pageToken && !cancelled.current);
-    return found;
+  /** Reads which come next. Parked events are in the order of the log, so that one that is parked again comes no second time. */
+  const read = async () => {
+    const page = await get(withQuery(base, { view: 'EVENT_VIEW_METADATA', pageSize: PORTION, pageToken: next.current ?? '' }));
+    const parked = /** @type {ParkedEvent[]} */ (page.parkedEvents ?? []);
+    portion.current = parked.filter((p) => !(Date.parse(p.parkTime ?? '') > began.current)).map((p) => p.event.id);
+    next.current = page.nextPageToken || null;
+  };
+  const act = async () => {
+    try {
+      const answer = await post(`${base}:${action}`, { eventIds: portion.current });
+      done.value += int(answer.replayedEvents ?? answer.discardedEvents);
+      gone.value += (answer.unknownEventIds ?? []).length;
+      unsure.value = 0;
+      portion.current = [];
+    } catch (e) {
+      if (asApiError(e).unsure) {
+        unsure.value = portion.current.length;
+        lost.current = true;
+      }
+      throw e;
+    }
   };
   const run = async () => {
     running.value = true;
     error.value = null;
     cancelled.current = false;
+    began.current ||= gatewayNow();
     try {
-      if (!wanted.current) {
-        wanted.current = await all();
-        sum.value = wanted.current.length;
-      }
-      for (; at.current < wanted.current.length && !cancelled.current; at.current += PORTION) {
-        const answer = await post(`${base}:${action}`, { eventIds: wanted.current.slice(at.current, at.current + PORTION) });
-        done.value += int(answer.replayedEvents ?? answer.discardedEvents);
-      }
-      onClose(cancelled.current ? `Cancelled. ${past()}` : past());
+      while (!cancelled.current && (portion.current.length > 0 || next.current !== null)) await (portion.current.length > 0 ? act() : read());
+      onClose(said(true));
     } catch (e) {
       error.value = asApiError(e);
       running.value = false;
@@ -69,18 +90,18 @@ export function Decide({ name, action, ids, total, events, onClose }) {
   const word = action;
   const named = ids ? events.filter((p) => ids.includes(p.event.id)) : [];
   return html`
-    <${Dialog} title=${`${verb} ${ids ? plural(ids.length, 'parked event') : 'all parked events'}`} locked=${running.value} onClose=${() => onClose(done.value > 0 ? past() : '')}>
+    <${Dialog} title=${`${verb} ${ids ? plural(ids.length, 'parked event') : 'all parked events'}`} locked=${running.value} onClose=${() => onClose(said())}>
       <p>${ids ? html`<strong>${plural(ids.length, 'event')}</strong> of <code>${name}</code>` : html`All <strong>${count(total)}</strong> events that are parked in <code>${name}</code>`}
         ${action === 'replay' ? ' will be delivered again, before newer ones, with their attempts counted anew.' : ' will be settled for good. They are not delivered any more, and this cannot be undone. The events themselves stay in the log until retention removes them.'}</p>
       ${named.length > 0 ? html`<ul class="named">${named.slice(0, NAMED).map((p) => html`<li key=${p.event.id}><bdi class="break">${p.event.typeName || typeLabel(p.event.type)}</bdi> <code class="muted break">${p.event.id}</code></li>`)}
         ${named.length > NAMED ? html`<li class="muted">and ${count(named.length - NAMED)} more</li>` : null}</ul>` : null}
       ${needsWord && !running.value ? html`<label class="field confirm">Type ${word} to confirm
         <input autocomplete="off" autocapitalize="off" spellcheck=${false} value=${typed.value} onInput=${(/** @type {any} */ e) => { typed.value = e.currentTarget.value; }} /></label>` : null}
-      ${running.value ? html`<div class="field" role="status"><progress max=${Math.max(sum.value, 1)} value=${done.value} aria-label=${`${verb}: how far it is`}></progress> <span class="num">${count(done.value)} of ${count(sum.value)}</span></div>` : null}
-      ${error.value ? html`<${Failure} error=${error.value} />${done.value > 0 ? html`<p>${past()}</p>` : null}` : null}
+      ${running.value ? html`<div class="field" role="status"><progress max=${Math.max(sum.value, 1)} value=${done.value + gone.value} aria-label=${`${verb}: how far it is`}></progress> <span class="num">${count(done.value + gone.value)} of ${count(sum.value)}</span></div>` : null}
+      ${error.value ? html`<${Failure} error=${error.value} acted=${unsure.value > 0} />${said() ? html`<p>${past()}</p>` : null}` : null}
       <div class="dialog-end">
         ${running.value ? html`<button type="button" onClick=${() => { cancelled.current = true; }}>Cancel the rest</button>`
-          : html`<button type="button" onClick=${() => onClose(done.value > 0 ? past() : '')}>Cancel</button>
+          : html`<button type="button" onClick=${() => onClose(said())}>Cancel</button>
             <button type="button" class=${action === 'discard' ? 'danger' : 'primary'} disabled=${needsWord && typed.value.trim().toLowerCase() !== word} onClick=${run}>${verb} ${ids ? count(ids.length) : 'all'}</button>`}
       </div>
     </${Dialog}>`;

@@ -18,6 +18,9 @@ const EACH = 6;
  * @property {(row: T) => unknown} cell
  */
 
+/** How high a row is. @param {HTMLElement} box */
+const heightOf = (box) => parseFloat(getComputedStyle(box).getPropertyValue('--row')) || 32;
+
 /**
  * A row, which is drawn again only if it is another one or stands elsewhere.
  * @extends {Component<{row: any, columns: Column<any>[], index: number, top: number}>}
@@ -87,10 +90,12 @@ function usePlaces(rows, first, last, hurried) {
  * @param {boolean} [props.hurried] all rows move many times a second
  * @param {() => void} [props.onEnd] its end is near
  * @param {() => void} [props.onTouch] somebody looks at a row of it
+ * @param {(e: MouseEvent) => void} [props.onClick]
  * @param {string} [props.kind] its class
+ * @param {{row: string, offset: number}} [props.back] the row that has the focus once it is there, and how far below the top it is
  * @param {unknown} [props.children] below the rows
  */
-export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onTouch, kind = '', children }) {
+export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onTouch, onClick, kind = '', back, children }) {
   const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
@@ -100,7 +105,7 @@ export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onT
     const measure = () => {
       if (!box.current) return;
       setHeight(box.current.clientHeight);
-      setRowHeight(parseFloat(getComputedStyle(box.current).getPropertyValue('--row')) || 32);
+      setRowHeight(heightOf(box.current));
     };
     measure();
     const observer = new ResizeObserver(measure);
@@ -112,10 +117,21 @@ export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onT
   const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + beyond);
   useEffect(() => { if (onEnd && last >= rows.length - 2 * BEYOND) onEnd(); }, [last, rows.length]);
   const shown = usePlaces(rows, first, last, hurried);
+  const wanted = useRef(back);
+  useEffect(() => {
+    const at = rowKey && wanted.current ? rows.findIndex((row) => rowKey(row) === wanted.current?.row) : -1;
+    if (at < 0 || !wanted.current || !box.current) return;
+    if (rowHeight !== heightOf(box.current)) return; // it is drawn once it was measured
+    box.current.scrollTop = at * rowHeight - wanted.current.offset;
+    const link = box.current.querySelector(`[aria-rowindex="${at + 2}"] a[data-open]`);
+    if (!(link instanceof HTMLElement)) return; // it is drawn once it was scrolled to
+    link.focus({ preventScroll: true });
+    wanted.current = undefined;
+  });
   return html`
     <div class=${`list ${kind}`} role="table" aria-label=${label} aria-rowcount=${rows.length + 1}>
       <div role="rowgroup" class="list-head"><div role="row" class="list-row" aria-rowindex="1">${columns.map((c) => html`<div key=${c.name} role="columnheader" class=${c.name}>${c.label}</div>`)}</div></div>
-      <div role="rowgroup" class="list-body" ref=${box} tabindex="0" aria-label=${label} data-rows
+      <div role="rowgroup" class="list-body" ref=${box} tabindex="0" aria-label=${label} data-rows onClick=${onClick}
         onScroll=${() => { setTop(box.current?.scrollTop ?? 0); if ((box.current?.scrollTop ?? 0) > 4) onTouch?.(); }}
         onFocusIn=${(/** @type {FocusEvent} */ e) => { if (e.target !== box.current) onTouch?.(); }}>
         <div class="list-space" role="presentation" style=${{ height: `${rows.length * rowHeight}px` }}>

@@ -16,7 +16,7 @@ import { Loading, Stale } from './states.js';
 /** How many are on one page. */
 const PAGE = 100;
 
-/** @param {{name: string, total: number, locked: boolean, say: (text: string) => void}} props */
+/** @param {{name: string, total: number, locked: boolean, say: (said: import('./decide.js').Said) => void}} props */
 export function Parked({ name, total, locked, say }) {
   const tokens = useSignal(/** @type {string[]} */ ([]));
   const chosen = useSignal(/** @type {Set<string>} */ (new Set()));
@@ -31,6 +31,9 @@ export function Parked({ name, total, locked, say }) {
   const now = useNow();
   const events = /** @type {ParkedEvent[]} */ (data?.parkedEvents ?? []);
   const here = events.map((p) => p.event.id);
+  // Somebody may have decided about all of this page.
+  const emptied = data !== undefined && events.length === 0 && tokens.value.length > 0;
+  useEffect(() => { if (emptied) tokens.value = []; }, [emptied]);
   const some = here.filter((id) => chosen.value.has(id));
   /** @param {string[]} ids @param {boolean} on */
   const choose = (ids, on) => {
@@ -51,7 +54,7 @@ export function Parked({ name, total, locked, say }) {
         </div></div>
       ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
       ${loading ? html`<${Loading} what="the parked events" />` : null}
-      ${data && events.length === 0 ? html`<p class="muted">None is parked. An event is parked when its attempts have failed, or when a worker says so.</p>` : null}
+      ${data && events.length === 0 && !emptied ? html`<p class="muted">None is parked. An event is parked when its attempts have failed, or when a worker says so.</p>` : null}
       ${events.length > 0 ? html`
         <div class="scroll" tabindex="0" role="group" aria-label="Parked events" data-rows><table class="cards">
           <thead><tr><th scope="col"><input type="checkbox" aria-label="Choose all on this page" disabled=${locked} checked=${some.length === here.length} onChange=${(/** @type {any} */ e) => choose(here, e.currentTarget.checked)} /></th>
@@ -70,6 +73,6 @@ export function Parked({ name, total, locked, say }) {
           <button type="button" disabled=${!data?.nextPageToken} onClick=${() => { tokens.value = [...tokens.value, data?.nextPageToken]; }}>Next page</button>
           <span class="muted">${plural(total, 'event is', 'events are')} parked</span></p>` : null}` : null}
       ${deciding.value ? html`<${Decide} name=${name} total=${total} action=${deciding.value.action} ids=${deciding.value.ids} events=${events}
-        onClose=${(/** @type {string} */ text) => { deciding.value = null; chosen.value = new Set(); tokens.value = []; reload(); if (text) say(text); }} />` : null}
+        onClose=${(/** @type {import('./decide.js').Said | null} */ said) => { deciding.value = null; if (said) { chosen.value = new Set(); tokens.value = []; reload(); say(said); } }} />` : null}
     </section>`;
 }

@@ -8,14 +8,17 @@ import { Failure } from './states.js';
 
 /** @typedef {import('../lib/types.js').SeekPreview} SeekPreview */
 
-/** @param {{name: string, onClose: () => void, onMoved: () => void}} props */
-export function Seek({ name, onClose, onMoved }) {
+/** @param {{name: string, onClose: (said: import('./decide.js').Said | null) => void}} props */
+export function Seek({ name, onClose }) {
   const where = useSignal('earliest');
   const time = useSignal('');
   const cursor = useSignal('');
   const busy = useSignal(false);
   const preview = useSignal(/** @type {SeekPreview | null} */ (null));
   const error = useSignal(/** @type {import('../lib/api.js').ApiError | null} */ (null));
+  // Whether the newest call was to move it, and whether nobody knows what became of such a call.
+  const moving = useSignal(false);
+  const unsure = useSignal(false);
   const start = () => {
     switch (where.value) {
       case 'earliest': return { position: 'START_POSITION_EARLIEST' };
@@ -37,13 +40,26 @@ export function Seek({ name, onClose, onMoved }) {
       error.value = asApiError(e);
     }
     busy.value = false;
+    return error.value;
+  };
+  const look = () => {
+    moving.value = false;
+    void ask({ start: start(), validateOnly: true }, (a) => { preview.value = a.preview ?? {}; });
   };
   // What is moved to is the place that was looked at, not the one that has the same name by then.
-  const move = () => ask({ start: where.value === 'latest' || !preview.value?.cursor ? start() : { cursor: preview.value.cursor } }, onMoved);
+  const move = async () => {
+    moving.value = true;
+    const failed = await ask({ start: where.value === 'latest' || !preview.value?.cursor ? start() : { cursor: preview.value.cursor } }, () => onClose({ text: 'It was moved.', sure: true }));
+    if (!failed?.unsure) return;
+    // It may stand elsewhere by now, so that what was looked at does not hold any more.
+    unsure.value = true;
+    preview.value = null;
+  };
+  const close = () => onClose(unsure.value ? { text: 'Whether it was moved is not certain: where it stands is below.', sure: false } : null);
   /** @param {string} value @param {string} label */
   const choice = (value, label) => html`<label class="choice-line"><input type="radio" name="where" value=${value} checked=${where.value === value} onChange=${() => { where.value = value; changed(); }} /> ${label}</label>`;
   return html`
-    <${Dialog} title=${`Move ${name}`} onClose=${onClose} locked=${busy.value}>
+    <${Dialog} title=${`Move ${name}`} onClose=${close} locked=${busy.value}>
       <fieldset class="choices" disabled=${busy.value}><legend>Deliver everything after</legend>
         ${choice('earliest', 'the beginning: the earliest event that is kept')}
         ${choice('latest', 'the newest event: skip all that is there')}
@@ -53,11 +69,12 @@ export function Seek({ name, onClose, onMoved }) {
         ${where.value === 'cursor' ? html`<input class="wide" aria-label="Cursor" autocomplete="off" spellcheck=${false} value=${cursor.value} onInput=${(/** @type {any} */ e) => { cursor.value = e.currentTarget.value; changed(); }} />` : null}
       </fieldset>
       <div role="status" class="field">${preview.value ? html`<${Preview} preview=${preview.value} />` : busy.value ? 'Looking …' : null}</div>
-      ${error.value ? html`<${Failure} error=${error.value} />` : null}
+      ${error.value ? html`<${Failure} error=${error.value} acted=${moving.value} />` : null}
+      ${unsure.value ? html`<p>Whether it was moved is not certain. A preview says what would be delivered from where it stands now.</p>` : null}
       <p class="muted">What workers hold is fenced and comes again. Parked events stay.</p>
       <div class="dialog-end">
-        <button type="button" disabled=${busy.value} onClick=${onClose}>Cancel</button>
-        <button type="button" class=${preview.value ? '' : 'primary'} disabled=${!complete} onClick=${() => ask({ start: start(), validateOnly: true }, (a) => { preview.value = a.preview ?? {}; })}>Preview</button>
+        <button type="button" disabled=${busy.value} onClick=${close}>Cancel</button>
+        <button type="button" class=${preview.value ? '' : 'primary'} disabled=${!complete} onClick=${look}>Preview</button>
         <button type="button" class="primary" disabled=${!preview.value} onClick=${move}>Move it there</button>
       </div>
     </${Dialog}>`;

@@ -4,12 +4,15 @@ import { html } from '../lib/html.js';
 /** @param {{what?: string}} props */
 export const Loading = ({ what = 'it' }) => html`<div class="loading" aria-busy="true"><span class="spinner" aria-hidden="true"></span> Loading ${what} …</div>`;
 
-/** @param {{error: import('../lib/api.js').ApiError, retry?: (() => void) | undefined, again?: boolean}} props again: it is tried again without being asked */
-export function Failure({ error, retry, again = false }) {
+/**
+ * @param {{error: import('../lib/api.js').ApiError, retry?: (() => void) | undefined, again?: boolean, acted?: boolean}} props
+ *   again: it is tried again without being asked; acted: it was to change something
+ */
+export function Failure({ error, retry, again = false, acted = false }) {
   const waits = again && (error.status === 0 || error.status >= 500);
   return html`
     <div class="note bad" role="alert">
-      <p><strong>${error.denied ? 'It is not granted to you.' : error.status === 0 ? 'No answer.' : 'It did not work.'}</strong> <bdi class="break">${error.message}</bdi></p>
+      <p><strong>${error.denied ? 'It is not granted to you.' : acted && error.unsure ? 'It is not certain whether it was done.' : error.status === 0 ? 'No answer.' : 'It did not work.'}</strong> <bdi class="break">${error.message}</bdi></p>
       ${error.hint || waits ? html`<p>${error.hint} ${waits ? 'The console tries again.' : ''}</p>` : null}
       ${retry ? html`<p><button type="button" onClick=${retry}>Try again</button></p>` : null}
     </div>`;

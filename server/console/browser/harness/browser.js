@@ -7,6 +7,9 @@ import { chromium } from 'playwright-core';
 
 /** @typedef {import('playwright-core').Page} Page */
 
+/** Where the user is: far from UTC, which all times are in. */
+const ZONE = 'Pacific/Chatham';
+
 const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
 
 /** @param {string[]} [args] */
@@ -47,7 +50,7 @@ export const withBrowser = () => {
  */
 export async function onPage({ gateway, path = '/console/', scheme = 'light', width = 1280, height = 800, reducedMotion = false, token, refused }, test) {
   const context = await browser.newContext({
-    viewport: { width, height }, colorScheme: scheme, reducedMotion: reducedMotion ? 'reduce' : 'no-preference', locale: 'en-GB', timezoneId: 'UTC',
+    viewport: { width, height }, colorScheme: scheme, reducedMotion: reducedMotion ? 'reduce' : 'no-preference', locale: 'en-GB', timezoneId: ZONE,
     permissions: ['clipboard-read', 'clipboard-write'],
   });
   context.setDefaultTimeout(10_000);

@@ -34,6 +34,11 @@ export async function parked(gateway, name, count) {
   const subject = `parked-of-${name}`;
   await gateway.call('POST', '/v1/subscriptions', { name, filters: [{ subjects: [subject] }], start: { position: 'START_POSITION_EARLIEST' } });
   for (let n = 0; n < count; n++) await gateway.finicity({ customerId: subject, eventType: 'added', payload: payloads.added });
+  await park(gateway, name, count);
+}
+
+/** Parks what a subscription delivers. @param {Gateway} gateway @param {string} name @param {number} count how many events */
+export async function park(gateway, name, count) {
   const worker = await gateway.stream(`/v1/subscriptions/${name}:consume`, {});
   for (let rejected = 0; rejected < count;) {
     const { deliveries } = await worker.next();
