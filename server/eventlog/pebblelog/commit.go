@@ -95,10 +95,9 @@ var errNoCommit = errors.New("the commit log has something else than a commit")
 // errNewer is for a commit that only a later version of the gateway can apply.
 var errNewer = errors.New("another gateway is newer: upgrade this one")
 
-// decode decodes the commit that comes next.
-func (s *shared) decode(bytes []byte) (*commitlogv1.Commit, error) {
-	c := new(commitlogv1.Commit)
-	err := unmarshalCommit(bytes, c)
+// decode returns what the commit that comes next says.
+func (s *shared) decode(next arrived) (*commitlogv1.Commit, error) {
+	c, err := next.message, next.unreadable
 	if err == nil && c.GetVersion() == 0 {
 		err = errors.New("it has no version")
 	}

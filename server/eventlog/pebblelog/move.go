@@ -149,7 +149,7 @@ func (m *mover) read(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("read the commit log: %w", err)
 		}
-		c, err := s.decode(next.Bytes)
+		c, err := s.decode(arrivedFrom(next))
 		if err != nil {
 			return 0, err
 		}

@@ -9,12 +9,11 @@ import (
 	"slices"
 
 	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
-	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
 )
 
 // replay applies a commit of another gateway, and publishes what it says.
-func (c *committer) replay(commit *commitlogv1.Commit, at commitlog.Commit) error {
+func (c *committer) replay(commit *commitlogv1.Commit, at arrived) error {
 	batch := c.store.db.NewBatch()
 	defer batch.Close() // it is applied by then, or useless
 	if err := addOperations(batch, commit.GetOperations()); err != nil {

@@ -137,7 +137,8 @@ func (c *committer) commit(ctx context.Context, batch *pebble.Batch) (bool, erro
 			return false, err
 		}
 	}
-	if err := c.apply(batch, commitlog.Commit{Sequence: at, Bytes: bytes}, false); err != nil {
+	own := commitlog.Commit{Sequence: at, Bytes: bytes}
+	if err := c.apply(batch, arrived{Commit: own, hash: hashOf(own)}, false); err != nil {
 		return false, err
 	}
 	s.proven = false
@@ -146,7 +147,7 @@ func (c *committer) commit(ctx context.Context, batch *pebble.Batch) (bool, erro
 }
 
 // apply applies a batch that is in the commit log. That of a void commit is empty.
-func (c *committer) apply(batch *pebble.Batch, commit commitlog.Commit, void bool) error {
+func (c *committer) apply(batch *pebble.Batch, commit arrived, void bool) error {
 	s := c.log.shared
 	next, err := s.moved(batch, commit, void, c.head.position)
 	if err == nil {
@@ -327,7 +328,7 @@ func (c *committer) catchUp(ctx context.Context) error {
 // it has to be tried again.
 func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 	s := c.log.shared
-	for next, err := range s.commits.Read(ctx, s.place.applied) {
+	for next, err := range s.read(ctx, s.place.applied) {
 		trimmed := (*commitlog.TrimmedError)(nil)
 		switch {
 		case errors.As(err, &trimmed):
@@ -335,7 +336,7 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 		case err != nil:
 			return true, s.cannotRead(ctx, err)
 		}
-		commit, err := s.decode(next.Bytes)
+		commit, err := s.decode(next)
 		if err == nil {
 			err = c.checkOperations(commit)
 		}

@@ -245,14 +245,13 @@ func (s *shared) makeFirst(ctx context.Context, after commitlog.Sequence) error 
 
 // moved adds to a batch that a commit is applied, or void, after which the head is at a
 // position.
-func (s *shared) moved(batch *pebble.Batch, commit commitlog.Commit, void bool, head eventlog.Position) (place, error) {
-	read := hashOf(commit)
+func (s *shared) moved(batch *pebble.Batch, commit arrived, void bool, head eventlog.Position) (place, error) {
 	next := place{
-		applied: commit.Sequence, before: s.place.applied, earlier: s.place.before, read: read, hash: read,
+		applied: commit.Sequence, before: s.place.applied, earlier: s.place.before, read: commit.hash, hash: commit.hash,
 		from: s.place.from, whole: s.place.whole, sinceRestated: s.place.sinceRestated + uint64(len(commit.Bytes)),
 	}
 	if void {
-		next.hash = afterVoid(s.place.hash, read)
+		next.hash = afterVoid(s.place.hash, commit.hash)
 		// NOTE: Who begins directly after the one before it would take it for sound. The commit log is never
 		// trimmed up to there.
 		if err := batch.Delete(sequenceKey(s.place.applied), nil); err != nil {

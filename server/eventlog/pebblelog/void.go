@@ -76,7 +76,7 @@ func (c *committer) contradict(ctx context.Context) {
 			if err != nil {
 				return
 			}
-			if _, err := s.decode(next.Bytes); !errors.Is(err, errOtherHistory) {
+			if _, err := s.decode(arrivedFrom(next)); !errors.Is(err, errOtherHistory) {
 				return // somebody has contradicted
 			}
 			// NOTE: This is in memory alone: a copy that is given up MUST not be one that leaves out what is sound when
@@ -96,7 +96,7 @@ func (c *committer) contradict(ctx context.Context) {
 }
 
 // skip goes on after a void commit. Again is returned if it is not certain yet that it is.
-func (c *committer) skip(ctx context.Context, void commitlog.Commit) (again bool, err error) {
+func (c *committer) skip(ctx context.Context, void arrived) (again bool, err error) {
 	s := c.log.shared
 	s.checked = false
 	if err := c.check(ctx); err != nil || !s.checked {

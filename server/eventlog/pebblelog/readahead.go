@@ -1,0 +1,75 @@
+package pebblelog
+
+import (
+	"context"
+	"iter"
+
+	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
+)
+
+// aheadFrom is how many commits a copy lacks, at least, for the next to be made ready while one is applied.
+const aheadFrom = 16
+
+// An arrived commit was read, and made ready to be applied as far as that takes no knowledge of the copy.
+type arrived struct {
+	commitlog.Commit
+	message *commitlogv1.Commit
+	hash    commitHash
+	// unreadable is why it has no message.
+	unreadable error
+}
+
+func arrivedFrom(commit commitlog.Commit) arrived {
+	a := arrived{Commit: commit, message: new(commitlogv1.Commit), hash: hashOf(commit)}
+	a.unreadable = unmarshalCommit(commit.Bytes, a.message)
+	return a
+}
+
+// read yields the commits after a sequence as the commit log does. If the copy lacks many, it makes one
+// ready while the one before is applied, which takes about as long. No more: commits may be large.
+func (s *shared) read(ctx context.Context, after commitlog.Sequence) iter.Seq2[arrived, error] {
+	return func(yield func(arrived, error) bool) {
+		if s.commits.Newest() < after+aheadFrom {
+			for commit, err := range s.commits.Read(ctx, after) {
+				if err != nil {
+					yield(arrived{}, err)
+					return
+				}
+				if !yield(arrivedFrom(commit), nil) {
+					return
+				}
+			}
+			return
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		commits, failed := make(chan arrived), error(nil)
+		go func() {
+			defer close(commits)
+			for commit, err := range s.commits.Read(ctx, after) {
+				if err != nil {
+					failed = err
+					return
+				}
+				select {
+				case commits <- arrivedFrom(commit):
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		defer func() {
+			cancel(nil)
+			for range commits { // until it does not read any more
+			}
+		}()
+		for commit := range commits {
+			if !yield(commit, nil) {
+				return
+			}
+		}
+		if failed != nil {
+			yield(arrived{}, failed)
+		}
+	}
+}
