@@ -7,7 +7,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
@@ -63,7 +62,6 @@ func New() (http.Handler, error) {
 	}
 	texts := make(map[string][]byte)
 	sum := sha256.New()
-	var modules []string
 	if err := fs.WalkDir(assets, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -74,16 +72,13 @@ func New() (http.Handler, error) {
 		}
 		texts[name] = text
 		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
-		if ext := path.Ext(name); (ext == ".js" || ext == ".mjs") && !slices.Contains(unloaded, name) {
-			modules = append(modules, name)
-		}
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("read the files of the console: %w", err)
 	}
 	// Files are at a path that no other version has. So a browser may keep them for ever.
 	folder := Path + "assets/" + hex.EncodeToString(sum.Sum(nil)[:8]) + "/"
-	page, policy, err := makePage(texts[indexName], texts[themeName], folder, modules)
+	page, policy, err := makePage(texts, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -91,47 +86,12 @@ func New() (http.Handler, error) {
 	if h.page, err = newFile(indexName, page, "no-cache"); err != nil {
 		return nil, err
 	}
-	delete(texts, indexName)
-	delete(texts, themeName)
 	for name, text := range texts {
 		if h.assets[folder+name], err = newFile(name, text, "public, max-age=31536000, immutable"); err != nil {
 			return nil, err
 		}
 	}
 	return h, nil
-}
-
-const (
-	indexName = "index.html"
-	themeName = "theme.js" // it stands in the page
-)
-
-// unloaded are the scripts that the page does not load as its own modules.
-var unloaded = []string{themeName, "live/worker.js"}
-
-// makePage returns the page with the paths of its files, and the policy that lets it load
-// them and nothing else.
-func makePage(text, theme []byte, folder string, modules []string) (page []byte, policy string, err error) {
-	var preload strings.Builder
-	for _, name := range modules {
-		fmt.Fprintf(&preload, "<link rel=\"modulepreload\" href=\"%s%s\">\n", folder, name)
-	}
-	page = bytes.ReplaceAll(text, []byte("{{preload}}\n"), []byte(preload.String()))
-	page = bytes.ReplaceAll(page, []byte("{{theme}}"), theme)
-	page = bytes.ReplaceAll(page, []byte("{{assets}}/"), []byte(folder))
-	sources := []string{"'self'"}
-	// The map of imports has to stand in the page, and the theme does, so the policy names their texts.
-	for _, begin := range []string{"<script>", `<script type="importmap">`} {
-		_, rest, begins := bytes.Cut(page, []byte(begin))
-		script, _, ends := bytes.Cut(rest, []byte("</script>"))
-		if !begins || !ends {
-			return nil, "", fmt.Errorf("the page of the console has no %s", begin)
-		}
-		sum := sha256.Sum256(script)
-		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
-	}
-	policy = "default-src 'self'; script-src " + strings.Join(sources, " ")
-	return page, policy + "; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nil
 }
 
 // contentTypes are by the ends of names. What the machine says of them does not count.

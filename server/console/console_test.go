@@ -62,7 +62,7 @@ func TestPages(t *testing.T) {
 			}
 		}
 		policy := got.header.Get("Content-Security-Policy")
-		if !regexp.MustCompile(`^default-src 'self'; script-src 'self'( 'sha256-[A-Za-z0-9+/]{43}='){2}; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$`).MatchString(policy) {
+		if !regexp.MustCompile(`^default-src 'self'; script-src 'self'( 'sha256-[A-Za-z0-9+/]{43}='){3}; style-src 'self' 'sha256-[A-Za-z0-9+/]{43}='; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$`).MatchString(policy) {
 			t.Errorf("/console/%s: the policy is %s", path, policy)
 		}
 	}

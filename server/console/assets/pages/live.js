@@ -23,7 +23,7 @@ const columns = eventColumns(false);
 const none = [];
 /** From how many events a second on it is drawn only now and then, in milliseconds: nobody reads quicker. */
 const HURRIED = 20;
-const NOW_AND_THEN = 200;
+const NOW_AND_THEN = 250;
 
 /** The events that are shown, the newest first, and how quickly they come. */
 class Window {

@@ -8,7 +8,7 @@ import { useNarrow } from '../lib/load.js';
 const BEYOND = 8;
 const BEYOND_MOVING = 2;
 /** How many rows a frame draws anew of a list that is hurried. */
-const EACH = 6;
+const EACH = 3;
 
 /**
  * @template T

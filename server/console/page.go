@@ -1,0 +1,65 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const indexName = "index.html"
+
+// worker is a script that the page does not load as a module of its own.
+const worker = "live/worker.js"
+
+// standing is where a file stands in the page: what is painted first waits for no other file.
+var standing = regexp.MustCompile(`\{\{([a-z/]+\.(?:js|css))\}\}`)
+
+// scripts and styles are how those begin that stand in the page.
+var (
+	scripts = regexp.MustCompile(`<script( type="importmap")?>`)
+	styles  = regexp.MustCompile(`<style>`)
+)
+
+// makePage makes the page of the files of the console, which are in a folder for a browser. It takes those that stand in
+// the page out of them, and returns the policy that lets the page load what it has and nothing else.
+func makePage(texts map[string][]byte, folder string) (page []byte, policy string, err error) {
+	page = texts[indexName]
+	delete(texts, indexName)
+	for _, found := range standing.FindAllSubmatch(page, -1) {
+		text, ok := texts[string(found[1])]
+		if !ok {
+			return nil, "", fmt.Errorf("the page of the console has %s, which is no file of it", found[0])
+		}
+		delete(texts, string(found[1]))
+		page = bytes.ReplaceAll(page, found[0], text)
+	}
+	var modules []string
+	for name := range texts {
+		if ext := path.Ext(name); (ext == ".js" || ext == ".mjs") && name != worker {
+			modules = append(modules, fmt.Sprintf("<link rel=\"modulepreload\" href=\"%s%s\">\n", folder, name))
+		}
+	}
+	slices.Sort(modules)
+	page = bytes.ReplaceAll(page, []byte("{{preload}}\n"), []byte(strings.Join(modules, "")))
+	page = bytes.ReplaceAll(page, []byte("{{assets}}/"), []byte(folder))
+
+	return page, "default-src 'self'; script-src" + sources(page, scripts) + "; style-src" + sources(page, styles) +
+		"; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nil
+}
+
+// sources returns the sources of a kind in a policy: the gateway's files, and what stands in the page in elements
+// that begin so.
+func sources(page []byte, begin *regexp.Regexp) string {
+	all := " 'self'"
+	for _, found := range begin.FindAllIndex(page, -1) {
+		text, _, _ := bytes.Cut(page[found[1]:], []byte("</"))
+		sum := sha256.Sum256(text)
+		all += fmt.Sprintf(" 'sha256-%s'", base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return all
+}
