@@ -133,14 +133,28 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the console is only read: use GET", http.StatusMethodNotAllowed)
 		return
 	}
-	found, ok := h.assets[r.URL.Path]
-	if !ok {
-		if found, ok = h.page, isPage(r.URL.Path); !ok {
-			http.Error(w, "the console has no such page: it begins at "+Path, http.StatusNotFound)
-			return
+	if found, ok := h.assets[r.URL.Path]; ok {
+		found.send(w, r, http.StatusOK)
+		return
+	}
+	switch {
+	case isPage(r.URL.Path):
+		h.page.send(w, r, http.StatusOK)
+	case acceptsHTML(r) && !strings.HasPrefix(r.URL.Path, Path+"assets/"):
+		h.page.send(w, r, http.StatusNotFound) // it says so, and leads to those there are
+	default:
+		http.Error(w, "the console has no such page: it begins at "+Path, http.StatusNotFound)
+	}
+}
+
+// acceptsHTML reports whether a browser asks for a page.
+func acceptsHTML(r *http.Request) bool {
+	for _, accepted := range strings.Split(r.Header.Get("Accept"), ",") {
+		if mediaType, _, err := mime.ParseMediaType(accepted); err == nil && mediaType == "text/html" {
+			return true
 		}
 	}
-	found.send(w, r)
+	return false
 }
 
 func isPage(path string) bool {
@@ -157,13 +171,15 @@ func isPage(path string) bool {
 	})
 }
 
-func (f file) send(w http.ResponseWriter, r *http.Request) {
+func (f file) send(w http.ResponseWriter, r *http.Request, status int) {
 	header := w.Header()
 	header.Set("Content-Type", f.contentType)
 	header.Set("Cache-Control", f.cacheControl)
 	header.Set("Vary", "Accept-Encoding")
-	header.Set("ETag", f.etag)
-	if r.Header.Get("If-None-Match") == f.etag {
+	if status == http.StatusOK {
+		header.Set("ETag", f.etag)
+	}
+	if status == http.StatusOK && r.Header.Get("If-None-Match") == f.etag {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -173,6 +189,7 @@ func (f file) send(w http.ResponseWriter, r *http.Request) {
 		text = f.gzip
 	}
 	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
 	_, _ = w.Write(text) // the browser may be gone
 }
 
@@ -191,12 +208,10 @@ func acceptsGzip(accept string) bool {
 // to next.
 func Redirect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, accepted := range strings.Split(r.Header.Get("Accept"), ",") {
-			if mediaType, _, err := mime.ParseMediaType(accepted); err == nil && mediaType == "text/html" {
-				w.Header().Set("Cache-Control", "no-store")
-				http.Redirect(w, r, Path, http.StatusFound)
-				return
-			}
+		if acceptsHTML(r) {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, Path, http.StatusFound)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -139,4 +139,9 @@ test('a path that there is not says so', async () => {
   const answer = await fetch(`${gateway.origin}/console/nothing-of-the-kind`);
   assert.equal(answer.status, 404);
   assert.match(await answer.text(), /no such page/);
+  await onPage({ gateway, path: '/console/nothing-of-the-kind' }, async (page) => {
+    await page.getByText('There is no such page.').waitFor();
+    await page.getByRole('link', { name: 'Find' }).click();
+    await shown(page, /find/i);
+  });
 });

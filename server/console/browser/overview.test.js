@@ -30,6 +30,14 @@ test('it says how the gateway is', async () => {
   });
 });
 
+test('it says which subscription somebody should look at', () => onPage({ gateway, path: '/console/' }, async (page) => {
+  await shown(page, /overview/i);
+  const health = page.getByRole('region', { name: 'Health' });
+  await health.getByText(/look at something/).waitFor();
+  await health.getByRole('listitem').filter({ hasText: 'billing: 3 events parked' }).getByRole('link', { name: 'billing' }).click();
+  await shown(page, /billing/i);
+}));
+
 test('its charts have a text, and the numbers of /metrics', async () => {
   const history = await gateway.call('GET', '/v1/operator/history');
   const seconds = parseFloat(history.interval);

@@ -1,9 +1,11 @@
 // How the gateway is, and how the last hour was.
 import { get } from '../lib/api.js';
-import { bytes, duration, plural, seconds, short } from '../lib/format.js';
+import { caller, usesSubscriptions } from '../lib/caller.js';
+import { bytes, duration, int, plural, seconds, short } from '../lib/format.js';
 import { html } from '../lib/html.js';
 import { useLoad, useNow } from '../lib/load.js';
 import { BASE } from '../lib/router.js';
+import { lookOf, subscriptions } from '../lib/subscriptions.js';
 import { providerLabel, words } from '../lib/words.js';
 import { Chart, numbers } from '../parts/chart.js';
 import { Page } from '../parts/page.js';
@@ -13,17 +15,23 @@ import { Loading, Stale } from '../parts/states.js';
 /** @typedef {import('../lib/types.js').Overview} Answer */
 /** @typedef {import('../lib/types.js').History} History */
 /** @typedef {import('../lib/types.js').Series} Series */
+/** @typedef {import('../lib/types.js').Subscription} Subscription */
+
+/** Of how many subscriptions it is said here that somebody should look at them. */
+const NAMED = 5;
 
 export function Overview() {
   const overview = useLoad((signal) => /** @type {Promise<Answer>} */ (get('/v1/operator/overview', signal)), [], 5000);
   const history = useLoad((signal) => /** @type {Promise<History>} */ (get('/v1/operator/history', signal)), [], 10_000);
+  const sees = usesSubscriptions(caller.value);
+  const known = useLoad((signal) => (sees ? subscriptions(signal) : Promise.resolve([])), [sees], 10_000);
   const now = useNow();
   const d = overview.data;
   return html`
     <${Page} title="Overview" busy=${overview.loading || history.loading}
       lead=${d ? html`${d.version ? html`Version <bdi>${d.version}</bdi>` : 'Development version'}, up for ${duration((now - Date.parse(d.startTime ?? '')) / 1000)}` : null}>
       <${Stale} error=${overview.error} retry=${overview.reload} />
-      ${d && !overview.error ? html`<${Health} overview=${d} />` : overview.loading ? html`<${Loading} what="how the gateway is" />` : null}
+      ${d && !overview.error ? html`<${Health} overview=${d} subscriptions=${known.data ?? []} />` : overview.loading ? html`<${Loading} what="how the gateway is" />` : null}
       <h2>The last hour</h2>
       ${history.error && !overview.error ? html`<${Stale} error=${history.error} retry=${history.reload} />` : null}
       ${history.data ? html`<${Charts} history=${history.data} />` : history.loading ? html`<${Loading} what="the last hour" />` : null}
@@ -31,16 +39,25 @@ export function Overview() {
     </${Page}>`;
 }
 
-/** @param {{overview: Answer}} props */
-function Health({ overview }) {
+/** A subscription that somebody should look at. @param {{one: Subscription}} props */
+function Stuck({ one }) {
+  const status = one.status ?? {};
+  const { tone, label } = lookOf(status);
+  return html`<li><${Badge} tone=${tone}>${label}</${Badge}> <a href=${`${BASE}subscriptions/${encodeURIComponent(one.name)}`}>${one.name}</a>${int(status.parkedEvents) > 0 ? `: ${plural(status.parkedEvents, 'event')} parked` : ''}</li>`;
+}
+
+/** @param {{overview: Answer, subscriptions: Subscription[]}} props */
+function Health({ overview, subscriptions }) {
   const { reasons = [], problems = [], damage = [], warnings = [] } = overview;
+  const stuck = subscriptions.filter(({ status: s = {} }) => s.unusable || s.gap || int(s.parkedEvents) > 0);
   const [tone, sign, text] = reasons.length ? ['bad', '✕', 'It should get no work'] : problems.length ? ['bad', '✕', 'Something does not work']
-    : damage.length ? ['warn', '!', 'It works, and events are lost'] : warnings.length ? ['warn', '!', 'All works, and somebody should look at something'] : ['good', '✓', 'All works'];
+    : damage.length ? ['warn', '!', 'It works, and events are lost'] : warnings.length || stuck.length ? ['warn', '!', 'All works, and somebody should look at something'] : ['good', '✓', 'All works'];
   const lists = /** @type {[string, string, string[]][]} */ ([['bad', 'Not ready', reasons], ['bad', 'Problem', problems], ['warn', 'Damage', damage], ['warn', 'Warning', warnings]]);
   return html`
     <section class=${`health ${tone}`} aria-label="Health">
       <p class="health-word"><span class="sign" aria-hidden="true">${sign}</span> ${text}</p>
-      ${lists.some(([, , l]) => l.length) ? html`<ul>${lists.flatMap(([t, name, list]) => list.map((line) => html`<li key=${name + line}><${Badge} tone=${t}>${name}</${Badge}> <bdi class="break">${line}</bdi></li>`))}</ul>` : null}
+      ${lists.some(([, , l]) => l.length) || stuck.length ? html`<ul>${lists.flatMap(([t, name, list]) => list.map((line) => html`<li key=${name + line}><${Badge} tone=${t}>${name}</${Badge}> <bdi class="break">${line}</bdi></li>`))}${stuck.slice(0, NAMED).map((one) => html`<${Stuck} key=${one.name} one=${one} />`)}
+        ${stuck.length > NAMED ? html`<li><a href=${`${BASE}subscriptions`}>${plural(stuck.length - NAMED, 'more subscription')}</a></li>` : null}</ul>` : null}
     </section>`;
 }
 

@@ -6,13 +6,13 @@ import { count, duration, int, seconds } from '../lib/format.js';
 import { html } from '../lib/html.js';
 import { useLoad, useNow } from '../lib/load.js';
 import { BASE } from '../lib/router.js';
+import { lookOf } from '../lib/subscriptions.js';
 import { words } from '../lib/words.js';
 import { Page } from '../parts/page.js';
 import { Parked } from '../parts/parked.js';
 import { Seek } from '../parts/seek.js';
 import { Badge, Facts, Filters, Foreign, When } from '../parts/small.js';
 import { Loading, Stale } from '../parts/states.js';
-import { lookOf } from './subscriptions.js';
 
 /** @typedef {import('../lib/types.js').Subscription} Subscription */
 

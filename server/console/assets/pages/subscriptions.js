@@ -1,38 +1,15 @@
 // How far each subscription is behind.
-import { get, withQuery } from '../lib/api.js';
 import { count, duration, int, plural, seconds } from '../lib/format.js';
 import { html } from '../lib/html.js';
 import { useLoad } from '../lib/load.js';
 import { BASE } from '../lib/router.js';
+import { lookOf, subscriptions } from '../lib/subscriptions.js';
 import { Page } from '../parts/page.js';
 import { Badge, Filters } from '../parts/small.js';
 import { Empty, Loading, Stale } from '../parts/states.js';
 
-/** @typedef {import('../lib/types.js').Subscription} Subscription */
-/** @typedef {import('../lib/types.js').SubscriptionStatus} Status */
-
-/** How a subscription is. @param {Status} s */
-export function lookOf(s) {
-  if (s.unusable) return { tone: 'bad', sign: '✕', label: 'Set aside' };
-  if (s.gap) return { tone: 'bad', sign: '!', label: 'Gap' };
-  if (int(s.parkedEvents) > 0) return { tone: 'warn', sign: '‖', label: 'Parked events' };
-  if (int(s.lagEvents) > 0 && !s.streams) return { tone: 'warn', sign: '!', label: 'No worker' };
-  if (int(s.waitingEvents) > 0) return { tone: 'warn', sign: '↻', label: 'Retrying' };
-  return int(s.lagEvents) > 0 ? { tone: 'plain', sign: '→', label: 'Working' } : { tone: 'good', sign: '✓', label: 'Caught up' };
-}
-
 export function Subscriptions() {
-  const { data, error, loading, reload } = useLoad(async (signal) => {
-    /** @type {Subscription[]} */
-    const all = [];
-    let pageToken = '';
-    do {
-      const page = await get(withQuery('/v1/subscriptions', { pageSize: 1000, pageToken }), signal);
-      all.push(...(page.subscriptions ?? []));
-      pageToken = page.nextPageToken ?? '';
-    } while (pageToken && all.length < 5000);
-    return all;
-  }, [], 2000);
+  const { data, error, loading, reload } = useLoad(subscriptions, [], 2000);
   const list = data ?? [];
   return html`
     <${Page} title="Subscriptions" busy=${loading} lead=${data ? html`${plural(list.length, 'subscription')}, by name` : null}>
