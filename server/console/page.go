@@ -55,11 +55,11 @@ func makePage(texts map[string][]byte, folder string) (page []byte, policy strin
 // sources returns the sources of a kind in a policy: the gateway's files, and what stands in the page in elements
 // that begin so.
 func sources(page []byte, begin *regexp.Regexp) string {
-	all := " 'self'"
+	all := []string{"", "'self'"}
 	for _, found := range begin.FindAllIndex(page, -1) {
 		text, _, _ := bytes.Cut(page[found[1]:], []byte("</"))
 		sum := sha256.Sum256(text)
-		all += fmt.Sprintf(" 'sha256-%s'", base64.StdEncoding.EncodeToString(sum[:]))
+		all = append(all, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 	}
-	return all
+	return strings.Join(all, " ")
 }
