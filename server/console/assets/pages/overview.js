@@ -43,7 +43,7 @@ export function Overview() {
 function Stuck({ one }) {
   const status = one.status ?? {};
   const { tone, label } = lookOf(status);
-  return html`<li><${Badge} tone=${tone}>${label}</${Badge}> <a href=${`${BASE}subscriptions/${encodeURIComponent(one.name)}`}>${one.name}</a>${int(status.parkedEvents) > 0 ? `: ${plural(status.parkedEvents, 'event')} parked` : ''}</li>`;
+  return html`<li><${Badge} tone=${tone}>${label}</${Badge}> <span><a href=${`${BASE}subscriptions/${encodeURIComponent(one.name)}`}>${one.name}</a>${int(status.parkedEvents) > 0 ? `: ${plural(status.parkedEvents, 'event')} parked` : ''}</span></li>`;
 }
 
 /** @param {{overview: Answer, subscriptions: Subscription[]}} props */
@@ -57,7 +57,7 @@ function Health({ overview, subscriptions }) {
     <section class=${`health ${tone}`} aria-label="Health">
       <p class="health-word"><span class="sign" aria-hidden="true">${sign}</span> ${text}</p>
       ${lists.some(([, , l]) => l.length) || stuck.length ? html`<ul>${lists.flatMap(([t, name, list]) => list.map((line) => html`<li key=${name + line}><${Badge} tone=${t}>${name}</${Badge}> <bdi class="break">${line}</bdi></li>`))}${stuck.slice(0, NAMED).map((one) => html`<${Stuck} key=${one.name} one=${one} />`)}
-        ${stuck.length > NAMED ? html`<li><a href=${`${BASE}subscriptions`}>${plural(stuck.length - NAMED, 'more subscription')}</a></li>` : null}</ul>` : null}
+        ${stuck.length > NAMED ? html`<li><span></span><a href=${`${BASE}subscriptions`}>${plural(stuck.length - NAMED, 'more subscription')}</a></li>` : null}</ul>` : null}
     </section>`;
 }
 
