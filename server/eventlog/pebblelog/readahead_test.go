@@ -139,3 +139,42 @@ func TestNewerWithinALongCatchUp(t *testing.T) {
 		t.Errorf("it was read back %d times", back)
 	}
 }
+
+// silent is a commit log that says nothing any more after a commit, until the reader gives up.
+type silent struct {
+	commitlog.Log
+	after commitlog.Sequence
+	waits chan struct{}
+}
+
+func (s *silent) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
+	return func(yield func(commitlog.Commit, error) bool) {
+		for commit, err := range s.Log.Read(ctx, after) {
+			if err == nil && commit.Sequence > s.after {
+				select {
+				case s.waits <- struct{}{}:
+				default:
+				}
+				<-ctx.Done()
+				commit, err = commitlog.Commit{}, context.Cause(ctx)
+			}
+			if !yield(commit, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// TestCloseWhileReadAhead: a log is closed, and leaves nothing running, while the commit log says nothing to what reads
+// ahead. What had come by then is applied.
+func TestCloseWhileReadAhead(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	one := openShared(t, vfs.NewMem(), commitsOf(t, memory), byHand())
+	appendMany(t, one, "event", 3*aheadFrom)
+	commits := &silent{Log: commitsOf(t, memory), after: aheadFrom, waits: make(chan struct{}, 1)}
+	two := mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commits), byHand())
+	<-commits.waits
+	waitUntil(t, "what has come is applied", func() bool { return placeOf(t, two).applied == aheadFrom })
+	closeSoon(t, two)
+	sameLogs(t, openShared(t, disk, commitsOf(t, memory), byHand()), one)
+}
