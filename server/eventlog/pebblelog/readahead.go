@@ -26,23 +26,36 @@ func arrivedFrom(commit commitlog.Commit) arrived {
 	return a
 }
 
-// read yields the commits after a sequence as the commit log does. If the copy lacks many, it makes one
-// ready while the one before is applied, which takes about as long. No more: commits may be large.
+// read yields the commits after a sequence as the commit log does. If the copy lacks many, it reads ahead once the
+// first is applied: one that cannot be is asked for again and again, and to go back to it may be dear.
+// Nothing else may read the commit log meanwhile.
 func (s *shared) read(ctx context.Context, after commitlog.Sequence) iter.Seq2[arrived, error] {
 	return func(yield func(arrived, error) bool) {
-		if s.commits.Newest() < after+aheadFrom {
-			for commit, err := range s.commits.Read(ctx, after) {
-				if err != nil {
-					yield(arrived{}, err)
-					return
-				}
-				if !yield(arrivedFrom(commit), nil) {
-					return
-				}
+		many := false
+		for commit, err := range s.commits.Read(ctx, after) {
+			if err != nil {
+				yield(arrived{}, err)
+				return
 			}
-			return
+			if !yield(arrivedFrom(commit), nil) {
+				return
+			}
+			after = commit.Sequence
+			if many = s.commits.Newest() >= after+aheadFrom; many {
+				break
+			}
 		}
-		ctx, cancel := context.WithCancelCause(ctx)
+		if many {
+			s.readAhead(ctx, after)(yield)
+		}
+	}
+}
+
+// readAhead is read that makes a commit ready while the one before is applied, which takes about as long.
+// No more: commits may be large.
+func (s *shared) readAhead(ctx context.Context, after commitlog.Sequence) iter.Seq2[arrived, error] {
+	return func(yield func(arrived, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
 		commits, failed := make(chan arrived), error(nil)
 		go func() {
 			defer close(commits)
@@ -54,12 +67,13 @@ func (s *shared) read(ctx context.Context, after commitlog.Sequence) iter.Seq2[a
 				select {
 				case commits <- arrivedFrom(commit):
 				case <-ctx.Done():
+					failed = context.Cause(ctx)
 					return
 				}
 			}
 		}()
 		defer func() {
-			cancel(nil)
+			cancel()
 			for range commits { // until it does not read any more
 			}
 		}()

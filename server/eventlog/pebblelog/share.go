@@ -328,6 +328,7 @@ func (c *committer) catchUp(ctx context.Context) error {
 // it has to be tried again.
 func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 	s := c.log.shared
+	other, cause := arrived{}, error(nil)
 	for next, err := range s.read(ctx, s.place.applied) {
 		trimmed := (*commitlog.TrimmedError)(nil)
 		switch {
@@ -340,15 +341,11 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 		if err == nil {
 			err = c.checkOperations(commit)
 		}
-		switch {
-		case errors.Is(err, errOtherHistory) && s.proven:
-			if again, err := c.skip(ctx, next); again || err != nil {
-				return again, err
-			}
-			continue
-		case errors.Is(err, errOtherHistory):
-			return c.giveUp(ctx, err)
-		case err != nil:
+		if errors.Is(err, errOtherHistory) {
+			other, cause = next, err
+			break
+		}
+		if err != nil {
 			s.checked = s.checked && !errors.Is(err, errNoCommit)
 			return true, s.cannotRead(ctx, err)
 		}
@@ -360,7 +357,14 @@ func (c *committer) readCommits(ctx context.Context) (again bool, err error) {
 			return false, context.Cause(ctx)
 		}
 	}
-	return false, nil
+	switch { // nothing is read ahead any more: the commit log is read elsewhere
+	case cause == nil:
+		return false, nil
+	case s.proven:
+		return true, c.skip(ctx, other)
+	default:
+		return c.giveUp(ctx, cause)
+	}
 }
 
 // others returns a channel that is closed when others have committed; nil if the log is not

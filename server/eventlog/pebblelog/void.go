@@ -95,12 +95,12 @@ func (c *committer) contradict(ctx context.Context) {
 	}
 }
 
-// skip goes on after a void commit. Again is returned if it is not certain yet that it is.
-func (c *committer) skip(ctx context.Context, void arrived) (again bool, err error) {
+// skip leaves out a void commit, unless it is not certain yet that it is.
+func (c *committer) skip(ctx context.Context, void arrived) error {
 	s := c.log.shared
 	s.checked = false
 	if err := c.check(ctx); err != nil || !s.checked {
-		return true, err
+		return err
 	}
 	if s.place.read == s.place.hash { // the first of several
 		c.log.logger.Error("a commit is left out, and those that come after it until another gateway commits: the gateway that made it did not know that the commit log had lost its end; it makes its copy anew, and logs which events are lost",
@@ -108,7 +108,7 @@ func (c *committer) skip(ctx context.Context, void arrived) (again bool, err err
 	}
 	batch := c.store.db.NewBatch()
 	defer batch.Close() // it is applied by then, or useless
-	return false, c.apply(batch, void, true)
+	return c.apply(batch, void, true)
 }
 
 // wary is a commit log to which a commit is sent again only while it has the one that the copy is at.
