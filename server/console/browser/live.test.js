@@ -154,6 +154,23 @@ test('while all rows move, no frame draws more than a few of them', async () => 
   });
 });
 
+test('a page that is left while it connects reads no stream', async () => {
+  await onPage({ gateway, path: '/console/sessions' }, async (page) => {
+    await shown(page, /sessions/i);
+    /** @type {import('playwright-core').Route[]} */
+    const asked = [];
+    await page.route('**/v1/log', (route) => { asked.push(route); });
+    await page.getByRole('link', { name: 'Live' }).click();
+    await until(async () => asked.length === 1, 'it asks where the log ends');
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await shown(page, /sessions/i);
+    const subscribed = page.waitForRequest('**/live/worker.js', { timeout: 500 }).then(() => true, () => false);
+    await asked[0]?.continue();
+    assert.equal(await subscribed, false);
+    assert.equal(page.workers().length, 0);
+  });
+});
+
 test('a page of another version than the gateway says so', async () => {
   await onPage({ gateway, path: '/console/', refused: /./ }, async (page) => {
     await shown(page, /overview/i);
