@@ -110,8 +110,9 @@ export class LiveStream {
     void this.connect();
   }
 
-  /** What was drawn makes room. @returns {GatewayEvent[]} */
+  /** What was drawn makes room. While it is paused nothing more is drawn. @returns {GatewayEvent[]} */
   drain() {
+    if (this.state === 'paused') return [];
     const events = this.fresh;
     this.fresh = [];
     for (; this.owed > 0; this.owed--) this.worker?.postMessage({ type: 'more' });
