@@ -19,10 +19,10 @@ const worker = "live/worker.js"
 // standing is where a file stands in the page: what is painted first waits for no other file.
 var standing = regexp.MustCompile(`\{\{([a-z/]+\.(?:js|css))\}\}`)
 
-// scripts and styles are how those begin that stand in the page.
+// scripts and styles are those that stand in the page.
 var (
-	scripts = regexp.MustCompile(`<script( type="importmap")?>`)
-	styles  = regexp.MustCompile(`<style>`)
+	scripts = regexp.MustCompile(`(?s)<script(?: type="importmap")?>(.*?)</script>`)
+	styles  = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
 )
 
 // makePage makes the page of the files of the console, which are in a folder for a browser. It takes those that stand in
@@ -52,13 +52,12 @@ func makePage(texts map[string][]byte, folder string) (page []byte, policy strin
 		"; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nil
 }
 
-// sources returns the sources of a kind in a policy: the gateway's files, and what stands in the page in elements
-// that begin so.
-func sources(page []byte, begin *regexp.Regexp) string {
+// sources returns the sources of a kind in a policy: the gateway's files, and what stands in the page in such
+// elements.
+func sources(page []byte, elements *regexp.Regexp) string {
 	all := []string{"", "'self'"}
-	for _, found := range begin.FindAllIndex(page, -1) {
-		text, _, _ := bytes.Cut(page[found[1]:], []byte("</"))
-		sum := sha256.Sum256(text)
+	for _, found := range elements.FindAllSubmatch(page, -1) {
+		sum := sha256.Sum256(found[1])
 		all = append(all, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 	}
 	return strings.Join(all, " ")

@@ -44,6 +44,35 @@ for (const path of ['/console/', '/console/live']) {
   }));
 }
 
+test('the theme can be chosen before the scripts are there, and stays', () => onPage({ gateway, path: '/console/sessions' }, async (page) => {
+  await shown(page, /sessions/i);
+  const theme = page.getByLabel('Theme');
+  const colours = () => page.evaluate(() => document.documentElement.dataset.theme ?? '');
+  /** @param {string} was @param {string} chosen */
+  const choose = async (was, chosen) => {
+    /** @type {() => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => { release = () => resolve(undefined); });
+    await page.route('**/main.js', async (route) => { await held; await route.continue(); }, { times: 1 });
+    await page.goto(`${gateway.origin}/console/sessions`, { waitUntil: 'commit' });
+    await page.getByRole('heading', { name: 'webhook-gateway' }).waitFor();
+    await page.waitForFunction((value) => document.querySelector('select')?.value === value, was);
+    assert.equal(await colours(), was);
+    await theme.selectOption(chosen);
+    assert.equal(await colours(), chosen);
+    release();
+    await shown(page, /sessions/i);
+    assert.deepEqual([await colours(), await theme.inputValue()], [chosen, chosen]);
+  };
+  await choose('', 'dark');
+  await choose('dark', 'light');
+  await theme.selectOption('');
+  assert.equal(await colours(), '');
+  await page.reload();
+  await shown(page, /sessions/i);
+  assert.deepEqual([await colours(), await theme.inputValue()], ['', '']);
+}));
+
 test('without scripts it says what to use instead, and shows nothing that does not work', async () => {
   const browser = await launch();
   try {

@@ -154,6 +154,72 @@ test('while all rows move, no frame draws more than a few of them', async () => 
   });
 });
 
+test('while all rows move, what is clicked is what was pressed, and the focus stays with its row', async () => {
+  await onPage({ gateway, path: '/console/live' }, async (page) => {
+    await shown(page, /live/i);
+    const flood = gateway.flood(100);
+    /** Waits for some. @param {number} frames */
+    const frames = (frames) => page.evaluate((n) => new Promise((resolve) => {
+      const frame = () => { if (n-- > 0) requestAnimationFrame(frame); else resolve(undefined); };
+      frame();
+    }), frames);
+    const hurried = () => until(() => page.evaluate(() => Number(document.querySelector('.live-bar strong')?.textContent) > 30), 'it is hurried');
+    /** The event of the row that has the focus, and where it is seen. */
+    const focus = () => page.evaluate(() => [document.activeElement?.getAttribute('href'), document.activeElement?.getBoundingClientRect().top]);
+    try {
+      await hurried();
+      await page.evaluate(() => addEventListener('focusin', (e) => {
+        if (e.target instanceof Element) /** @type {any} */ (window).focusedFirst ??= [e.target.getAttribute('href'), e.target.getBoundingClientRect().top];
+      }));
+      for (let n = 0; n < 5; n++) {
+        await page.evaluate(() => { delete /** @type {any} */ (window).focusedFirst; });
+        await page.locator('.list-body a[data-open]').nth(5).evaluate((/** @type {HTMLElement} */ link) => link.focus());
+        const first = await page.evaluate(() => /** @type {any} */ (window).focusedFirst);
+        await frames(30);
+        assert.deepEqual(await focus(), first);
+        // What is drawn is in order, as it is stored.
+        const drawn = await page.locator('.list-body a[data-open]').evaluateAll((links) => links.map((a) => a.getAttribute('href')?.split('/').at(-1)));
+        const { events } = await gateway.call('POST', '/v1/events:list', { newestFirst: true, view: 'EVENT_VIEW_METADATA', pageSize: 1000 });
+        const ids = events.map((/** @type {{id: string}} */ e) => e.id);
+        const at = ids.indexOf(drawn[0]);
+        assert.ok(at >= 0);
+        assert.deepEqual(drawn, ids.slice(at, at + drawn.length));
+        await page.getByRole('button', { name: /resume/i }).click();
+        await frames(30);
+      }
+      await hurried();
+      await page.evaluate(() => addEventListener('mousedown', (e) => {
+        if (e.target instanceof Element) /** @type {any} */ (window).pressed = e.target.closest('a')?.getAttribute('href');
+      }));
+      await page.locator('.list-body a[data-open]').nth(5).hover();
+      await page.mouse.down();
+      await frames(60);
+      await page.mouse.up();
+      await page.waitForURL('**/events/*');
+      assert.equal(new URL(page.url()).pathname, await page.evaluate(() => /** @type {any} */ (window).pressed));
+    } finally {
+      await flood.stop();
+    }
+  });
+});
+
+test('a page that is left while it connects reads no stream', async () => {
+  await onPage({ gateway, path: '/console/sessions' }, async (page) => {
+    await shown(page, /sessions/i);
+    /** @type {import('playwright-core').Route[]} */
+    const asked = [];
+    await page.route('**/v1/log', (route) => { asked.push(route); });
+    await page.getByRole('link', { name: 'Live' }).click();
+    await until(async () => asked.length === 1, 'it asks where the log ends');
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await shown(page, /sessions/i);
+    const subscribed = page.waitForRequest('**/live/worker.js', { timeout: 500 }).then(() => true, () => false);
+    await asked[0]?.continue();
+    assert.equal(await subscribed, false);
+    assert.equal(page.workers().length, 0);
+  });
+});
+
 test('a page of another version than the gateway says so', async () => {
   await onPage({ gateway, path: '/console/', refused: /./ }, async (page) => {
     await shown(page, /overview/i);

@@ -43,6 +43,8 @@ export class LiveStream {
     /** @type {number | undefined} */
     this.timer = undefined;
     this.owed = 0;
+    /** Which try this is: another one begins, or none, when it is disconnected. */
+    this.turn = 0;
     this.leftOutBefore = 0;
     /** Ids of events that the page has otherwise. @type {Set<string>} */
     this.known = new Set();
@@ -52,14 +54,14 @@ export class LiveStream {
   async connect() {
     this.disconnect();
     if (this.cursor === '') {
-      const turn = this.worker;
+      const { turn } = this;
       try {
         const log = await get('/v1/log');
-        if (this.worker !== turn || this.state === 'paused') return;
+        if (this.turn !== turn) return;
         this.cursor = log.headCursor ?? '';
         if (log.serverTime) this.ahead = Date.parse(log.serverTime) - Date.now();
       } catch (e) {
-        this.ended(e instanceof ApiError ? e.status : 0, e instanceof ApiError ? e : null);
+        if (this.turn === turn) this.ended(e instanceof ApiError ? e.status : 0, e instanceof ApiError ? e : null);
         return;
       }
     }
@@ -83,6 +85,7 @@ export class LiveStream {
   }
 
   disconnect() {
+    this.turn++;
     clearTimeout(this.timer);
     this.retryAt = null;
     this.owed = 0;
@@ -107,8 +110,9 @@ export class LiveStream {
     void this.connect();
   }
 
-  /** What was drawn makes room. @returns {GatewayEvent[]} */
+  /** What was drawn makes room. While it is paused nothing more is drawn. @returns {GatewayEvent[]} */
   drain() {
+    if (this.state === 'paused') return [];
     const events = this.fresh;
     this.fresh = [];
     for (; this.owed > 0; this.owed--) this.worker?.postMessage({ type: 'more' });

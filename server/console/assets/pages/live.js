@@ -178,7 +178,7 @@ export function Live() {
       </div>
       ${stream?.error ? html`<${Failure} error=${stream.error} retry=${stream.state === 'failed' ? () => (stream.error?.reason === 'CONSOLE_REPLACED' ? location.reload() : stream.resume(true)) : undefined} />` : null}
       ${stream?.gaps.map((gap) => html`<div class="note warn" role="status" key=${gap.id}>${gap.text}</div>`)}
-      <${List} label="Events" kind="events" columns=${columns} rows=${seen?.rows ?? none} hurried=${Boolean(seen?.hurried)} onTouch=${touch}>
+      <${List} label="Events" kind="events" columns=${columns} rows=${seen?.rows ?? none} hurried=${Boolean(seen?.hurried) && !paused} onTouch=${touch}>
         ${seen && seen.rows.length === 0 && stream?.state !== 'connecting' ? html`<div class="empty"><p><strong>No event yet.</strong></p>
           <p>${hasFilter(query.value) ? 'Nothing that matches the filter has come since this page was opened. Clear the filter to see everything.' : html`Events appear here as they come. To try it: <code>webhook-gateway trigger finicity.added</code>`}</p></div>` : null}
       </${List}>

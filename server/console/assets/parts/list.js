@@ -9,6 +9,8 @@ const BEYOND = 8;
 const BEYOND_MOVING = 2;
 /** How many rows a frame draws anew of a list that is hurried. */
 const EACH = 3;
+/** How long after a finger left the page it clicks at the latest, in milliseconds. */
+const TAP = 50;
 
 /**
  * @template T
@@ -17,6 +19,9 @@ const EACH = 3;
  * @property {string} label
  * @property {(row: T) => unknown} cell
  */
+
+/** In which place a row stands. @param {Element} row */
+const placeOf = (row) => Number(row.getAttribute('aria-rowindex')) - 2;
 
 /** How high a row is. @param {HTMLElement} box */
 const heightOf = (box) => parseFloat(getComputedStyle(box).getPropertyValue('--row')) || 32;
@@ -41,13 +46,38 @@ class Row extends Component {
   }
 }
 
+/** Whether a row is pressed: what is clicked has to be what was pressed. */
+function usePressed() {
+  const pressed = useRef(false);
+  useEffect(() => {
+    /** @type {number | undefined} */
+    let timer;
+    const release = () => {
+      clearTimeout(timer);
+      timer = window.setTimeout(() => { pressed.current = false; }, TAP);
+    };
+    const press = (/** @type {PointerEvent} */ e) => {
+      clearTimeout(timer);
+      pressed.current = e.target instanceof Element && e.target.closest('[data-row]') !== null;
+    };
+    addEventListener('pointerdown', press);
+    for (const type of ['pointerup', 'pointercancel', 'contextmenu']) addEventListener(type, release);
+    return () => {
+      clearTimeout(timer);
+      removeEventListener('pointerdown', press);
+      for (const type of ['pointerup', 'pointercancel', 'contextmenu']) removeEventListener(type, release);
+    };
+  }, []);
+  return pressed;
+}
+
 /**
- * The rows that stand in the places from first to last. If they are hurried, a few places a frame get
- * the newest, each in its turn, so that no frame takes long though all of them move.
+ * The rows that stand in the places from first to last. So many places a frame get the newest, each in
+ * its turn: so no frame takes long though all of them move.
  * @template T
- * @param {T[]} rows @param {number} first @param {number} last @param {boolean} hurried
+ * @param {T[]} rows @param {number} first @param {number} last @param {number} each
  */
-function usePlaces(rows, first, last, hurried) {
+function usePlaces(rows, first, last, each) {
   const [, again] = useState(0);
   const held = useRef({ places: /** @type {Map<number, T>} */ (new Map()), turn: 0, frame: /** @type {unknown} */ (null), drawn: 0 });
   const { places, turn } = held.current;
@@ -63,9 +93,9 @@ function usePlaces(rows, first, last, hurried) {
     const before = places.get(i);
     if (before === undefined || before === row) {
       now.set(i, row);
-    } else if (!hurried || held.current.drawn < EACH) {
+    } else if (held.current.drawn < each) {
       now.set(i, row);
-      if (++held.current.drawn === EACH) held.current.turn = i - first + 1;
+      if (++held.current.drawn === each) held.current.turn = i - first + 1;
     } else {
       now.set(i, before);
       behind = true;
@@ -116,13 +146,25 @@ export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onT
   const first = Math.max(0, Math.floor(top / rowHeight) - beyond);
   const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + beyond);
   useEffect(() => { if (onEnd && last >= rows.length - 2 * BEYOND) onEnd(); }, [last, rows.length]);
-  const shown = usePlaces(rows, first, last, hurried);
-  const wanted = useRef(back);
-  useEffect(() => {
-    const at = rowKey && wanted.current ? rows.findIndex((row) => rowKey(row) === wanted.current?.row) : -1;
+  const pressed = usePressed();
+  const shown = usePlaces(rows, first, last, pressed.current ? 0 : hurried ? EACH : Infinity);
+  /** The row that is to have the focus, and how far below the top. */
+  const wanted = useRef(back && rowKey && { is: (/** @type {T} */ row) => rowKey(row) === back.row, offset: back.offset });
+  /** The row that has the focus. */
+  const focused = useRef(/** @type {T | undefined} */ (undefined));
+  useLayoutEffect(() => {
+    // The focus stays with its row, and the row where it is seen, if another came into its place.
+    const { current: mine } = focused;
+    const place = box.current?.contains(document.activeElement) && document.activeElement?.closest('[data-row]');
+    if (mine !== undefined && box.current && place instanceof HTMLElement && shown[placeOf(place) - first] !== mine) {
+      wanted.current = { is: (row) => row === mine, offset: place.offsetTop - box.current.scrollTop };
+      focused.current = undefined;
+    }
+    const at = wanted.current ? rows.findIndex(wanted.current.is) : -1;
     if (at < 0 || !wanted.current || !box.current) return;
     if (rowHeight !== heightOf(box.current)) return; // it is drawn once it was measured
     box.current.scrollTop = at * rowHeight - wanted.current.offset;
+    setTop(box.current.scrollTop);
     const link = box.current.querySelector(`[aria-rowindex="${at + 2}"] a[data-open]`);
     if (!(link instanceof HTMLElement)) return; // it is drawn once it was scrolled to
     link.focus({ preventScroll: true });
@@ -133,7 +175,11 @@ export function List({ label, columns, rows, rowKey, hurried = false, onEnd, onT
       <div role="rowgroup" class="list-head"><div role="row" class="list-row" aria-rowindex="1">${columns.map((c) => html`<div key=${c.name} role="columnheader" class=${c.name}>${c.label}</div>`)}</div></div>
       <div role="rowgroup" class="list-body" ref=${box} tabindex="0" aria-label=${label} data-rows onClick=${onClick}
         onScroll=${() => { setTop(box.current?.scrollTop ?? 0); if ((box.current?.scrollTop ?? 0) > 4) onTouch?.(); }}
-        onFocusIn=${(/** @type {FocusEvent} */ e) => { if (e.target !== box.current) onTouch?.(); }}>
+        onFocusIn=${(/** @type {any} */ e) => {
+          const row = e.target.closest('[data-row]');
+          focused.current = row && !rowKey ? shown[placeOf(row) - first] : undefined;
+          if (e.target !== box.current) onTouch?.();
+        }}>
         <div class="list-space" role="presentation" style=${{ height: `${rows.length * rowHeight}px` }}>
           ${shown.map((row, i) => html`
             <${Row} key=${rowKey ? rowKey(row) : i} row=${row} columns=${columns} index=${first + i} top=${(first + i) * rowHeight} />`)}
