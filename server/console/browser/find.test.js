@@ -153,7 +153,7 @@ test('nothing found says what to do', async () => {
 
 test('with the keyboard alone: from the search to an event and back', async () => {
   await onPage({ gateway, path: '/console/' }, async (page) => {
-    await page.getByRole('heading', { level: 1 }).waitFor();
+    await shown(page, /overview/i); // keys work once its scripts are there
     await page.keyboard.press('/');
     await shown(page, /find/i);
     await until(async () => page.evaluate(() => document.activeElement?.matches('input, select') ?? false), 'a field has the focus');
