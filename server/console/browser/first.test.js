@@ -73,6 +73,15 @@ test('the theme can be chosen before the scripts are there, and stays', () => on
   assert.deepEqual([await colours(), await theme.inputValue()], ['', '']);
 }));
 
+test('scripts that cannot be loaded are told of', () => onPage({ gateway, path: '/console/sessions' }, async (page) => {
+  await shown(page, /sessions/i);
+  await page.route('**/lib/router.js', (route) => route.fulfill({ status: 404, body: 'gone' }));
+  await page.goto(`${gateway.origin}/console/sessions`, { waitUntil: 'commit' });
+  await page.getByRole('alert').getByText('Load this page again').waitFor();
+  await accessible(page);
+  assert.equal(await page.locator('[aria-busy]').count(), 0);
+}));
+
 test('without scripts it says what to use instead, and shows nothing that does not work', async () => {
   const browser = await launch();
   try {
