@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { accessible, onPage, signIn, until, withBrowser } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
-import { all, fill, shown } from './harness/pages.js';
+import { all, drawn, fill, shown } from './harness/pages.js';
 
 withBrowser();
 /** @type {Gateway} */
@@ -125,7 +125,7 @@ test('what one user found is not there for who signs in after them', async () =>
     await page.waitForURL(/\/events\//);
     await page.getByRole('button', { name: /sign out/i }).click();
     await signIn(page, gateway.tokens.reader ?? '');
-    await page.getByRole('heading', { level: 1 }).waitFor();
+    await drawn(page);
     await page.goBack();
     await shown(page, /find/i);
     await page.getByText('7000000001').first().waitFor();
@@ -143,7 +143,7 @@ test('what is masked is nowhere, and is shown as masked', async () => {
     await shown(page, /find/i);
     for (const path of paths) {
       await page.goto(gateway.origin + path);
-      await page.getByRole('heading', { level: 1 }).waitFor();
+      await drawn(page);
       if (path.includes('/events/')) await page.locator('main').getByText(/masked|hidden/i).first().waitFor();
       const text = await page.content();
       for (const secret of secrets) assert.ok(!text.includes(secret), `${path} shows ${secret}`);

@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process';
 import { launch, until } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
+import { drawn } from './harness/pages.js';
 import * as seed from './harness/seed.js';
 import { quantile, trace, work } from './harness/trace.js';
 
@@ -24,7 +25,7 @@ async function firstPaint(path) {
   /** @type {number[]} */
   const paints = [];
   /** @type {number[]} */
-  const drawn = [];
+  const pages = [];
   for (let n = 0; n < 15; n++) {
     const context = await browser.newContext();
     const page = await context.newPage();
@@ -39,7 +40,7 @@ async function firstPaint(path) {
       observer.observe(document, { subtree: true, childList: true, characterData: true });
     });
     await page.goto(gateway.origin + path);
-    drawn.push(await until(() => page.evaluate(() => performance.getEntriesByName('drawn')[0]?.startTime), 'it is drawn'));
+    pages.push(await until(() => page.evaluate(() => performance.getEntriesByName('drawn')[0]?.startTime), 'it is drawn'));
     paints.push(await until(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime), 'it is painted'));
     await context.close();
   }
@@ -47,7 +48,7 @@ async function firstPaint(path) {
     times.sort((a, b) => a - b);
     return `p50 ${quantile(times, 0.5).toFixed(0)} ms, slowest of ${times.length} ${times.at(-1)?.toFixed(0)} ms`;
   };
-  console.log(`${path}: first contentful paint ${words(paints)}; the page itself ${words(drawn)}`);
+  console.log(`${path}: first contentful paint ${words(paints)}; the page itself ${words(pages)}`);
 }
 
 /** @param {number} rate */
@@ -55,7 +56,7 @@ async function live(rate) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
   await page.goto(`${gateway.origin}/console/live`);
-  await page.getByRole('heading', { level: 1 }).waitFor();
+  await drawn(page);
   const sender = fork(new URL('./harness/sender.js', import.meta.url), [gateway.webhooks, String(rate)]);
   await page.waitForTimeout(2000); // until it flows evenly
   /** @type {number[]} */

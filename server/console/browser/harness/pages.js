@@ -35,3 +35,6 @@ export async function shown(page, name) {
   await page.getByRole('heading', { level: 1, name }).waitFor();
   await page.locator('[aria-busy="true"]').first().waitFor({ state: 'detached' });
 }
+
+/** Waits until a page shows itself, and not what is painted before its scripts. @param {import('playwright-core').Page} page */
+export const drawn = (page) => shown(page, /^(?!webhook-gateway$)/);
