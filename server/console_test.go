@@ -40,7 +40,7 @@ func TestConsole(t *testing.T) {
 	}
 	const own, rebound = "gateway:8081", "page.example.net:8081"
 	expect("/console/", own, "", http.StatusOK, `<div id="app">`)
-	expect("/", own, "", http.StatusOK, `<div id="app">`) // it leads there
+	expect("/", own, "", http.StatusOK, `<div id="app">`)                      // it leads there
 	expect("/console/nothing", own, "", http.StatusNotFound, `<div id="app">`) // the page says so to a browser
 	expect("/console/", rebound, "", http.StatusForbidden, "HOST_NOT_ALLOWED")
 	expect("/", rebound, "", http.StatusForbidden, "HOST_NOT_ALLOWED")
