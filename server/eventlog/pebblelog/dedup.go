@@ -283,9 +283,11 @@ func appendDedupID(b []byte, entry *eventlog.Entry) []byte {
 // parseDedupPair returns the start of the bucket of a pair, and the dedup id and the
 // position of the event that it is of.
 func parseDedupPair(key, value []byte) (start int64, id []byte, p eventlog.Position, err error) {
-	malformed := fmt.Errorf("the pair %x is not that of an event id", key)
+	malformed := func() (int64, []byte, eventlog.Position, error) {
+		return 0, nil, 0, fmt.Errorf("the pair %x is not that of an event id", key)
+	}
 	if len(key) <= bucketLen {
-		return 0, nil, 0, malformed
+		return malformed()
 	}
 	start = int64(binary.BigEndian.Uint64(key[1:])) //nolint:gosec // written from an int64
 	id = slices.Clone(key[bucketLen:])
@@ -296,7 +298,7 @@ func parseDedupPair(key, value []byte) (start int64, id []byte, p eventlog.Posit
 		id = id[:max(len(id)-bodyHashLen, 0)]
 	}
 	if len(id) == 0 || len(value) != want {
-		return 0, nil, 0, malformed
+		return malformed()
 	}
 	return start, id, eventlog.Position(binary.BigEndian.Uint64(value[want-8:])), nil
 }

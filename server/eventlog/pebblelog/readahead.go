@@ -4,12 +4,20 @@ import (
 	"context"
 	"iter"
 
+	"golang.org/x/sync/semaphore"
+
 	commitlogv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/commitlog/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
 
-// aheadFrom is how many commits a copy lacks, at least, for the next to be made ready while one is applied.
-const aheadFrom = 16
+const (
+	// aheadFrom is how many commits a copy lacks, at least, for the next to be made ready while one is applied.
+	aheadFrom = 16
+	// aheadMost is how many are made ready at most, and aheadBytes how large they may be together, with the one that
+	// is being applied. One that is larger is alone.
+	aheadMost  = 4
+	aheadBytes = 4 << 20
+)
 
 // An arrived commit was read, and made ready to be applied as far as that takes no knowledge of the copy.
 type arrived struct {
@@ -51,15 +59,18 @@ func (s *shared) read(ctx context.Context, after commitlog.Sequence) iter.Seq2[a
 	}
 }
 
-// readAhead is read that makes a commit ready while the one before is applied, which takes about as long.
-// No more: commits may be large.
+// readAhead is read that makes commits ready while one before them is applied, which takes about as long.
 func (s *shared) readAhead(ctx context.Context, after commitlog.Sequence) iter.Seq2[arrived, error] {
 	return func(yield func(arrived, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		commits, failed := make(chan arrived), error(nil)
+		commits, failed := make(chan arrived, aheadMost), error(nil)
+		room := semaphore.NewWeighted(aheadBytes)
 		go func() {
 			defer close(commits)
 			for commit, err := range s.commits.Read(ctx, after) {
+				if err == nil && room.Acquire(ctx, weightOf(commit)) != nil {
+					err = context.Cause(ctx)
+				}
 				if err != nil {
 					failed = err
 					return
@@ -81,9 +92,13 @@ func (s *shared) readAhead(ctx context.Context, after commitlog.Sequence) iter.S
 			if !yield(commit, nil) {
 				return
 			}
+			room.Release(weightOf(commit.Commit))
 		}
 		if failed != nil {
 			yield(arrived{}, failed)
 		}
 	}
 }
+
+// weightOf returns how much of aheadBytes a commit takes.
+func weightOf(commit commitlog.Commit) int64 { return int64(min(len(commit.Bytes), aheadBytes)) }

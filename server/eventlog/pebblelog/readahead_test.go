@@ -5,6 +5,7 @@ import (
 	"iter"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
@@ -64,6 +65,13 @@ func (o *oneReader) counts() (reads, atOnce, back int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.reads, o.atOnce, o.back
+}
+
+// position returns after which commit the reader is.
+func (o *oneReader) position() commitlog.Sequence {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.at
 }
 
 // appendRaw makes a commit that no gateway of this version would.
@@ -177,4 +185,44 @@ func TestCloseWhileReadAhead(t *testing.T) {
 	waitUntil(t, "what has come is applied", func() bool { return placeOf(t, two).applied == aheadFrom })
 	closeSoon(t, two)
 	sameLogs(t, openShared(t, disk, commitsOf(t, memory), byHand()), one)
+}
+
+// TestReadAheadIsBounded: as many commits are made ready beside the one that is being applied as is said, and no more
+// bytes. (The next one was read, and waits for room.)
+func TestReadAheadIsBounded(t *testing.T) {
+	for name, c := range map[string]struct{ size, ready int }{
+		"small":                {100, aheadMost},
+		"two have room":        {aheadBytes / 2, 1},
+		"one has room":         {aheadBytes, 0},
+		"one is more than may": {aheadBytes + 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := commitlogtest.NewMemory()
+				commits := memory.Open(nil)
+				defer commits.Close()
+				for i := range commitlog.Sequence(2 * aheadMost) {
+					if _, err := commitlog.Settle(t.Context(), commits, i, make([]byte, c.size)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				counted := &oneReader{Log: commits}
+				s := &shared{commits: counted}
+				n := commitlog.Sequence(0)
+				for _, err := range s.readAhead(t.Context(), 0) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					n++
+					if at := counted.position(); at != min(n+commitlog.Sequence(c.ready), memory.Len()) {
+						t.Fatalf("while commit %d is applied, those up to %d are ready", n, at)
+					}
+				}
+				if n != memory.Len() {
+					t.Errorf("%d commits of %d", n, memory.Len())
+				}
+			})
+		})
+	}
 }

@@ -34,6 +34,10 @@ const (
 	maxL0Sublevels = 24
 	stopMemTables  = 16
 	stopL0         = 1000
+
+	// The committer of a copy waits for the disk only while the write-ahead log of a memory table that is full is
+	// synced. The kernel is asked to write it in parts of this size before, so that little is left by then.
+	copyBytesPerSync = 4 << 20
 )
 
 // errReadOnly is for what an opening would mend if it could.
@@ -100,6 +104,9 @@ func (s *store) options(logger *slog.Logger) *pebble.Options {
 				}
 			},
 		},
+	}
+	if s.copy != nil {
+		o.WALBytesPerSync = copyBytesPerSync
 	}
 	for i := range o.Levels {
 		level := &o.Levels[i]
