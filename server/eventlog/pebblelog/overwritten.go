@@ -32,7 +32,7 @@ func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 	}
 	for _, same := range parted {
 		begins := func(start eventlog.EpochStart) bool { return start.First == same+1 }
-		if same >= both || slices.ContainsFunc(starts, begins) {
+		if same >= both || slices.ContainsFunc(starts, begins) || !c.replaced(same, both, e) {
 			continue // one that begins there is not in the other history
 		}
 		start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: same + 1}
@@ -43,6 +43,37 @@ func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 		}
 	}
 	return nil
+}
+
+// replaced reports whether an event after a position, up to another, may have a cursor that meant another
+// event. It has not if its epoch was begun afterwards, as when another gateway has said before that the end
+// is lost: then no event is in its place but of a new epoch.
+func (c *committer) replaced(after, upTo eventlog.Position, e *ended) bool {
+	if len(e.knew) == 0 || after < c.trimmed.position {
+		return true // it cannot be told
+	}
+	starts := c.history.Starts()
+	for i, start := range starts {
+		from, to := max(after, start.First-1), upTo
+		if i+1 < len(starts) {
+			to = min(to, starts[i+1].First-1)
+		}
+		knew := func(s eventlog.EpochStart) bool { return s.Epoch == start.Epoch }
+		if from < to && slices.ContainsFunc(e.knew, knew) && c.store.hasEvents(from, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasEvents reports whether there is an event after a position, up to another, or that cannot be told.
+func (s *store) hasEvents(after, upTo eventlog.Position) bool {
+	events, err := s.events(after, upTo)
+	if err != nil {
+		return true
+	}
+	found := events.First()
+	return errors.Join(events.Error(), events.Close()) != nil || found
 }
 
 // beginAgain adds to a batch that the epochs begin which were begun afterwards, and are lost with the commits
