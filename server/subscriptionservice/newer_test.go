@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
@@ -179,23 +180,42 @@ func TestFiltersOfNewerOwner(t *testing.T) {
 	checkError(t, err, "Unavailable SUBSCRIPTION_MOVING")
 }
 
-// TestActionOfNewerClient: what an operator asks for is done as it was asked for or not at all,
+// TestActionOfNewerClient: what an operator or a worker asks for is done as it was asked for or not at all,
 // whichever gateway runs the subscription.
 func TestActionOfNewerClient(t *testing.T) {
 	t.Parallel()
 	nodes := newCluster(t, 2)
 	nodes[0].create(t, "team", nil)
 	owner, others := ownerOf(nodes, "team")
-	owner.add(t, 2)
+	owner.add(t, 3)
 	w := owner.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team"})
+	d := w.take(3)
+	held := tokens(d[2])
 	if _, err := owner.Reject(t.Context(), &webhookgatewayv1.RejectRequest{
-		Subscription: "team", AckTokens: tokens(w.take(2)...), Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
+		Subscription: "team", AckTokens: tokens(d[:2]...), Action: webhookgatewayv1.RejectAction_REJECT_ACTION_PARK,
 	}); err != nil {
 		t.Fatal(err)
 	}
 	before := owner.status(t, "team")
 	for _, n := range []*node{owner, others[0]} {
-		_, err := n.DeleteSubscription(t.Context(), newer(&webhookgatewayv1.DeleteSubscriptionRequest{Name: "team"}))
+		_, err := n.CreateSubscription(t.Context(), newer(&webhookgatewayv1.CreateSubscriptionRequest{Subscription: &webhookgatewayv1.Subscription{Name: "new"}}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.UpdateSubscription(t.Context(), newer(&webhookgatewayv1.UpdateSubscriptionRequest{
+			Subscription: &webhookgatewayv1.Subscription{Name: "team", Filters: []*webhookgatewayv1.EventFilter{{ClientIds: []string{"nobody"}}}},
+			UpdateMask:   &fieldmaskpb.FieldMask{Paths: []string{"filters"}},
+		}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.Acknowledge(t.Context(), newer(&webhookgatewayv1.AcknowledgeRequest{Subscription: "team", AckTokens: held}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.Reject(t.Context(), newer(&webhookgatewayv1.RejectRequest{
+			Subscription: "team", AckTokens: held, Action: webhookgatewayv1.RejectAction_REJECT_ACTION_SKIP,
+		}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.CommitCursor(t.Context(), newer(&webhookgatewayv1.CommitCursorRequest{
+			Subscription: "team", Cursor: d[2].GetEvent().GetCursor(), AckToken: held[0],
+		}))
+		checkError(t, err, "InvalidArgument INVALID_FIELD")
+		_, err = n.DeleteSubscription(t.Context(), newer(&webhookgatewayv1.DeleteSubscriptionRequest{Name: "team"}))
 		checkError(t, err, "InvalidArgument INVALID_FIELD")
 		_, err = n.SeekSubscription(t.Context(), newer(&webhookgatewayv1.SeekSubscriptionRequest{Name: "team", Start: earliest()}))
 		checkError(t, err, "InvalidArgument INVALID_FIELD")
@@ -206,5 +226,15 @@ func TestActionOfNewerClient(t *testing.T) {
 	}
 	if after := owner.status(t, "team"); after.GetCursor() != before.GetCursor() || after.GetParkedEvents() != 2 {
 		t.Errorf("the subscription was %v and is %v", before, after)
+	}
+	owner.acknowledge(t, "team", ok, d[2]) // nothing was settled
+	if _, err := owner.UpdateSubscription(t.Context(), &webhookgatewayv1.UpdateSubscriptionRequest{
+		Subscription: &webhookgatewayv1.Subscription{Name: "team", Status: newer(&webhookgatewayv1.SubscriptionStatus{})},
+		UpdateMask:   &fieldmaskpb.FieldMask{Paths: []string{"settings.max_attempts"}},
+	}); err != nil {
+		t.Errorf("what a newer gateway says of a subscription is in the way of an update: %v", err)
+	}
+	if _, err := owner.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: "new"}); status.Code(err) != codes.NotFound {
+		t.Errorf("a subscription was created: %v", err)
 	}
 }

@@ -18,15 +18,19 @@ import (
 
 // CreateSubscription implements SubscriptionService.
 func (s *Service) CreateSubscription(ctx context.Context, req *webhookgatewayv1.CreateSubscriptionRequest) (*webhookgatewayv1.CreateSubscriptionResponse, error) {
-	created, err := s.create(ctx, req.GetSubscription())
+	created, err := s.create(ctx, req)
 	if err != nil {
 		return nil, s.fail(ctx, "create a subscription", err)
 	}
 	return &webhookgatewayv1.CreateSubscriptionResponse{Subscription: s.shown(ctx, created)}, nil
 }
 
-func (s *Service) create(ctx context.Context, in *webhookgatewayv1.Subscription) (*webhookgatewayv1.Subscription, error) {
+func (s *Service) create(ctx context.Context, req *webhookgatewayv1.CreateSubscriptionRequest) (*webhookgatewayv1.Subscription, error) {
+	in := req.GetSubscription()
 	if err := access.From(ctx).Manage("subscription.name", in.GetName()); err != nil {
+		return nil, err
+	}
+	if err := checkKnownItself(req); err != nil {
 		return nil, err
 	}
 	if asked, err := filter.Compile(in.GetFilters()); err == nil { // otherwise it is refused below, with all that is wrong
@@ -105,6 +109,9 @@ func pageOf(list []*webhookgatewayv1.Subscription, size int) int {
 // UpdateSubscription implements SubscriptionService.
 func (s *Service) UpdateSubscription(ctx context.Context, req *webhookgatewayv1.UpdateSubscriptionRequest) (*webhookgatewayv1.UpdateSubscriptionResponse, error) {
 	err := access.From(ctx).Manage("subscription.name", req.GetSubscription().GetName())
+	if err == nil {
+		err = checkKnownItself(req)
+	}
 	if err != nil {
 		return nil, s.fail(ctx, "update a subscription", err)
 	}
@@ -166,6 +173,14 @@ func checkKnown(req proto.Message) error {
 		return fielderr.New("", "%v: leave it out, or upgrade all gateways", err)
 	}
 	return nil
+}
+
+// checkKnownItself is checkKnown of a request without the subscription within: of that, the definition alone is
+// checked, where it is made. Its status may be of a later version.
+func checkKnownItself(req proto.Message) error {
+	alone := req.ProtoReflect().New()
+	alone.SetUnknown(req.ProtoReflect().GetUnknown())
+	return checkKnown(alone.Interface())
 }
 
 // previewSeek says what a seek would do.

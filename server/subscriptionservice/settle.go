@@ -36,6 +36,9 @@ func checkTokens(ctx context.Context, req interface {
 // Acknowledge implements SubscriptionService.
 func (s *Service) Acknowledge(ctx context.Context, req *webhookgatewayv1.AcknowledgeRequest) (*webhookgatewayv1.AcknowledgeResponse, error) {
 	err := checkTokens(ctx, req)
+	if err == nil {
+		err = checkKnown(req)
+	}
 	if err != nil {
 		return nil, s.fail(ctx, "acknowledge", err)
 	}
@@ -58,6 +61,9 @@ func (s *Service) Reject(ctx context.Context, req *webhookgatewayv1.RejectReques
 func (s *Service) reject(ctx context.Context, req *webhookgatewayv1.RejectRequest) ([]webhookgatewayv1.TokenResult, error) {
 	name, tokens := req.GetSubscription(), req.GetAckTokens()
 	if err := checkTokens(ctx, req); err != nil {
+		return nil, err
+	}
+	if err := checkKnown(req); err != nil {
 		return nil, err
 	}
 	if n := len(req.GetReason()); n > maxReasonBytes {
@@ -119,6 +125,9 @@ func (s *Service) ExtendDeadline(ctx context.Context, req *webhookgatewayv1.Exte
 func (s *Service) CommitCursor(ctx context.Context, req *webhookgatewayv1.CommitCursorRequest) (*webhookgatewayv1.CommitCursorResponse, error) {
 	if err := access.From(ctx).Use("subscription", req.GetSubscription()); err != nil {
 		return nil, err
+	}
+	if err := checkKnown(req); err != nil {
+		return nil, s.fail(ctx, "commit a cursor", err)
 	}
 	upTo, err := s.api.ParseCursor(ctx, "cursor", req.GetCursor())
 	if err != nil {

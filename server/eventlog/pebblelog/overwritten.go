@@ -122,7 +122,7 @@ func (m mark) same(other mark) bool {
 }
 
 // lastSame returns after which positions, up to one, the copies that were set aside may part from
-// this one. That is one if they can be read, and otherwise the first position of each epoch: who
+// this one. That is one if they can be compared, and otherwise the first position of each epoch: who
 // has an epoch has its first event.
 func (c *committer) lastSame(e *ended, upTo eventlog.Position, starts []eventlog.EpochStart) []eventlog.Position {
 	parted, alike, known := upTo, eventlog.Position(0), false
@@ -133,7 +133,7 @@ func (c *committer) lastSame(e *ended, upTo eventlog.Position, starts []eventlog
 			continue
 		}
 		if err != nil {
-			c.log.logger.Warn("what was set aside cannot be read: more cursors than need be are refused as lost", "folder", folder, "error", err)
+			c.log.logger.Warn("what was set aside cannot be compared: more cursors than need be are refused as lost", "folder", folder, "error", err)
 			known = false
 			break
 		}
@@ -171,6 +171,9 @@ func (v *verifier) epochOf(record eventlog.Record, history *eventlog.History) ev
 	}
 	return v.stored
 }
+
+// errTrimmedHere is for a copy that was set aside and parts from this one within what is trimmed.
+var errTrimmedHere = errors.New("where it parts from this copy is trimmed")
 
 // errNothingAside is for a copy that was set aside and has no events.
 var errNothingAside = errors.New("it has no events")
@@ -220,8 +223,11 @@ func (c *committer) compare(folder string, upTo eventlog.Position) (same eventlo
 	if err := errors.Join(ours.Error(), its.Error()); err != nil {
 		return 0, false, err
 	}
-	// What both have is trimmed here. The last trimmed position is not certain either.
-	return max(c.trimmed.position, 1) - 1, true, nil
+	// All that both have is trimmed here. What is left to be compared is the last of it.
+	if theirs, err := aside.mark(c.trimmed.position); err == nil && theirs.same(c.trimmed) && c.trimmed.position <= upTo {
+		return c.trimmed.position, last > c.trimmed.position, nil
+	}
+	return 0, false, errTrimmedHere
 }
 
 // openAside opens a copy that was set aside. Nothing of it is written.
