@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,14 +53,16 @@ func (c *committer) replaced(after, upTo eventlog.Position, e *ended) bool {
 	if len(e.knew) == 0 || after < c.trimmed.position {
 		return true // it cannot be told
 	}
+	oldest := slices.MinFunc(e.knew, func(a, b eventlog.EpochStart) int { return cmp.Compare(a.First, b.First) })
 	starts := c.history.Starts()
 	for i, start := range starts {
 		from, to := max(after, start.First-1), upTo
 		if i+1 < len(starts) {
 			to = min(to, starts[i+1].First-1)
 		}
-		knew := func(s eventlog.EpochStart) bool { return s.Epoch == start.Epoch }
-		if from < to && slices.ContainsFunc(e.knew, knew) && c.store.hasEvents(from, to) {
+		// An earlier one may have been trimmed, and be known to readers all the same.
+		knew := start.First < oldest.First || slices.ContainsFunc(e.knew, func(s eventlog.EpochStart) bool { return s.Epoch == start.Epoch })
+		if from < to && knew && c.store.hasEvents(from, to) {
 			return true
 		}
 	}
