@@ -204,7 +204,7 @@ func TestSlowBodyOfARevokedCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if text := readAll(t, resp.Body); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "CREDENTIALS_INVALID") {
+	if text := readAll(t, resp.Body); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "CREDENTIALS_INVALID") || !strings.Contains(text, "check that they are whole, and that access") {
 		t.Errorf("%s %s", resp.Status, text)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -148,11 +147,8 @@ func (s *Server) joinCluster(ctx context.Context, registry *prometheus.Registry)
 	}
 	c := s.config.Cluster
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("cluster.listen: another process listens on %s: is a gateway running already?", c.Listen)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("cluster.listen: %w", err)
+		return nil, listenError("cluster.listen", c.Listen, err)
 	}
 	s.closeLater("close the listener "+listenerCluster, func() error { return ignoreClosed(listener.Close()) })
 	address := c.Advertise

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -57,5 +58,13 @@ func TestListenerOfAnother(t *testing.T) {
 	want := "listen.grpc: another process listens on " + taken.Addr().String() + ": is a gateway running already?"
 	if _, err := New(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
 		t.Errorf("New() = %v, want %s", err, want)
+	}
+	config.Listen.GRPC, config.Access.Insecure = "192.0.2.1:9090", true // an address for documentation
+	want = "listen.grpc: 192.0.2.1:9090 is no address of this machine: give one that it has, or leave the host out to listen on all of them"
+	if _, err := New(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
+		t.Errorf("New() = %v, want %s", err, want)
+	}
+	if err := listenError("listen.webhooks", ":80", syscall.EACCES); !strings.Contains(err.Error(), "may not listen on :80: choose a port from 1024 on") {
+		t.Errorf("of a port that is not permitted it says %v", err)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -322,11 +321,8 @@ func (s *Server) listen(ctx context.Context) error {
 		}},
 	} {
 		listener, err := config.Listen(ctx, "tcp", l.address)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("listen.%s: another process listens on %s: is a gateway running already?", l.key, l.address)
-		}
 		if err != nil {
-			return fmt.Errorf("listen.%s: %w", l.key, err)
+			return listenError("listen."+l.key, l.address, err)
 		}
 		if s.wrapListener != nil {
 			listener = s.wrapListener(l.key, listener)

@@ -12,7 +12,7 @@ func errMissing() error {
 
 func errInvalid() error {
 	return rpcerr.Error(webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_INVALID,
-		"the gateway knows nobody with these credentials")
+		"the gateway knows nobody with these credentials: check that they are whole, and that access in the configuration of the gateway has them")
 }
 
 func errExpired() error {
