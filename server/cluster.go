@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -98,6 +99,12 @@ func (c Cluster) checkSecrets() (errs []error) {
 		}
 	}
 	return errs
+}
+
+// Host returns by which name, or at which address, the other gateways reach this one.
+func (c Cluster) Host() string {
+	host, _, _ := net.SplitHostPort(cmp.Or(c.Advertise, c.Listen)) // valid
+	return host
 }
 
 // hostOf returns the host of an address.
@@ -232,6 +239,21 @@ func (s *Server) peerTLS() func() *tls.Config {
 		loaded := current.Get()
 		return &tls.Config{MinVersion: loaded.MinVersion, Certificates: loaded.Certificates, RootCAs: loaded.ClientCAs}
 	}
+}
+
+// peerWarnings returns why the other gateways, which have the same roots, would not take the certificate of this one.
+// Who is refused as a client is often not told why.
+func (s *Server) peerWarnings(now time.Time) []string {
+	current, ok := s.certificates[listenerCluster]
+	if !ok || s.peers.cluster == nil {
+		return nil
+	}
+	err := tlsfiles.CheckPeer(current.Get(), s.inForce.Load().config.Cluster.Host(), now)
+	if err == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("the other gateways refuse the certificate of cluster.listen if they have the same cluster.tls.client_ca, %v: "+
+		"have one issued by it, with the host of cluster.advertise as a name, for servers and for clients", err)}
 }
 
 // serveCluster has the other gateways call the service of this one, and returns the service

@@ -180,7 +180,7 @@ func (s *Server) warnings() []string {
 	const tolerated = time.Minute
 	warnings := append(s.inForce.Load().warnings(), s.certificates.warnings(time.Now())...)
 	if s.peers.cluster != nil {
-		warnings = append(warnings, s.peers.cluster.Warnings()...)
+		warnings = append(append(warnings, s.peerWarnings(time.Now())...), s.peers.cluster.Warnings()...)
 	}
 	if err := s.refusals.Err(); err != nil {
 		warnings = append(warnings, "refused deliveries are kept in memory only, and a restart forgets them: "+err.Error())

@@ -10,7 +10,8 @@ import (
 // An engine is what the gateways share their events by.
 type engine interface {
 	name() string
-	start(ctx context.Context) error
+	// start starts it, and says what it does before it does that.
+	start(ctx context.Context, say func(format string, args ...any)) error
 	stop()
 	// config is store.commit_log of a gateway, as YAML.
 	config(gateway int) string

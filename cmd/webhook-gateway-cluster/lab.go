@@ -82,12 +82,13 @@ func newLab(dir, binary, kind string, seed uint64, out io.Writer) (*lab, error) 
 
 // start starts everything but the traffic.
 func (l *lab) start(ctx context.Context) error {
-	if err := l.engine.start(ctx); err != nil {
+	if err := l.engine.start(ctx, l.note); err != nil {
 		return fmt.Errorf("start %s: %w", l.engine.name(), err)
 	}
 	l.disturbed.Add(1) // all begin at once
 	defer l.disturbed.Add(-1)
 	l.ctx, l.endTasks = context.WithCancel(context.WithoutCancel(ctx)) // after Ctrl-C all is judged
+	l.note("g1, g2 and g3 are started: the gateways")
 	var all sync.WaitGroup
 	errs := make([]error, gateways)
 	for i, g := range l.gateways {

@@ -151,7 +151,8 @@ func matrix(n int, to []string) ([][]*proxy, error) {
 
 func (e *natsEngine) name() string { return "NATS JetStream, 3 servers" }
 
-func (e *natsEngine) start(ctx context.Context) error {
+func (e *natsEngine) start(ctx context.Context, say func(format string, args ...any)) error {
+	say("n1, n2 and n3 are started: NATS servers, which choose a leader")
 	for _, n := range e.nodes {
 		if err := n.start(); err != nil {
 			return err

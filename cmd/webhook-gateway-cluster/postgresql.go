@@ -56,19 +56,28 @@ func (e *postgresEngine) standbys() []*pgServer {
 	return slices.Delete(slices.Clone(e.servers), leading, leading+1)
 }
 
-func (e *postgresEngine) start(ctx context.Context) error {
+func (e *postgresEngine) start(ctx context.Context, say func(format string, args ...any)) error {
 	primary := e.primary()
-	if err := errors.Join(primary.create(ctx), primary.start()); err != nil {
+	say("%s, the primary, gets an empty database (initdb), and is started", primary.name)
+	if err := primary.create(ctx); err != nil {
+		return err
+	}
+	if err := primary.start(); err != nil {
 		return err
 	}
 	if err := primary.await(ctx, "SELECT true"); err != nil {
 		return err
 	}
 	for _, s := range e.standbys() {
-		if err := errors.Join(s.imitate(ctx, primary), s.start()); err != nil {
+		say("%s, a standby, gets a copy of %s (pg_basebackup), and is started", s.name, primary.name)
+		if err := s.imitate(ctx, primary); err != nil {
+			return err
+		}
+		if err := s.start(); err != nil {
 			return err
 		}
 	}
+	say("the standbys connect to %s, and a first commit waits for one of them", primary.name)
 	return errors.Join(e.complete(ctx), e.usable(ctx))
 }
 

@@ -94,7 +94,9 @@ func (s *pgServer) run(ctx context.Context, name string, args ...string) error {
 	}
 	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // one of PostgreSQL
 	cmd.Dir, cmd.SysProcAttr = s.home, &syscall.SysProcAttr{Credential: s.as}
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := cmd.CombinedOutput(); ctx.Err() != nil {
+		return context.Cause(ctx) // what it has written meanwhile does not matter
+	} else if err != nil {
 		return fmt.Errorf("%s of %s: %w\n%s", name, s.name, err, out)
 	}
 	return nil
@@ -201,8 +203,11 @@ func (s *pgServer) resume() {
 	}
 }
 
-// kill ends all processes of the server at once.
+// kill ends all processes of the server at once, if it was ever started.
 func (s *pgServer) kill() {
+	if ended, _ := s.life(); ended == nil {
+		return
+	}
 	s.pause() // none notices that another has ended
 	for _, pid := range s.processes()[1:] {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 )
 
 func TestSubscriptionCommands(t *testing.T) {
@@ -21,7 +23,8 @@ func TestSubscriptionCommands(t *testing.T) {
 		created.Settings["ordering"] != "ORDERING_BY_SUBJECT" || created.Settings["maxAttempts"] != 3.0 {
 		t.Errorf("create printed %s (%v)", out, err)
 	}
-	if out := mustExecute(t, on("subscriptions", "list")...); !strings.Contains(out, "team  18") {
+	if out := mustExecute(t, on("subscriptions", "list")...); !strings.Contains(out, "team  18") ||
+		strings.Contains(out, "OWNER") || strings.Contains(out, "UNUSABLE") { // a gateway alone has no owners, and this one nothing that is unusable
 		t.Errorf("list printed\n%s", out)
 	}
 	printed := mustExecute(t, on("tail", "--subscription", "team", "--max", "2", "--json")...)
@@ -83,6 +86,26 @@ func TestSubscriptionCommands(t *testing.T) {
 		code, _, errOut := execute(t, test.args...)
 		if code != test.code || !strings.Contains(errOut, test.want) {
 			t.Errorf("%v ended with %d and %q, want %d and %q", test.args, code, errOut, test.code, test.want)
+		}
+	}
+}
+
+// TestSubscriptionsTable: columns that say something of few subscriptions are there if they do.
+func TestSubscriptionsTable(t *testing.T) {
+	list := []*webhookgatewayv1.Subscription{
+		{Name: "team", Status: &webhookgatewayv1.SubscriptionStatus{UnreadEvents: 18}},
+		{Name: "billing", Status: &webhookgatewayv1.SubscriptionStatus{Owner: "gateway-1:9091", Unusable: "a newer gateway wrote it"}},
+	}
+	for n, want := range map[int]string{
+		1: "NAME  UNREAD  READY  IN FLIGHT  WAITING  PARKED  STREAMS\n" +
+			"team  18      0      0          0        0       0\n",
+		2: "NAME     UNREAD  READY  IN FLIGHT  WAITING  PARKED  STREAMS  OWNER           UNUSABLE\n" +
+			"team     18      0      0          0        0       0        -               -\n" +
+			"billing  0       0      0          0        0       0        gateway-1:9091  a newer gateway wrote it\n",
+	} {
+		var out strings.Builder
+		if err := printSubscriptions(&out, list[:n]); err != nil || out.String() != want {
+			t.Errorf("of %d is printed\n%swant\n%s(%v)", n, out.String(), want, err)
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -57,16 +59,27 @@ func listSubscriptions(ctx context.Context, client webhookgatewayv1.Subscription
 	}
 }
 
-// printSubscriptions prints a table of subscriptions. The owner is empty where a gateway is
-// alone.
+// printSubscriptions prints a table of subscriptions. Owners are left out where the gateway is alone, and why
+// a subscription is unusable if none is.
 func printSubscriptions(w io.Writer, list []*webhookgatewayv1.Subscription) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tUNREAD\tREADY\tIN FLIGHT\tWAITING\tPARKED\tSTREAMS\tOWNER\tUNUSABLE") // Flush returns its error
+	owners := slices.ContainsFunc(list, func(s *webhookgatewayv1.Subscription) bool { return s.GetStatus().GetOwner() != "" })
+	unusable := slices.ContainsFunc(list, func(s *webhookgatewayv1.Subscription) bool { return s.GetStatus().GetUnusable() != "" })
+	row := func(text, owner, why string) {
+		if owners {
+			text += "\t" + cmp.Or(clean(owner), "-")
+		}
+		if unusable {
+			text += "\t" + cmp.Or(clean(why), "-")
+		}
+		_, _ = fmt.Fprintln(table, text) // Flush returns its error
+	}
+	row("NAME\tUNREAD\tREADY\tIN FLIGHT\tWAITING\tPARKED\tSTREAMS", "OWNER", "UNUSABLE")
 	for _, s := range list {
 		status := s.GetStatus()
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", s.GetName(),
+		row(fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d\t%d", s.GetName(),
 			status.GetUnreadEvents(), status.GetReadyEvents(), status.GetInFlightEvents(),
-			status.GetWaitingEvents(), status.GetParkedEvents(), status.GetStreams(), clean(status.GetOwner()), clean(status.GetUnusable()))
+			status.GetWaitingEvents(), status.GetParkedEvents(), status.GetStreams()), status.GetOwner(), status.GetUnusable())
 	}
 	return table.Flush()
 }

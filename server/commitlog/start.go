@@ -12,7 +12,7 @@ import (
 
 // ErrStarting is returned by a log that was not opened yet, because the engine does not
 // answer.
-var ErrStarting = errors.New("the engine does not answer yet")
+var ErrStarting = errors.New("the engine does not answer yet: the log of the gateway says why")
 
 // reopenPause is between two attempts to open a log.
 const reopenPause = 5 * time.Second

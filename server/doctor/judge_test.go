@@ -244,6 +244,38 @@ func TestCheckTLS(t *testing.T) {
 	expect(t, check(pair.Certificate, pair.Key)[1], Warn, "tls.grpc.key: ")
 }
 
+// The certificate of a gateway is one of a server and of a client, and its name is that of cluster.advertise.
+func TestCheckTLSOfTheCluster(t *testing.T) {
+	ca, year := tlstest.NewCA(t), time.Now().AddDate(1, 0, 0)
+	check := func(pair tlstest.Pair, change func(*server.Config)) []Finding {
+		config := server.DefaultConfig()
+		config.Store.CommitLog.Engine = server.CommitLogJetStream
+		config.Cluster.Advertise = "gateway-1.internal:9091"
+		pair.Secure(&config.Cluster.TLS)
+		config.Cluster.TLS.ClientCA = ca.File
+		change(&config)
+		return checkTLS(config)[3:]
+	}
+	as := func(*server.Config) {}
+	good := ca.IssueFor(t, year, "gateway-1.internal")
+	if findings := check(good, as); len(findings) != 2 {
+		t.Errorf("%+v", findings)
+	}
+	expect(t, check(good, as)[0], OK, "cluster.tls: the certificate is that of the key")
+	expect(t, check(good, as)[1], OK, "cluster.tls.client_ca: 1 root")
+	expect(t, check(ca.IssueFor(t, year, "gateway-2.internal"), as)[2], Fail, "as that of a server: x509: certificate is valid for gateway-2.internal, not gateway-1.internal")
+	expect(t, check(ca.IssueForServers(t, year, "gateway-1.internal"), as)[2], Fail, "as that of a client: x509: certificate specifies an incompatible key usage")
+	expect(t, check(tlstest.NewCA(t).IssueFor(t, year, "gateway-1.internal"), as)[2], Fail, "signed by unknown authority")
+	expect(t, check(good, func(c *server.Config) { c.Cluster.TLS.ClientCA = "" })[1], Fail, "signed by unknown authority") // of the machine
+	if expired := check(ca.IssueFor(t, time.Now().Add(-time.Minute), "gateway-1.internal"), as); len(expired) != 2 {
+		t.Errorf("it is said twice that it has expired: %+v", expired)
+	}
+	expect(t, check(tlstest.Pair{Certificate: good.Certificate, Key: "absent"}, as)[1], Fail, "cluster.tls.certificate: ")
+	if findings := check(good, func(c *server.Config) { c.Store.CommitLog.Engine = server.CommitLogNone }); len(findings) != 0 {
+		t.Errorf("a gateway that is alone: %+v", findings)
+	}
+}
+
 func TestJudgeCertificate(t *testing.T) {
 	ca := tlstest.NewCA(t)
 	now := time.Now()

@@ -36,23 +36,45 @@ func checkTLS(config server.Config) []Finding {
 			findings = append(findings, judgePlain(l.name, l.address, l.public))
 			continue
 		}
-		if f, bad := checkMode(filemode.CheckFile, l.config.Key); bad {
-			f.Text = "tls." + l.name + ".key: " + f.Text
-			findings = append(findings, f)
-		}
-		loaded, err := l.config.Load()
-		if err != nil {
-			findings = append(findings, finding(Fail, "mend the files, or the paths", "tls.%s.%v", l.name, err))
-			continue
-		}
 		roots := systemRoots
 		if !l.public {
 			roots = nil
 		}
-		findings = append(findings, judgeCertificate("tls."+l.name, loaded.Certificates[0], time.Now(), roots))
-		findings = append(findings, checkClientCA("tls."+l.name+".client_ca", l.config.ClientCA)...)
+		_, found := checkFiles("tls."+l.name, l.config, roots)
+		findings = append(findings, found...)
+	}
+	if c := config.Cluster; config.Store.CommitLog.Enabled() && c.TLS.Enabled() { // plain text is told of with the configuration
+		loaded, found := checkFiles("cluster.tls", c.TLS, nil)
+		findings = append(findings, found...)
+		if loaded != nil {
+			findings = append(findings, judgePeer(loaded, c.Host(), time.Now())...)
+		}
 	}
 	return findings
+}
+
+// checkFiles looks at the files of a listener, and returns what is loaded of them, nil if they cannot be.
+// With roots everybody has to trust the certificate.
+func checkFiles(key string, c tlsfiles.Config, roots func() *x509.CertPool) (loaded *tls.Config, findings []Finding) {
+	if f, bad := checkMode(filemode.CheckFile, c.Key); bad {
+		f.Text = key + ".key: " + f.Text
+		findings = append(findings, f)
+	}
+	loaded, err := c.Load()
+	if err != nil {
+		return nil, append(findings, finding(Fail, "mend the files, or the paths", "%s.%v", key, err))
+	}
+	findings = append(findings, judgeCertificate(key, loaded.Certificates[0], time.Now(), roots))
+	return loaded, append(findings, checkClientCA(key+".client_ca", c.ClientCA)...)
+}
+
+// judgePeer judges whether other gateways take the certificate of one.
+func judgePeer(loaded *tls.Config, host string, now time.Time) []Finding {
+	if err := tlsfiles.CheckPeer(loaded, host, now); err != nil {
+		return one(Fail, "have one issued by cluster.tls.client_ca, with the host of cluster.advertise as a name, for servers and for clients",
+			"cluster.tls: gateways with the same cluster.tls.client_ca refuse the certificate, %v", err)
+	}
+	return nil
 }
 
 // checkClientCA looks at a file of roots that was loaded, if there is one.

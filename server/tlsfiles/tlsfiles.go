@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -105,6 +106,36 @@ func Expires(loaded *tls.Config) time.Time { return loaded.Certificates[0].Leaf.
 
 // Begins returns from when on the certificate of a loaded configuration is valid.
 func Begins(loaded *tls.Config) time.Time { return loaded.Certificates[0].Leaf.NotBefore }
+
+// CheckPeer returns why another one with the same roots would refuse the certificate of a loaded
+// configuration: as that of a server that is called by a host, and where there are roots of clients, as that
+// of a client. Nil as well if it has expired, or is not valid yet: see Expires and Begins.
+func CheckPeer(loaded *tls.Config, host string, now time.Time) error {
+	leaf := loaded.Certificates[0].Leaf
+	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return nil
+	}
+	options := x509.VerifyOptions{
+		DNSName: host, Roots: loaded.ClientCAs, Intermediates: x509.NewCertPool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, der := range loaded.Certificates[0].Certificate[1:] {
+		if next, err := x509.ParseCertificate(der); err == nil { // who checks it passes over what it cannot read
+			options.Intermediates.AddCert(next)
+		}
+	}
+	if _, err := leaf.Verify(options); err != nil {
+		return fmt.Errorf("as that of a server: %w", err)
+	}
+	if loaded.ClientCAs == nil {
+		return nil
+	}
+	options.DNSName, options.KeyUsages = "", []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if _, err := leaf.Verify(options); err != nil {
+		return fmt.Errorf("as that of a client: %w", err)
+	}
+	return nil
+}
 
 // errNotLoaded is what a handshake fails with before the first Replace.
 var errNotLoaded = errors.New("no certificate is loaded")

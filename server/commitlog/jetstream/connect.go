@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/fielderr"
 )
 
@@ -42,13 +43,13 @@ func isFinal(err error) bool {
 // persist tries until it works, fails for good, or the context ends. What was wrong with the last
 // attempt is in the error.
 func persist(ctx context.Context, logger *slog.Logger, try func(context.Context) error) error {
-	var said repeated
+	var said commitlog.Repeated
 	for {
 		err := try(ctx)
 		if err == nil || isFinal(err) {
 			return err
 		}
-		if ctx.Err() == nil && said.news(err) {
+		if ctx.Err() == nil && said.IsNews(err) {
 			logger.Warn("the commit log cannot be opened yet: it is tried again", "error", err)
 		}
 		select {
@@ -57,26 +58,6 @@ func persist(ctx context.Context, logger *slog.Logger, try func(context.Context)
 			return fmt.Errorf("given up (%w): %w", context.Cause(ctx), err)
 		}
 	}
-}
-
-// repeated is an error that comes again and again.
-type repeated struct {
-	text string
-	at   time.Time
-}
-
-// news reports whether it should be logged: the first time, and then what has changed every five seconds and
-// what has not every minute.
-func (r *repeated) news(err error) bool {
-	pause := 5 * time.Second
-	if err.Error() == r.text {
-		pause = time.Minute
-	}
-	if time.Since(r.at) < pause {
-		return false
-	}
-	r.text, r.at = err.Error(), time.Now()
-	return true
 }
 
 // checkFiles reads the files once, to say what is wrong with them before anything is connected.

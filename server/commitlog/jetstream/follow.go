@@ -34,7 +34,7 @@ const (
 
 // follow reads the stream for the tail until the log is closed.
 func (l *Log) follow() {
-	var said repeated
+	var said commitlog.Repeated
 	for l.life.Err() == nil {
 		after, place, moved := l.tail.where()
 		if place == 0 {
@@ -47,7 +47,7 @@ func (l *Log) follow() {
 		err := l.consume(after, place)
 		if _, now, _ := l.tail.where(); err != nil && l.life.Err() == nil && now == place {
 			var refusal *natsjs.APIError
-			if errors.As(err, &refusal) && !passing(refusal) && said.news(err) {
+			if errors.As(err, &refusal) && !passing(refusal) && said.IsNews(err) {
 				l.logger.Warn("the commit log is read slowly: NATS refuses the consumer", "after", uint64(after), "error", err)
 			} else {
 				l.logger.Debug("the commit log is read anew", "after", uint64(after), "error", err)

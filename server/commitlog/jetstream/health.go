@@ -37,7 +37,7 @@ type health struct {
 	mu sync.Mutex
 	// link is why there is no connection, broken why the servers take no commits.
 	link, broken error
-	said         repeated
+	said         commitlog.Repeated
 	// refusal is why the last commit, and so presumably the next, was refused. Only one that
 	// is taken, or a trim, says that it is over.
 	refusal error
@@ -51,14 +51,14 @@ func (h *health) disconnected(err error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.link = err
-	return h.said.news(err)
+	return h.said.IsNews(err)
 }
 
 // connected says that there is a connection again.
 func (h *health) connected() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.link, h.said = nil, repeated{}
+	h.link, h.said = nil, commitlog.Repeated{}
 }
 
 // refused says that commits are not taken until somebody puts something right.
@@ -172,7 +172,7 @@ func (l *Log) look() error {
 	info := stream.CachedInfo()
 	l.tail.expect(commitlog.Sequence(info.State.LastSeq))
 	if wrong := l.config.differences(info.Config); len(wrong) > 0 {
-		if err := errors.New(strings.Join(wrong, "; ")); l.edited.news(err) {
+		if err := errors.New(strings.Join(wrong, "; ")); l.edited.IsNews(err) {
 			l.logger.Error("somebody has changed the stream: commits may be lost or refused, and no gateway starts", "stream", l.config.Stream, "error", err)
 		}
 	}

@@ -30,7 +30,7 @@ type Log struct {
 	tail   *tail
 	health health
 	// edited is what is wrong with the stream since the start. Only watch uses it.
-	edited repeated
+	edited commitlog.Repeated
 
 	life  context.Context //nolint:containedctx // until Close
 	end   context.CancelFunc

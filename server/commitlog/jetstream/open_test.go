@@ -148,7 +148,7 @@ func TestServersThatCannotBeUsed(t *testing.T) {
 	})
 	t.Run("old", func(t *testing.T) {
 		t.Parallel()
-		wantRefused(t, Config{URLs: []string{oldServer(t)}, Stream: "s", Replicas: 1}, "of version 2.14.9: at least 2.15.0 is needed")
+		wantRefused(t, Config{URLs: []string{oldServer(t)}, Stream: "s", Replicas: 1}, "of version 2.14.9, and must be of 2.15.0 or later: upgrade it")
 	})
 }
 
@@ -224,6 +224,36 @@ func TestServersThatComeLater(t *testing.T) {
 	c.Nodes[0].Start()
 	if err := <-opened; err != nil {
 		t.Errorf("Open() = %v", err)
+	}
+}
+
+// TestTooFewServers: a server that is up, and can do nothing without the others, is not said to be
+// "temporarily unavailable" and no more.
+func TestTooFewServers(t *testing.T) {
+	t.Parallel()
+	c := jetstreamtest.Start(t, 3, "")
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+	c.Nodes[0].Start() // alone
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var logs syncBuffer
+	ended := make(chan error)
+	go func() {
+		log, err := Open(ctx, configFor(c), slog.New(slog.NewTextHandler(&logs, nil)))
+		if err == nil {
+			_ = log.Close()
+		}
+		ended <- err
+	}()
+	eventually(t, "the server refuses", func() bool { return strings.Contains(logs.String(), "temporarily unavailable") })
+	if !strings.Contains(logs.String(), "more than half of the servers of the NATS cluster must be up, and reach each other") {
+		t.Errorf("it is logged\n%s", logs.String())
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it is open")
 	}
 }
 

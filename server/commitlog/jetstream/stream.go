@@ -50,7 +50,7 @@ func (c Config) stream() natsjs.StreamConfig {
 // checkServer says what is wrong with the server that is connected, and what to do.
 func checkServer(conn *nats.Conn) error {
 	if version := conn.ConnectedServerVersion(); older(version, minServer) {
-		return finalError{fmt.Errorf("the NATS server is of version %s: at least %s is needed", version, minServer)}
+		return finalError{fmt.Errorf("the NATS server is of version %s, and must be of %s or later: upgrade it", version, minServer)}
 	}
 	if limit := conn.MaxPayload(); limit < minPayload {
 		return finalError{fmt.Errorf("max_payload of the NATS server is %d bytes: set it to at least %d, or leave it at 1MB, the default", limit, minPayload)}
@@ -135,6 +135,8 @@ func (c Config) explainAPI(err error) error {
 		return finalError{fmt.Errorf("%w: another stream takes %s: choose another name for this one", err, c.subject())}
 	case streamLimit, accountLimit, storageExceeded, noResources, maxBytesRequired:
 		return finalError{fmt.Errorf("%w: raise the limits of JetStream for the account, or on the servers", err)}
+	case notAvailable:
+		return fmt.Errorf("%w: more than half of the servers of the NATS cluster must be up, and reach each other", err)
 	case notEnoughPeers:
 		return fmt.Errorf("%w: %d servers must be up", err, c.Replicas)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -241,7 +242,7 @@ func TestPassword(t *testing.T) {
 	if _, err := Open(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil || strings.Contains(fmt.Sprintf("%+v %v", err, config), "wrong horse") {
 		t.Errorf("Open() = %v with %v", err, config)
 	}
-	refused(t, config, "password authentication failed", "user=locked")
+	refused(t, config, "password authentication failed", "user=locked", "give the password of the user as password, by env:NAME or file:PATH")
 	config.Password = secret.New("correct horse")
 	settle(t, openLog(t, config), 0, "first")
 
@@ -271,7 +272,7 @@ func TestNoServer(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
 	err := giveUp(t, configOf(server))
-	for _, word := range []string{"connect to PostgreSQL", fmt.Sprint("127.0.0.1:", server.port), "connection refused"} {
+	for _, word := range []string{"connect to PostgreSQL", fmt.Sprint("127.0.0.1:", server.port), "connection refused", ": start the server, or correct url"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("Open() = %v, which does not say %q", err, word)
 		}
@@ -290,5 +291,63 @@ func TestNoServer(t *testing.T) {
 	server.start()
 	if err := <-opened; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSaidOnce: a server that does not answer is tried twice a second, and told of once.
+func TestSaidOnce(t *testing.T) {
+	t.Parallel()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for range 4 {
+			conn, err := listener.Accept()
+			if err != nil {
+				break
+			}
+			_, _ = conn.Read(make([]byte, 1<<10)) // who connects
+			_ = conn.Close()
+		}
+		cancel()
+	}()
+	config := DefaultConfig()
+	config.URL = "postgres://gateway@" + listener.Addr().String() + "/postgres?sslmode=disable"
+	var told logged
+	if log, err := Open(ctx, config, told.logger()); err == nil {
+		_ = log.Close()
+		t.Error("it is opened")
+	}
+	if n := strings.Count(told.String(), "PostgreSQL cannot be used yet"); n != 1 {
+		t.Errorf("it is told %d times:\n%s", n, told.String())
+	}
+}
+
+// TestNotLetIn: who is not let in is told what to do about it.
+func TestNotLetIn(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	server.exec("CREATE DATABASE closed")
+	server.exec("REVOKE CONNECT ON DATABASE closed FROM PUBLIC; CREATE ROLE guest LOGIN; CREATE ROLE idle")
+	for _, test := range []struct{ from, to, words string }{
+		{"gateway@", "nobody@", `make the user (CREATE ROLE "nobody" LOGIN), or correct url`},
+		{"gateway@", "idle@", `if it is there, ALTER ROLE "idle" LOGIN, and pg_hba.conf of the server must let it in`},
+		{"/postgres", "/none", `make the database (CREATE DATABASE "none"), or correct url`},
+		{"gateway@", "guest@", `GRANT CONNECT ON DATABASE "closed" TO "guest"`},
+	} {
+		config := configOf(server)
+		config.URL = strings.Replace(config.URL, test.from, test.to, 1)
+		if test.to == "guest@" {
+			config.URL = strings.Replace(config.URL, "/postgres", "/closed", 1)
+		}
+		refused(t, config, "connect to PostgreSQL", test.words)
+	}
+	config := configOf(server)
+	config.URL += "?sslmode=require"
+	if err := giveUp(t, config); err == nil || !strings.Contains(err.Error(), "the server does not speak TLS: set ssl to on for it, or take sslmode out of url") {
+		t.Errorf("Open() = %v without TLS", err)
 	}
 }

@@ -105,6 +105,7 @@ const prepareTimeout = 5 * time.Second
 // await prepares the tables as soon as there is a server.
 func (l *Log) await(ctx context.Context, settings *pgxpool.Config) error {
 	var last error
+	var said commitlog.Repeated
 	for {
 		l.probe(ctx, settings)
 		attempt, cancel := context.WithTimeout(ctx, prepareTimeout)
@@ -120,7 +121,9 @@ func (l *Log) await(ctx context.Context, settings *pgxpool.Config) error {
 			return err
 		}
 		last = err
-		l.logger.WarnContext(ctx, "PostgreSQL cannot be used yet: it is tried again", "error", err)
+		if said.IsNews(err) {
+			l.logger.WarnContext(ctx, "PostgreSQL cannot be used yet: it is tried again", "error", err)
+		}
 		select {
 		case <-time.After(reconnectWait):
 		case <-ctx.Done():

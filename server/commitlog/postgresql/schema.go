@@ -40,7 +40,7 @@ func (l *Log) prepare(ctx context.Context) error {
 	err := l.pool.QueryRow(ctx, "SELECT current_user, coalesce((SELECT nspname FROM pg_namespace WHERE nspname = $1), CASE WHEN $1 = '' THEN current_schema() END)", l.config.Schema).Scan(&user, &schema)
 	switch {
 	case err != nil:
-		return fmt.Errorf("connect to PostgreSQL: %w", err)
+		return fmt.Errorf("connect to PostgreSQL: %w", explain(err))
 	case schema == nil && l.config.Schema == "":
 		return errors.New("the search path of the user has no schema that exists: name one as schema")
 	case schema == nil:

@@ -61,7 +61,7 @@ func (l *Log) check(ctx context.Context, conn *pgconn.PgConn) error {
 	standby, readOnly, fsync, pages, synchronous, standbys := string(row[1]), string(row[2]), string(row[3]), string(row[4]), string(row[5]), string(row[6])
 	switch {
 	case version < minVersion:
-		return refuse("PostgreSQL has version %d, and must have %d or later", version/10000, minVersion/10000)
+		return refuse("PostgreSQL has version %d, and must have %d or later: upgrade it", version/10000, minVersion/10000)
 	case standby != "f":
 		return errors.New("the PostgreSQL server is a standby: name the primary, or all servers")
 	case readOnly != "off":

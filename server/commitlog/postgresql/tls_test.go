@@ -64,9 +64,9 @@ func TestTLS(t *testing.T) {
 
 	stranger := newServer(t, "ssl=on")
 	config.URL = plain + "?sslmode=verify-full&sslrootcert=" + stranger.certify()
-	refused(t, config, "certificate")
+	refused(t, config, "certificate", "sslrootcert in url must name the file with the root that vouches for the server")
 	config.URL = strings.Replace(plain, "127.0.0.1", "localhost", 1) + "?sslmode=verify-full&sslrootcert=" + roots
-	refused(t, config, "localhost")
+	refused(t, config, "localhost", "use a name in url that is in the server's certificate")
 	config.URL = plain + "?sslmode=verify-full&sslrootcert=/nowhere/ca.pem"
 	refused(t, config, "url: ", "/nowhere/ca.pem")
 	config.URL = plain + "?sslmode=very-full"

@@ -15,6 +15,7 @@ try {
   await firstPaint('/console/');
   await firstPaint('/console/live');
   for (const rate of [500, 2000]) await live(rate);
+  await backlog(60_000);
 } finally {
   await browser.close();
   await gateway.stop();
@@ -51,36 +52,71 @@ async function firstPaint(path) {
   console.log(`${path}: first contentful paint ${words(paints)}; the page itself ${words(pages)}`);
 }
 
-/** @param {number} rate */
+/** @param {number} rate how many events are delivered a second */
 async function live(rate) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  const page = await context.newPage();
-  await page.goto(`${gateway.origin}/console/live`);
-  await drawn(page);
+  const page = await open('/console/live');
   const sender = fork(new URL('./harness/sender.js', import.meta.url), [gateway.webhooks, String(rate)]);
   await page.waitForTimeout(2000); // until it flows evenly
-  /** @type {number[]} */
-  const clicks = [];
-  const events = await trace(page, async () => {
-    for (let n = 0; n < SECONDS; n++) {
-      await page.waitForTimeout(1000);
-      if (rate < 1000 || n % 3 > 0) continue;
-      clicks.push(await page.evaluate(async () => {
-        // How late the page answers what a user does now.
-        const began = performance.now();
-        await new Promise((resolve) => setTimeout(resolve));
-        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-        return performance.now() - began;
-      }));
-    }
-  });
+  const clicks = await watch(page, () => page.waitForTimeout(SECONDS * 1000));
   const sent = new Promise((resolve) => sender.once('message', resolve));
   sender.send('stop');
   const { perSecond } = /** @type {{perSecond: number}} */ (await sent);
-  const { tasks, long, longest, longestCPU, frames, frame, frameCPU } = work(events, gateway.origin);
+  tell(`/console/live at ${perSecond.toFixed(0)} events/s for ${SECONDS} s`, clicks);
+  await page.context().close();
+}
+
+/** The live page reads what was stored before, as quickly as it takes it. @param {number} stored how many events there are, at least */
+async function backlog(stored) {
+  const flood = gateway.flood(100_000);
+  await until(async () => Number((await gateway.call('GET', '/v1/log')).eventCount) >= stored, 'the events are stored', 120_000);
+  await flood.stop();
+  const page = await open('/console/live?from=earliest');
+  const shown = () => page.evaluate(() => Number(/([\d,]+) since/.exec(document.querySelector('.live-bar')?.textContent ?? '')?.[1]?.replaceAll(',', '')));
+  const began = performance.now();
+  const before = await shown();
+  const seen = await watch(page, () => until(async () => /\bLive\b/.test(await page.locator('.live-bar').innerText()), 'all is read', 120_000));
+  const perSecond = (await shown() - before) / ((performance.now() - began) / 1000);
+  tell(`/console/live that reads ${stored} events at ${perSecond.toFixed(0)} events/s`, seen);
+  await page.context().close();
+}
+
+/** @param {string} path */
+async function open(path) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  await page.goto(gateway.origin + path);
+  await drawn(page);
+  return page;
+}
+
+/** Traces a page, and how late it answers what a user does, every three seconds. @param {import('playwright-core').Page} page @param {() => Promise<unknown>} meanwhile */
+async function watch(page, meanwhile) {
+  /** @type {number[]} */
+  const clicks = [];
+  const events = await trace(page, async () => {
+    let over = false;
+    const clicking = (async () => {
+      while (!over) {
+        clicks.push(await page.evaluate(async () => {
+          const began = performance.now();
+          await new Promise((resolve) => setTimeout(resolve));
+          await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+          return performance.now() - began;
+        }));
+        for (let n = 0; n < 6 && !over; n++) await page.waitForTimeout(500);
+      }
+    })();
+    await meanwhile().finally(() => {
+      over = true;
+      return clicking;
+    });
+  });
+  return { clicks, ...work(events, gateway.origin) };
+}
+
+/** @param {string} what @param {Awaited<ReturnType<typeof watch>>} seen */
+function tell(what, { clicks, tasks, long, longest, longestCPU, frames, frame, frameCPU }) {
   const spread = (/** @type {typeof frame} */ { p50, p95, p99 }) => `p50 ${p50.toFixed(1)}, p95 ${p95.toFixed(1)}, p99 ${p99.toFixed(1)} ms`;
-  console.log(`/console/live at ${perSecond.toFixed(0)} events/s for ${SECONDS} s: ${tasks} tasks, ${long} over 50 ms, longest ${longest.toFixed(1)} ms (processor ${longestCPU.toFixed(1)} ms); `
-    + `${frames} frames, work ${spread(frame)} (processor: ${spread(frameCPU)})`
-    + (clicks.length > 0 ? `; answers to a click ${clicks.map((c) => c.toFixed(0)).join(', ')} ms` : ''));
-  await context.close();
+  console.log(`${what}: ${tasks} tasks, ${long} over 50 ms, longest ${longest.toFixed(1)} ms (processor ${longestCPU.toFixed(1)} ms); `
+    + `${frames} frames, work ${spread(frame)} (processor: ${spread(frameCPU)}); answers to a click ${clicks.map((c) => c.toFixed(0)).join(', ')} ms`);
 }

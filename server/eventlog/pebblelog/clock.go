@@ -77,11 +77,25 @@ func (c *clock) start(s *store) {
 	}
 }
 
-// gave tells that an event was given a time. No later one gets an earlier time.
+// gave tells that an event was given a time. No later one gets an earlier time. The first that is known of is
+// not old, whatever this machine's clock has said by then.
 func (c *clock) gave(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.expected.IsZero() && c.retention.After(t) {
+		c.retention = t
+	}
 	c.given, c.expected = later(c.given, t), later(later(c.expected, t), earliest)
+}
+
+// retains tells how far the retention of a gateway is that shares the log. One that knows no event yet, and one that
+// is behind, goes on from there.
+func (c *clock) retains(retention time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expected.IsZero() || retention.After(c.retention) {
+		c.retention = retention
+	}
 }
 
 func (c *clock) get() eventlog.Clock {
@@ -150,6 +164,14 @@ func clockValue(c eventlog.Clock) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(c.Retention.UnixNano()))
 }
 
+func parseClock(value []byte) (now, retention time.Time, ok bool) {
+	if len(value) != 16 {
+		return time.Time{}, time.Time{}, false // as if it were not there: the newest event says enough
+	}
+	at := func(b []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(b))) } //nolint:gosec // written from an int64
+	return at(value), at(value[8:]), true
+}
+
 // loadClock reads when the log was last in use, or restored.
 func (s *store) loadClock() error {
 	s.seen = s.restored()
@@ -160,11 +182,9 @@ func (s *store) loadClock() error {
 	if err != nil {
 		return err
 	}
-	if len(value) != 16 {
-		return nil // as if it were not there: the newest event says enough
+	if now, retention, ok := parseClock(value); ok {
+		s.seen, s.retained = later(s.seen, now), retention
 	}
-	s.seen = later(s.seen, time.Unix(0, int64(binary.BigEndian.Uint64(value)))) //nolint:gosec // written from an int64
-	s.retained = time.Unix(0, int64(binary.BigEndian.Uint64(value[8:])))        //nolint:gosec // written from an int64
 	return nil
 }
 

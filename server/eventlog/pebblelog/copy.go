@@ -341,7 +341,7 @@ func (l *Log) clearCopy(unusable *copyError) error {
 	var files []string
 	for _, name := range names {
 		switch {
-		case name == "LOCK", name == asideFolder, name == clearingName, name == endedName, name == GatewayFolder, strings.HasPrefix(name, backupPrefix), name == "lost+found":
+		case name == lockName, name == asideFolder, name == clearingName, name == endedName, name == GatewayFolder, strings.HasPrefix(name, backupPrefix), name == "lost+found":
 		default:
 			files = append(files, l.disk.PathJoin(path, name))
 		}

@@ -17,6 +17,9 @@ import (
 // the log. No log touches it, and no backup has it.
 const GatewayFolder = "gateway"
 
+// lockName is the file that a process locks to have the folder for itself.
+const lockName = "LOCK"
+
 // acquire makes the folder and locks it against other processes.
 func (l *Log) acquire() error {
 	path := l.config.Path
@@ -26,12 +29,12 @@ func (l *Log) acquire() error {
 	if err := l.disk.MkdirAll(path, 0o700); err != nil {
 		return folderError("create the folder of the event log", path, err)
 	}
-	lock, err := l.disk.Lock(l.disk.PathJoin(path, "LOCK"))
+	lock, err := l.disk.Lock(l.disk.PathJoin(path, lockName))
 	switch {
 	case errors.As(err, new(*fs.PathError)): // not the lock was refused, but its file
 		return folderError("lock the event log", path, err)
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("another process has the event log in %s open: stop it, or give another path: %w", path, err)
+	case isHeld(err):
+		return inUse(path, "give another folder, by store.pebble.path")
 	case err != nil:
 		return folderError("lock the event log", path, err)
 	}

@@ -167,6 +167,7 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		return nil, errors.Join(err, l.release())
 	}
 	l.space.check()
+	l.space.countAside()
 	go l.stall.watch(l.closed) // also while it is being closed
 	l.tasks.Go(func() { l.space.watch(l.closing) })
 	l.tasks.Go(committer.run)

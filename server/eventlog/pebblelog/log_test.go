@@ -121,7 +121,12 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "open\n" {
 		t.Fatalf("the other process says %q, %v", line, err)
 	}
-	wantOpenError(t, "another process has the event log", testConfig(path))
+	inUse := fmt.Sprintf("another gateway, process %d, uses the event log in %s: stop it", holder.Process.Pid, path)
+	t.Chdir(filepath.Dir(path)) // where another gateway is started need not be where this one was
+	wantOpenError(t, inUse, testConfig(filepath.Base(path)))
+	if _, err := Verify(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), inUse) {
+		t.Errorf("Verify() = %v, want %q", err, inUse)
+	}
 	if err := errors.Join(stdin.Close(), holder.Wait()); err != nil {
 		t.Fatalf("the other process: %v", err)
 	}

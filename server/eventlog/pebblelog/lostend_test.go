@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
@@ -47,9 +48,35 @@ func TestLostEnd(t *testing.T) {
 			t.Errorf("cursor of what was lost: %d, %v", p, err)
 		}
 	}
-	if names, err := disk.List("log/" + asideFolder); err != nil || len(names) != 1 {
-		t.Errorf("set aside: %v, %v", names, err)
+	if names := asides(disk); len(names) != 1 {
+		t.Errorf("set aside: %v", names)
 	}
+	// The metric says so while it is there, and not of a gateway that has nothing there.
+	wantAside(t, one, 0)
+	wantAside(t, two, 1)
+	if err := disk.RemoveAll("log/" + asideFolder + "/" + asides(disk)[0]); err != nil {
+		t.Fatal(err)
+	}
+	wantAside(t, two, 0)
+}
+
+// wantAside waits until the metric of what was set aside has a value.
+func wantAside(t *testing.T, log *Log, want float64) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(log.Metrics())
+	waitUntil(t, fmt.Sprintf("%v folders are set aside", want), func() bool {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() == "webhook_gateway_store_set_aside_folders" {
+				return family.GetMetric()[0].GetGauge().GetValue() == want
+			}
+		}
+		return false
+	})
 }
 
 // TestLostEverything: the same if nothing is left.

@@ -24,18 +24,19 @@ func (l *Log) Metrics() prometheus.Collector {
 		wal:       describe("wal_bytes", "Bytes of the write-ahead log that are not in tables yet."),
 		memory:    describe("memtable_bytes", "Bytes of memory that hold what is not in tables yet."),
 		l0:        describe("l0_files", "Tables that wait for compaction."),
+		aside:     describe("set_aside_folders", "Folders of files that were damaged, or of a copy that had more than the commit log: they stay until somebody deletes them."),
 	}
 }
 
 // collector reads the log whenever metrics are asked for.
 type collector struct {
-	log                                                                       *Log
-	free, used, reserve, stalled, failures, throttled, bytes, wal, memory, l0 *prometheus.Desc
+	log                                                                              *Log
+	free, used, reserve, stalled, failures, throttled, bytes, wal, memory, l0, aside *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.free, c.used, c.reserve, c.stalled, c.failures, c.throttled, c.bytes, c.wal, c.memory, c.l0} {
+	for _, d := range []*prometheus.Desc{c.free, c.used, c.reserve, c.stalled, c.failures, c.throttled, c.bytes, c.wal, c.memory, c.l0, c.aside} {
 		descs <- d
 	}
 }
@@ -52,6 +53,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(c.free, float64(usage.AvailBytes))
 		gauge(c.used, float64(usage.UsedBytes))
 		gauge(c.reserve, float64(reserve))
+	}
+	if folders, ok := c.log.space.setAside(); ok {
+		gauge(c.aside, float64(folders))
 	}
 	stalled := 0.0
 	if c.log.stall.err() != nil {

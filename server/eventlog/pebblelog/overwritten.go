@@ -32,7 +32,7 @@ func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 	}
 	for _, same := range parted {
 		begins := func(start eventlog.EpochStart) bool { return start.First == same+1 }
-		if same >= both || slices.ContainsFunc(starts, begins) {
+		if same >= both || slices.ContainsFunc(starts, begins) || !c.replaced(same, both, e) {
 			continue // one that begins there is not in the other history
 		}
 		start := eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: same + 1}
@@ -43,6 +43,37 @@ func (c *committer) renameOverwritten(batch *pebble.Batch, e *ended) error {
 		}
 	}
 	return nil
+}
+
+// replaced reports whether an event after a position, up to another, may have a cursor that meant another
+// event. It has not if its epoch was begun afterwards, as when another gateway has said before that the end
+// is lost: then no event is in its place but of a new epoch.
+func (c *committer) replaced(after, upTo eventlog.Position, e *ended) bool {
+	if len(e.knew) == 0 || after < c.trimmed.position {
+		return true // it cannot be told
+	}
+	starts := c.history.Starts()
+	for i, start := range starts {
+		from, to := max(after, start.First-1), upTo
+		if i+1 < len(starts) {
+			to = min(to, starts[i+1].First-1)
+		}
+		knew := func(s eventlog.EpochStart) bool { return s.Epoch == start.Epoch }
+		if from < to && slices.ContainsFunc(e.knew, knew) && c.store.hasEvents(from, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasEvents reports whether there is an event after a position, up to another, or that cannot be told.
+func (s *store) hasEvents(after, upTo eventlog.Position) bool {
+	events, err := s.events(after, upTo)
+	if err != nil {
+		return true
+	}
+	found := events.First()
+	return errors.Join(events.Error(), events.Close()) != nil || found
 }
 
 // beginAgain adds to a batch that the epochs begin which were begun afterwards, and are lost with the commits
@@ -88,7 +119,7 @@ func (m mark) same(other mark) bool {
 }
 
 // lastSame returns after which positions, up to one, the copies that were set aside may part from
-// this one. That is one if they can be read, and otherwise the first position of each epoch: who
+// this one. That is one if they can be compared, and otherwise the first position of each epoch: who
 // has an epoch has its first event.
 func (c *committer) lastSame(e *ended, upTo eventlog.Position, starts []eventlog.EpochStart) []eventlog.Position {
 	parted, alike, known := upTo, eventlog.Position(0), false
@@ -99,7 +130,7 @@ func (c *committer) lastSame(e *ended, upTo eventlog.Position, starts []eventlog
 			continue
 		}
 		if err != nil {
-			c.log.logger.Warn("what was set aside cannot be read: more cursors than need be are refused as lost", "folder", folder, "error", err)
+			c.log.logger.Warn("what was set aside cannot be compared: more cursors than need be are refused as lost", "folder", folder, "error", err)
 			known = false
 			break
 		}
@@ -137,6 +168,9 @@ func (v *verifier) epochOf(record eventlog.Record, history *eventlog.History) ev
 	}
 	return v.stored
 }
+
+// errTrimmedHere is for a copy that was set aside and parts from this one within what is trimmed.
+var errTrimmedHere = errors.New("where it parts from this copy is trimmed")
 
 // errNothingAside is for a copy that was set aside and has no events.
 var errNothingAside = errors.New("it has no events")
@@ -186,8 +220,11 @@ func (c *committer) compare(folder string, upTo eventlog.Position) (same eventlo
 	if err := errors.Join(ours.Error(), its.Error()); err != nil {
 		return 0, false, err
 	}
-	// What both have is trimmed here. The last trimmed position is not certain either.
-	return max(c.trimmed.position, 1) - 1, true, nil
+	// All that both have is trimmed here. What is left to be compared is the last of it.
+	if theirs, err := aside.mark(c.trimmed.position); err == nil && theirs.same(c.trimmed) && c.trimmed.position <= upTo {
+		return c.trimmed.position, last > c.trimmed.position, nil
+	}
+	return 0, false, errTrimmedHere
 }
 
 // openAside opens a copy that was set aside. Nothing of it is written.

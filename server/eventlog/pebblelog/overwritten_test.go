@@ -106,6 +106,41 @@ func TestOverwrittenEnd(t *testing.T) {
 	}
 }
 
+// TestOverwrittenEndIsTrimmed: what came in the place of the lost events, and perhaps what both had, is trimmed when the
+// gateway that has more comes back. Where they parted cannot be found out any more. No cursor of a lost event is taken
+// for one of an event that was trimmed: its reader is told of the loss too.
+func TestOverwrittenEndIsTrimmed(t *testing.T) {
+	for name, c := range map[string]struct {
+		others int
+		upTo   eventlog.Position
+		last   eventlog.Position // that is certain
+	}{
+		"all that parted":            {7, 8, 1},
+		"more":                       {7, 10, 1},
+		"all that there is":          {7, 12, 1},
+		"some of it":                 {7, 6, 1},
+		"up to where they parted":    {7, 5, 5},
+		"before that":                {7, 4, 5},
+		"all of one that had fewer":  {1, 6, 1},
+		"what both had in that case": {1, 5, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := overwrite(t, 3, c.others)
+			if err := o.behind.Trim(t.Context(), c.upTo); err != nil {
+				t.Fatal(err)
+			}
+			two := openShared(t, o.disk, commitsOf(t, o.memory), impatient())
+			sameLogs(t, two, o.behind)
+			mustAppend(t, two, "", "new")
+			sameLogs(t, two, o.behind)
+			for _, log := range []*Log{o.behind, two} {
+				wantParted(t, log, o.had, c.last)
+				wantParted(t, log, o.others, c.last)
+			}
+		})
+	}
+}
+
 // TestOverwrittenEndWhileRunning: the gateway that has more cannot reach the commit log meanwhile.
 func TestOverwrittenEndWhileRunning(t *testing.T) {
 	memory := commitlogtest.NewMemory()

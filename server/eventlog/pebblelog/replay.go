@@ -130,6 +130,10 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 	case isMeta(key, metaMoving):
 		c.log.shared.moving = o.Value != nil
 	case o.Value == nil:
+	case isMeta(key, metaClock):
+		if _, retention, ok := parseClock(value); ok {
+			c.log.clock.retains(retention)
+		}
 	case isMeta(key, metaEpochDue) && len(value) == 8:
 		c.epochDue = eventlog.Position(binary.BigEndian.Uint64(value))
 	case key[0] == prefixHistory:

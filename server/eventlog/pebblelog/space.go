@@ -1,7 +1,9 @@
 package pebblelog
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -40,6 +42,8 @@ type space struct {
 	mu    sync.Mutex
 	usage vfs.DiskUsage
 	known bool
+	// aside is how many folders there are of what was set aside, negative if that is not known.
+	aside int
 	// lacking has, by kind, whether it is refused.
 	lacking [kindUpkeep]bool
 }
@@ -124,6 +128,25 @@ func (s *space) short() bool {
 	return s.lacking[kindEvent]
 }
 
+// countAside counts what was set aside. Somebody deletes it while the log is open.
+func (s *space) countAside() {
+	names, err := s.disk.List(s.disk.PathJoin(s.path, asideFolder))
+	aside := len(names)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		aside = -1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aside = aside
+}
+
+// setAside returns how many folders there were of what was set aside, if that is known.
+func (s *space) setAside() (folders int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.aside, s.aside >= 0
+}
+
 // watch looks at the disk again and again.
 func (s *space) watch(closing <-chan struct{}) {
 	ticker := time.NewTicker(spaceInterval)
@@ -132,6 +155,7 @@ func (s *space) watch(closing <-chan struct{}) {
 		select {
 		case <-ticker.C:
 			s.check()
+			s.countAside()
 		case <-closing:
 			return
 		}

@@ -125,14 +125,14 @@ func lockFolder(path string) (release func(), err error) {
 		return nil, fmt.Errorf("open the event log: %w", err)
 	}
 	release = func() {}
-	name := filepath.Join(path, "LOCK")
+	name := filepath.Join(path, lockName)
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return release, nil
 	}
 	lock, err := vfs.Default.Lock(name)
 	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("a process has the event log in %s open: stop it, or make a backup and look at that: %w", path, err)
+	case isHeld(err):
+		return nil, inUse(path, "make a backup and look at that")
 	case errors.Is(err, syscall.EROFS): // nobody can have it open
 	case err != nil:
 		return nil, fmt.Errorf("lock the event log in %s: %w", path, err)
@@ -204,7 +204,7 @@ func (v *verifier) manifest(ctx context.Context, path string) error {
 		if err == nil && entry.name == ManifestName {
 			text, err = io.ReadAll(io.LimitReader(entry.content, maxManifestBytes))
 		} else if err == nil {
-			if entry.name == "LOCK" {
+			if entry.name == lockName {
 				continue // it is not of the backup
 			}
 			var file BackupFile

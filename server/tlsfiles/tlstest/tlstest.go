@@ -97,6 +97,15 @@ func (ca *CA) IssueFor(t testing.TB, expires time.Time, name string) Pair {
 	return pair
 }
 
+// IssueForServers makes a certificate that has one DNS name, and is not for clients.
+func (ca *CA) IssueForServers(t testing.TB, expires time.Time, name string) Pair {
+	t.Helper()
+	dir := t.TempDir()
+	pair := Pair{Certificate: filepath.Join(dir, "certificate.pem"), Key: filepath.Join(dir, "key.pem")}
+	ca.sign(t, &pair, &x509.Certificate{NotAfter: expires, DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	return pair
+}
+
 // IssueFrom makes a certificate for 127.0.0.1 that is valid for an hour from then on.
 func (ca *CA) IssueFrom(t testing.TB, begins time.Time) Pair {
 	t.Helper()
@@ -127,7 +136,10 @@ func (ca *CA) sign(t testing.TB, pair *Pair, template *x509.Certificate) {
 	t.Helper()
 	key := newKey(t)
 	template.SerialNumber, template.Subject, template.NotBefore = serial(t), pkix.Name{CommonName: "test"}, cmp.Or(template.NotBefore, time.Now().Add(-time.Hour))
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	if template.ExtKeyUsage == nil {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key)
 	if err != nil {
 		t.Fatal(err)

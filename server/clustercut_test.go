@@ -1,0 +1,162 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
+	"github.com/webhook-gateway/webhook-gateway/server"
+	"github.com/webhook-gateway/webhook-gateway/server/access"
+	"github.com/webhook-gateway/webhook-gateway/server/servertest"
+	"github.com/webhook-gateway/webhook-gateway/server/tlsfiles/tlstest"
+)
+
+// ofEach returns a subscription of each of two gateways, made by a caller at one of them. They begin with the
+// earliest event.
+func ofEach(ctx context.Context, t *testing.T, g *servertest.Gateway) []string {
+	t.Helper()
+	owners := make(map[string]string)
+	for i := 0; len(owners) < 2; i++ {
+		name := fmt.Sprint("team-", i)
+		created, err := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn()).CreateSubscription(ctx, &webhookgatewayv1.CreateSubscriptionRequest{
+			Subscription: &webhookgatewayv1.Subscription{
+				Name: name, Settings: &webhookgatewayv1.SubscriptionSettings{AckDeadline: durationpb.New(10 * time.Minute)},
+				Start: &webhookgatewayv1.SubscriptionStart{Start: &webhookgatewayv1.SubscriptionStart_Position{
+					Position: webhookgatewayv1.StartPosition_START_POSITION_EARLIEST,
+				}},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		owners[created.GetSubscription().GetStatus().GetOwner()] = name
+	}
+	var names []string
+	for _, name := range owners {
+		names = append(names, name)
+	}
+	return names
+}
+
+// A worker of another gateway that reads nothing is cut off as one of this gateway is: what it
+// held is delivered to others at once, as if it had never been there. It settles nothing afterwards.
+func TestRevokedWorkersOfAnotherGatewayWhoDoNotRead(t *testing.T) {
+	option := shares(t)
+	token, sum := access.NewToken()
+	successor, successorSum := access.NewToken()
+	granted := func(c *server.Config) {
+		c.Log.Level = 12 // refusals are expected
+		c.Access.Tokens = map[string]access.Token{
+			"revoked": {SHA256: sum, Grants: []string{"team"}}, "successor": {SHA256: successorSum, Grants: []string{"team"}},
+		}
+		c.Access.Grants = map[string]access.GrantConfig{"team": {
+			Filters: []access.FilterConfig{{}}, Views: []string{"raw"}, Subscriptions: []access.SubscriptionConfig{{Manage: true}},
+		}}
+	}
+	a, b := newReloader(t, option, granted), newReloader(t, option, granted)
+	names := ofEach(as(t, token), t, a.g)
+	for range largeEvents {
+		if _, err := a.g.Server().Log().Append(t.Context(), eventOf(t, bytes.Repeat([]byte("x"), 1<<20))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := webhookgatewayv1.NewSubscriptionServiceClient(dialAs(t, a.g, token))
+	raw := webhookgatewayv1.EventView_EVENT_VIEW_RAW
+	held := make(map[string]string)
+	for _, name := range names {
+		working, err := client.Consume(t.Context(), &webhookgatewayv1.ConsumeRequest{Subscription: name, View: raw})
+		opened(t, working, err)
+		got, err := working.Recv()
+		if err != nil || got.GetDeliveries() == nil {
+			t.Fatalf("%v %v", got, err)
+		}
+		held[name] = got.GetDeliveries().GetDeliveries()[0].GetAckToken()
+	}
+	a.mustReload(t, func(c *server.Config) {
+		c.Access.Tokens = maps.Clone(c.Access.Tokens)
+		delete(c.Access.Tokens, "revoked")
+	})
+	for _, name := range names {
+		ack := &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: []string{held[name]}}
+		if _, err := client.Acknowledge(t.Context(), ack); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s: the revoked worker settles: %v", name, err)
+		}
+		next := webhookgatewayv1.NewSubscriptionServiceClient(dialAs(t, b.g, successor))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		stream, err := next.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name, View: raw})
+		opened(t, stream, err)
+		for seen := 0; seen < largeEvents; {
+			frame, err := stream.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range frame.GetDeliveries().GetDeliveries() {
+				if d.GetAttempt() != 1 {
+					t.Errorf("%s: attempt %d counts though the worker had to go", name, d.GetAttempt())
+				}
+				seen++
+				if _, err := next.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: []string{d.GetAckToken()}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// A worker whose certificate expires is told so, and settles nothing afterwards, whichever gateway runs
+// the subscription.
+func TestWorkersOfAnotherGatewayEndWithTheirCertificate(t *testing.T) {
+	option := shares(t)
+	ca := tlstest.NewCA(t)
+	token, sum := access.NewToken()
+	granted := func(c *server.Config) {
+		c.Log.Level = 12 // refusals are expected
+		c.Access.Tokens = map[string]access.Token{"team": {SHA256: sum, Grants: []string{"team"}}}
+		c.Access.Certificates = []access.Certificate{{SPIFFEID: "spiffe://example.com/orders", Grants: []string{"team"}}}
+		c.Access.Grants = map[string]access.GrantConfig{"team": {Filters: []access.FilterConfig{{}}, Subscriptions: []access.SubscriptionConfig{{Manage: true}}}}
+	}
+	pair := ca.Issue(t, time.Now().AddDate(1, 0, 0), "")
+	a := newReloader(t, option, granted, func(c *server.Config) {
+		pair.Secure(&c.TLS.GRPC)
+		c.TLS.GRPC.ClientCA = ca.File
+	})
+	b := newReloader(t, option, granted)
+	names := ofEach(as(t, token), t, b.g)
+	if _, err := b.g.Server().Log().Append(t.Context(), eventOf(t, []byte("{}"))); err != nil {
+		t.Fatal(err)
+	}
+	expires := time.Now().Add(5 * time.Second)
+	own := ca.Issue(t, expires, "spiffe://example.com/orders")
+	conn, err := grpc.NewClient(a.g.GRPCAddr(), grpc.WithTransportCredentials(credentials.NewTLS(ca.Client(own.Loaded))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	client := webhookgatewayv1.NewSubscriptionServiceClient(conn)
+	streams := make(map[string]consumed)
+	for _, name := range names {
+		streams[name] = consumeOne(t.Context(), t, client, name)
+	}
+	for _, name := range names {
+		endsWith(t, name, streams[name].recv, webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
+		ack := &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: []string{streams[name].delivery.GetAckToken()}}
+		if _, err := client.Acknowledge(t.Context(), ack); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s: who has expired settles: %v", name, err)
+		}
+		again := consumeOne(as(t, token), t, webhookgatewayv1.NewSubscriptionServiceClient(b.g.Conn()), name)
+		if again.delivery.GetAttempt() != 1 {
+			t.Errorf("%s: it counts as an attempt: %v", name, again.delivery)
+		}
+	}
+}
