@@ -2,8 +2,11 @@ package pebblelog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,6 +108,81 @@ func TestHungDiskOfACopy(t *testing.T) {
 	sameLogs(t, one, two)
 	if receipt.Position > one.Bounds().Head {
 		t.Errorf("event %d was acknowledged, and the log ends at %d", receipt.Position, one.Bounds().Head)
+	}
+}
+
+// withheld is a commit log that takes no commit from when it is on, and says so, until takes is closed.
+type withheld struct {
+	commitlog.Log
+	on           atomic.Bool
+	asked, takes chan struct{}
+}
+
+func (w *withheld) Append(ctx context.Context, after commitlog.Sequence, commit []byte) (commitlog.Sequence, error) {
+	if !w.on.Load() {
+		return w.Log.Append(ctx, after, commit)
+	}
+	select {
+	case w.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-w.takes:
+		return w.Log.Append(ctx, after, commit)
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+func (w *withheld) Err() error {
+	if !w.on.Load() {
+		return nil
+	}
+	select {
+	case <-w.takes:
+		return nil
+	default:
+		return errOff
+	}
+}
+
+// TestDiskOfACopyFailsBetween: the disk of a gateway fails after it has sent a commit, before that is taken. It says all
+// the while that it takes nothing; the event is not acknowledged by what the disk does not have; and when the disk works
+// again a retry finds it stored.
+func TestDiskOfACopyFailsBetween(t *testing.T) {
+	memory := commitlogtest.NewMemory()
+	one := openShared(t, vfs.NewMem(), commitsOf(t, memory), byHand())
+	fault := &fault{err: syscall.EIO, match: isWrite}
+	commits := &withheld{Log: commitsOf(t, memory), asked: make(chan struct{}, 1), takes: make(chan struct{})}
+	two := openShared(t, errorfs.Wrap(vfs.NewMem(), fault), commits, byHand(), withSettlePatience(20*time.Millisecond))
+	appendMany(t, two, "before", 5)
+	commits.on.Store(true)
+	event := eventlogtest.Entry(t, "acme", "between", "between")
+	answer := make(chan error, 1)
+	go func() {
+		_, err := two.Append(context.WithoutCancel(t.Context()), event)
+		answer <- err
+	}()
+	<-commits.asked
+	fault.on.Store(true)
+	flush(two)
+	waitUntil(t, "the disk has failed", func() bool { return two.store.fence.err() != nil })
+	if err := two.Err(); !errors.Is(err, errOff) {
+		t.Errorf("while both fail it says %v", err)
+	}
+	close(commits.takes)
+	if err := <-answer; !errors.Is(err, syscall.EIO) {
+		t.Errorf("with a disk that fails an event is answered %v", err)
+	}
+	waitUntil(t, "it says that the disk fails", func() bool { return errors.Is(two.Err(), syscall.EIO) })
+	fault.on.Store(false)
+	waitUntil(t, "it takes events again", func() bool { return two.Err() == nil })
+	if receipt, err := two.Append(t.Context(), event); err != nil || receipt != (eventlog.Receipt{Position: 6, Duplicate: true}) {
+		t.Errorf("a retry is answered %+v, %v", receipt, err)
+	}
+	sameLogs(t, one, two)
+	if head := one.Bounds().Head; head != 6 {
+		t.Errorf("%d events", head)
 	}
 }
 
