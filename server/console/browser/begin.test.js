@@ -18,8 +18,8 @@ after(() => gateway?.stop());
 const row = (page, text) => page.locator('main').getByText(text, { exact: true }).first();
 
 /** @param {(page: import('playwright-core').Page) => Promise<void>} look */
-const onLive = (look) => onPage({ gateway, path: '/console/sessions', refused: /./ }, async (page) => {
-  await shown(page, /sessions/i);
+const onLive = (look) => onPage({ gateway, path: '/console/refused', refused: /./ }, async (page) => {
+  await shown(page, /refused/i);
   await look(page);
 });
 
@@ -69,3 +69,22 @@ for (const { reason, status, gaps } of [{ reason: 'NOT_GRANTED', status: 403, ga
     assert.equal(await page.locator('main').getByText('A gap:').count(), gaps);
   }));
 }
+
+test('nothing moves under who pauses it by looking at a row', () => onLive(async (page) => {
+  await page.goto(`${gateway.origin}/console/live`);
+  await page.locator('.live-bar [role="status"]').getByText(/live$/i).waitFor();
+  const flood = gateway.flood(2000);
+  await page.getByText('the newest 1,000 are kept here').waitFor({ timeout: 30_000 });
+  await flood.stop();
+  for (const width of [1280, 1000, 800, 360]) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.locator('.live-bar [role="status"]').getByText(/live$/i).waitFor();
+    const top = () => page.locator('.list-body').evaluate((list) => list.getBoundingClientRect().top);
+    await until(() => page.evaluate(() => document.querySelector('.live-bar strong')?.textContent === '0'), 'it is quiet');
+    const before = await top();
+    await page.locator('.list-body a[data-open]').first().focus();
+    await page.getByRole('button', { name: 'Resume' }).waitFor();
+    assert.equal(await top(), before, `in a window of ${width}`);
+    await page.getByRole('button', { name: 'Resume' }).click();
+  }
+}));

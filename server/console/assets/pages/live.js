@@ -164,8 +164,8 @@ export function Live() {
   const [tone, sign, text] = stream ? stateWords(stream) : ['plain', '…', 'Connecting'];
   return html`
     <${Page} title="Live" fill busy=${!stream || stream.state === 'connecting'} actions=${html`
-      ${paused ? html`<button type="button" class="primary" onClick=${() => resume(false)}><${Icon} name="play" /> Resume</button>
-          <button type="button" onClick=${() => resume(true)}>Skip to now</button>`
+      ${paused ? html`<button type="button" class="primary" title="Goes on where it was paused: nothing is skipped" onClick=${() => resume(false)}><${Icon} name="play" /> Resume</button>
+          <button type="button" title="Leaves out what came meanwhile" onClick=${() => resume(true)}>Skip to now</button>`
         : html`<button type="button" disabled=${!stream || stream.state === 'failed'} onClick=${() => stream?.pause()}><${Icon} name="pause" /> Pause</button>`}`}>
       ${filterBar}
       <div class="live-bar">
@@ -176,7 +176,6 @@ export function Live() {
         <span class="num"><strong>${count(seen?.total)}</strong> since this page was opened</span>
         ${seen && seen.dropped > 0 ? html`<span class="muted">the newest ${count(KEPT)} are kept here</span>` : null}
         ${stream && stream.leftOut > 0 ? html`<span class="muted">${plural(stream.leftOut, 'event')} failed verification and ${stream.leftOut === 1 ? 'is' : 'are'} not shown</span>` : null}
-        ${paused && stream.cursor ? html`<span class="muted">Resume goes on where it was paused: nothing is skipped.</span>` : null}
       </div>
       ${stream?.error ? html`<${Failure} error=${stream.error} retry=${stream.state === 'failed' ? () => (stream.error?.reason === 'CONSOLE_REPLACED' ? location.reload() : stream.again()) : undefined} />` : null}
       ${stream?.gaps.map((gap) => html`<div class="note warn" role="status" key=${gap.id}>${gap.text}</div>`)}
