@@ -28,7 +28,9 @@ var (
 // makePage makes the page of the files of the console, which are in a folder for a browser. It takes those that stand in
 // the page out of them, and returns the policy that lets the page load what it has and nothing else.
 func makePage(texts map[string][]byte, folder string) (page []byte, policy string, err error) {
-	page = texts[indexName]
+	// Nothing stands between two elements, so that the first drawing finds each where it puts it, and moves none:
+	// one that is moved loses the focus, and a menu that is open is closed.
+	page = bytes.ReplaceAll(texts[indexName], []byte(">\n<"), []byte("><"))
 	delete(texts, indexName)
 	for _, found := range standing.FindAllSubmatch(page, -1) {
 		text, ok := texts[string(found[1])]

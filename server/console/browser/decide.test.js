@@ -174,6 +174,8 @@ test('who leaves the page ends what it was doing', async () => {
     await until(async () => answered === 1, 'the portion is done');
     await page.getByRole('row').filter({ hasText: 'left' }).getByText('150', { exact: true }).waitFor();
     assert.equal(portions, 1);
+    await page.getByRole('link', { name: 'left', exact: true }).click();
+    await page.getByRole('status').getByText('Cancelled. 100 events were discarded. The rest was not.').waitFor();
   });
   assert.equal((await parkedIds('left')).length, 150);
 });

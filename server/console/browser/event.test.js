@@ -151,9 +151,26 @@ test('how to resend it is a command', async () => {
   });
 });
 
-test('what the gateway does not know says so', async () => {
-  await onPage({ gateway, path: '/console/events/not-an-id' }, async (page) => {
-    await page.locator('main').getByText(/id/i).first().waitFor();
-    await page.getByRole('alert').first().waitFor();
+test('what is no id says what one looks like, and leads to Find', async () => {
+  const { id } = await seed.newest(gateway, {});
+  for (const wrong of ['xx', id.slice(0, -1), `${id.slice(0, -1)}${id.endsWith('A') ? 'B' : 'A'}`]) {
+    await onPage({ gateway, path: `/console/events/${wrong}` }, async (page) => {
+      await page.getByRole('alert').getByText('it is not the id of an event').waitFor();
+      await page.getByText(`is ${id.length} letters, digits, - and _, the first of them an ${id[0]}.`).waitFor();
+      assert.equal(await page.getByRole('button', { name: 'Try again' }).count(), 0);
+      await page.locator('main').getByRole('link', { name: 'Find' }).click();
+      await shown(page, /find/i);
+    });
+  }
+});
+
+test('an event that cannot be asked for is asked for again', async () => {
+  const { id } = await seed.newest(gateway, { providerEventIds: ['drift'] });
+  await onPage({ gateway, path: '/console/find' }, async (page) => {
+    await shown(page, /find/i);
+    await page.route(`**/v1/events/${id}?*`, (route) => route.abort(), { times: 1 });
+    await page.goto(`${gateway.origin}/console/events/${id}`);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await shown(page, /added/);
   });
 });

@@ -111,6 +111,15 @@ test('in a narrow window a row is a card, whose fields stand close', () => onPag
 
 test('a wide window is used, and does not scroll sideways', () => onEach({ width: 3840, height: 2160 }, fits));
 
+test('on paper there is what is read, dark on light', () => onEach({ scheme: 'dark' }, async (page) => {
+  await page.evaluate(() => { document.documentElement.dataset.theme = 'dark'; });
+  await page.emulateMedia({ media: 'print' });
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(255, 255, 255)');
+  for (const control of await page.getByRole('navigation').or(page.getByRole('button')).or(page.getByRole('search')).all()) assert.equal(await control.isVisible(), false);
+  assert.ok((await page.getByRole('heading', { level: 1 }).boundingBox())?.x === 0);
+  await page.emulateMedia({ media: 'screen' });
+}));
+
 test('who wants no motion has none', () => onEach({ reducedMotion: true }, async (page) => {
   const moving = await page.evaluate(() => [...document.querySelectorAll('*')].filter((e) => {
     const style = getComputedStyle(e);

@@ -82,6 +82,20 @@ test('scripts that cannot be loaded are told of', () => onPage({ gateway, path: 
   assert.equal(await page.locator('[aria-busy]').count(), 0);
 }));
 
+test('a browser that does not know what the scripts use is told of', async () => {
+  const browser = await launch();
+  try {
+    const page = await (await browser.newContext()).newPage();
+    // As a browser that knows no import maps takes it.
+    await page.route('**/main.js', (route) => route.fulfill({ contentType: 'text/javascript', body: "import 'not-in-the-map';" }));
+    await page.goto(`${gateway.origin}/console/`);
+    await page.getByRole('alert').getByText('may be too old for it').waitFor();
+    assert.equal(await page.locator('[aria-busy]').count(), 0);
+  } finally {
+    await browser.close();
+  }
+});
+
 test('without scripts it says what to use instead, and shows nothing that does not work', async () => {
   const browser = await launch();
   try {

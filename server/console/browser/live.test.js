@@ -204,15 +204,15 @@ test('while all rows move, what is clicked is what was pressed, and the focus st
 });
 
 test('a page that is left while it connects reads no stream', async () => {
-  await onPage({ gateway, path: '/console/sessions' }, async (page) => {
-    await shown(page, /sessions/i);
+  await onPage({ gateway, path: '/console/refused' }, async (page) => {
+    await shown(page, /refused/i);
     /** @type {import('playwright-core').Route[]} */
     const asked = [];
     await page.route('**/v1/log', (route) => { asked.push(route); });
     await page.getByRole('link', { name: 'Live' }).click();
     await until(async () => asked.length === 1, 'it asks where the log ends');
-    await page.getByRole('link', { name: 'Sessions' }).click();
-    await shown(page, /sessions/i);
+    await page.getByRole('link', { name: 'Refused' }).click();
+    await shown(page, /refused/i);
     const subscribed = page.waitForRequest('**/live/worker.js', { timeout: 500 }).then(() => true, () => false);
     await asked[0]?.continue();
     assert.equal(await subscribed, false);

@@ -1,6 +1,7 @@
 // Who the user is, and what is granted.
 import { signal } from '@preact/signals';
 import { asApiError, get } from './api.js';
+import { said } from './said.js';
 import { forget, keep, signInNeeded } from './token.js';
 
 /** @typedef {import('./types.js').Caller} Caller */
@@ -39,6 +40,7 @@ export async function signIn(value) {
 export function signOut() {
   keep('');
   caller.value = null;
+  said.value = null;
   signInNeeded.value = { message: '', reason: 'SIGNED_OUT' };
 }
 

@@ -54,6 +54,7 @@ export function follow() {
     if (link.origin !== location.origin || !link.pathname.startsWith(BASE) || link.pathname.startsWith(`${BASE}assets/`)) return;
     if (link.hash && link.pathname === location.pathname) return;
     e.preventDefault();
-    navigate(link.pathname + link.search);
+    const url = link.pathname + link.search;
+    navigate(url, { replace: url === location.pathname + location.search });
   });
 }

@@ -14,6 +14,8 @@ const UNDRAWN = 1000;
 
 /** What trying again does not mend. */
 const final = ['NOT_GRANTED', 'INVALID_FIELD', 'CURSOR_EXPIRED', 'CURSOR_OF_ANOTHER_LOG', 'CURSOR_MALFORMED', 'HISTORY_LOST', 'EVENT_DAMAGED', 'HOST_NOT_ALLOWED', 'CONSOLE_REPLACED'];
+/** Of those, what says nothing of the place. */
+const placed = ['NOT_GRANTED', 'INVALID_FIELD', 'HOST_NOT_ALLOWED'];
 
 export class LiveStream {
   /** @param {EventFilter} filter @param {string} cursor empty: now @param {() => void} changed called for what is to be drawn */
@@ -57,8 +59,9 @@ export class LiveStream {
       const { turn } = this;
       try {
         const log = await get('/v1/log');
+        // Who paused it meanwhile goes on there.
+        if (this.cursor === '' && (this.turn === turn || this.state === 'paused')) this.cursor = log.headCursor ?? '';
         if (this.turn !== turn) return;
-        this.cursor = log.headCursor ?? '';
         if (log.serverTime) this.ahead = Date.parse(log.serverTime) - Date.now();
       } catch (e) {
         if (this.turn === turn) this.ended(e instanceof ApiError ? e.status : 0, e instanceof ApiError ? e : null);
@@ -108,6 +111,13 @@ export class LiveStream {
     this.state = 'connecting';
     this.changed();
     void this.connect();
+  }
+
+  /** Tries again after it failed: where it was, or with what comes now if nothing can be read from there. */
+  again() {
+    const there = placed.includes(this.error?.reason ?? '');
+    if (!there && this.cursor !== '') this.missing('A gap: it goes on with what comes now. What came before that, and is not shown, is in Find.');
+    this.resume(!there);
   }
 
   /** What was drawn makes room. While it is paused nothing more is drawn. @returns {GatewayEvent[]} */

@@ -16,17 +16,23 @@ import { Tree } from '../parts/tree.js';
 
 /** @typedef {import('../lib/types.js').GatewayEvent} GatewayEvent */
 
+/** How many characters an id has. */
+const ID_LENGTH = 36;
+
 /** @param {{id: string}} props */
 export function EventPage({ id }) {
   const view = richestView(caller.value);
   const { data, error, loading, reload } = useLoad(async (signal) => /** @type {GatewayEvent} */ ((await get(withQuery(`/v1/events/${encodeURIComponent(id)}`, { view }), signal)).event), [id, view]);
   const now = useNow(10_000);
+  const lost = error !== undefined && [400, 404].includes(error.status);
   const name = data ? data.typeName || typeLabel(data.type) || 'Event without a type' : 'Event';
   return html`
     <${Page} title=${name.slice(0, 120)} busy=${loading} heading=${html`<bdi class="break">${name.slice(0, 300)}</bdi>`}
       lead=${data ? html`${providerLabel(data.provider)}, received <${When} time=${data.receiveTime} now=${now} />` : html`<bdi class="break">${id}</bdi>`}
       actions=${data ? html`<${Copy} text=${() => location.href} label="Copy link" />` : null}>
-      ${error ? html`<${Failure} error=${error} retry=${reload} /><p>An id stands in <a href=${`${BASE}find`}>Find</a>, in <a href=${`${BASE}live`}>Live</a> and in the field <code>id</code> of every event.</p>` : null}
+      ${error ? html`<${Failure} error=${error} retry=${lost || error.denied ? undefined : reload} />` : null}
+      ${lost ? html`<p>The id of an event is ${ID_LENGTH} letters, digits, <code>-</code> and <code>_</code>, the first of them an <code>e</code>. It stands in the field <code>id</code> of every event.
+        Without it, look for the event in <a href=${`${BASE}find`}>Find</a>: by its client, its subject, the provider’s id or the time.</p>` : null}
       ${loading ? html`<${Loading} what="the event" />` : null}
       ${data ? html`<${Details} event=${data} view=${view} now=${now} />` : null}
     </${Page}>`;

@@ -93,6 +93,8 @@ function useLive(key) {
         // Those before the stream, which is open by then: nothing falls between.
         await stream.connect();
         const page = await post('/v1/events:list', { filters: [filter], newestFirst: true, view: 'EVENT_VIEW_METADATA', pageSize: BEFORE }).catch(() => ({}));
+        // If nobody knows yet where the log ends, the stream begins after what is listed.
+        if (stream.cursor === '') stream.cursor = page.events?.[0]?.cursor ?? '';
         const known = new Set([...seen.rows, ...stream.fresh].map((e) => e.id));
         const before = /** @type {GatewayEvent[]} */ (page.events ?? []).filter((e) => !known.has(e.id));
         const old = new Set(before.map((e) => e.id));
@@ -162,8 +164,8 @@ export function Live() {
   const [tone, sign, text] = stream ? stateWords(stream) : ['plain', '…', 'Connecting'];
   return html`
     <${Page} title="Live" fill busy=${!stream || stream.state === 'connecting'} actions=${html`
-      ${paused ? html`<button type="button" class="primary" onClick=${() => resume(false)}><${Icon} name="play" /> Resume</button>
-          <button type="button" onClick=${() => resume(true)}>Skip to now</button>`
+      ${paused ? html`<button type="button" class="primary" title="Goes on where it was paused: nothing is skipped" onClick=${() => resume(false)}><${Icon} name="play" /> Resume</button>
+          <button type="button" title="Leaves out what came meanwhile" onClick=${() => resume(true)}>Skip to now</button>`
         : html`<button type="button" disabled=${!stream || stream.state === 'failed'} onClick=${() => stream?.pause()}><${Icon} name="pause" /> Pause</button>`}`}>
       ${filterBar}
       <div class="live-bar">
@@ -174,9 +176,8 @@ export function Live() {
         <span class="num"><strong>${count(seen?.total)}</strong> since this page was opened</span>
         ${seen && seen.dropped > 0 ? html`<span class="muted">the newest ${count(KEPT)} are kept here</span>` : null}
         ${stream && stream.leftOut > 0 ? html`<span class="muted">${plural(stream.leftOut, 'event')} failed verification and ${stream.leftOut === 1 ? 'is' : 'are'} not shown</span>` : null}
-        ${paused ? html`<span class="muted">Resume goes on where it was paused: nothing is skipped.</span>` : null}
       </div>
-      ${stream?.error ? html`<${Failure} error=${stream.error} retry=${stream.state === 'failed' ? () => (stream.error?.reason === 'CONSOLE_REPLACED' ? location.reload() : stream.resume(true)) : undefined} />` : null}
+      ${stream?.error ? html`<${Failure} error=${stream.error} retry=${stream.state === 'failed' ? () => (stream.error?.reason === 'CONSOLE_REPLACED' ? location.reload() : stream.again()) : undefined} />` : null}
       ${stream?.gaps.map((gap) => html`<div class="note warn" role="status" key=${gap.id}>${gap.text}</div>`)}
       <${List} label="Events" kind="events" columns=${columns} rows=${seen?.rows ?? none} hurried=${Boolean(seen?.hurried) && !paused} onTouch=${touch}>
         ${seen && seen.rows.length === 0 && stream?.state !== 'connecting' ? html`<div class="empty"><p><strong>No event yet.</strong></p>

@@ -1,12 +1,15 @@
 // One subscription: where it stands, what is parked, and moving it.
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import { get } from '../lib/api.js';
 import { caller, manages } from '../lib/caller.js';
 import { count, duration, int, seconds } from '../lib/format.js';
 import { html } from '../lib/html.js';
 import { useLoad, useNow } from '../lib/load.js';
 import { BASE } from '../lib/router.js';
+import { said } from '../lib/said.js';
 import { lookOf } from '../lib/subscriptions.js';
+import { signInNeeded } from '../lib/token.js';
 import { words } from '../lib/words.js';
 import { Page } from '../parts/page.js';
 import { Parked } from '../parts/parked.js';
@@ -15,6 +18,7 @@ import { Badge, Facts, Filters, Foreign, When } from '../parts/small.js';
 import { Loading, Stale } from '../parts/states.js';
 
 /** @typedef {import('../lib/types.js').Subscription} Subscription */
+/** @typedef {import('../lib/said.js').Said} Said */
 
 /** Why the user can change nothing, or nothing if they can. @param {string} name */
 function readOnly(name) {
@@ -29,8 +33,12 @@ export function SubscriptionPage({ name }) {
   const { data, error, loading, reload } = useLoad(async (signal) => /** @type {Subscription} */ ((await get(`/v1/subscriptions/${encodeURIComponent(name)}`, signal)).subscription), [name], 2000);
   const now = useNow();
   const seeking = useSignal(false);
-  const said = useSignal(/** @type {import('../parts/decide.js').Said | null} */ (null));
-  const say = (/** @type {import('../parts/decide.js').Said} */ s) => { said.value = s; reload(); };
+  const say = (/** @type {Said} */ s) => { said.value = { ...s, name }; reload(); };
+  const told = said.value?.name === name ? said.value : null;
+  // It is told until the page is left. What ends with the page, or after it, is told to who comes back.
+  const seen = useRef(told);
+  seen.current = told;
+  useEffect(() => () => { if (said.value === seen.current && !signInNeeded.value) said.value = null; }, []);
   const why = readOnly(name);
   const look = data ? lookOf(data.status ?? {}) : null;
   return html`
@@ -39,10 +47,10 @@ export function SubscriptionPage({ name }) {
       ${error ? html`<${Stale} error=${error} retry=${reload} />` : null}
       ${loading ? html`<${Loading} what="the subscription" />` : null}
       ${why && data ? html`<p class="note">${why}</p>` : null}
-      <div role="status">${said.value ? html`<p class=${said.value.sure ? 'note good' : 'note warn'}>${said.value.text}</p>` : null}</div>
+      <div role="status">${told ? html`<p class=${told.sure ? 'note good' : 'note warn'}>${told.text}</p>` : null}</div>
       ${data ? html`<${Status} subscription=${data} now=${now} />
         <${Parked} name=${name} total=${int(data.status?.parkedEvents)} locked=${Boolean(why)} say=${say} />` : null}
-      ${seeking.value ? html`<${Seek} name=${name} onClose=${(/** @type {import('../parts/decide.js').Said | null} */ s) => { seeking.value = false; if (s) say(s); }} />` : null}
+      ${seeking.value ? html`<${Seek} name=${name} onClose=${(/** @type {Said | null} */ s) => { seeking.value = false; if (s) say(s); }} />` : null}
     </${Page}>`;
 }
 

@@ -5,18 +5,18 @@ import { asApiError, get, post, withQuery } from '../lib/api.js';
 import { gatewayNow } from '../lib/clock.js';
 import { count, int, plural } from '../lib/format.js';
 import { html } from '../lib/html.js';
+import { signInNeeded } from '../lib/token.js';
 import { typeLabel } from '../lib/words.js';
 import { Dialog } from './dialog.js';
 import { Failure } from './states.js';
 
 /** @typedef {import('../lib/types.js').ParkedEvent} ParkedEvent */
+/** @typedef {import('../lib/said.js').Said} Said */
 
 /** How many events one call is for, and are known of at a time. It can be cancelled between two of them. */
 const PORTION = 100;
 /** How many are named in the dialog. */
 const NAMED = 5;
-
-/** What was done, in words. @typedef {{text: string, sure: boolean}} Said */
 
 /**
  * @param {{name: string, action: 'replay' | 'discard', ids: string[] | null, total: number, events: ParkedEvent[], onClose: (said: Said | null) => void}} props
@@ -38,19 +38,36 @@ export function Decide({ name, action, ids, total, events, onClose }) {
   const portion = useRef(ids ?? []);
   const next = useRef(/** @type {string | null} */ (ids ? null : ''));
   const began = useRef(0);
-  // Who leaves the page sees no more of it.
-  useEffect(() => () => { cancelled.current = true; }, []);
   const base = `/v1/subscriptions/${encodeURIComponent(name)}/parkedEvents`;
   const needsWord = action === 'discard' || ids === null;
   const verb = action === 'replay' ? 'Replay' : 'Discard';
   const pastOf = () => (action === 'replay' ? 'replayed' : 'discarded');
+  // Whether the page was left, whether the gateway asked for a token, and whether its end was told.
+  const left = useRef(false);
+  const expired = useRef(false);
+  const told = useRef(false);
+  const rest = () => portion.current.length > 0 || next.current !== null;
   const past = () => [
+    !rest() ? '' : expired.current ? 'The gateway asked for a token before all was done.' : cancelled.current ? 'Cancelled.' : '',
     `${plural(done.value, 'event was', 'events were')} ${pastOf()}.`,
     gone.value > 0 ? `${plural(gone.value, 'other was', 'others were')} no longer parked: somebody else has decided about them${lost.current ? ', or the call that had no answer was done' : ''}.` : '',
-    unsure.value > 0 ? `Whether ${plural(unsure.value, 'more was', 'more were')} is not certain: what is still parked was not.` : '',
+    unsure.value > 0 ? `Whether ${plural(unsure.value, 'more was', 'more were')} is not certain: what is still parked was not.` : rest() ? 'The rest was not.' : '',
+    expired.current && rest() ? `What is still parked can be ${pastOf()} once you are signed in.` : '',
   ].filter(Boolean).join(' ');
   /** @param {boolean} [ended] it came to an end, or was cancelled */
-  const said = (ended = false) => (ended || done.value + gone.value + unsure.value > 0 ? { text: cancelled.current ? `Cancelled. ${past()}` : past(), sure: unsure.value === 0 } : null);
+  const said = (ended = false) => (ended || done.value + gone.value + unsure.value > 0 ? { text: past(), sure: unsure.value === 0 && !(expired.current && rest()) } : null);
+  /** @param {Said | null} what */
+  const close = (what) => {
+    if (!told.current) onClose(what);
+    told.current = true;
+  };
+  // The page may be left, also because the gateway asks for a token. A portion that is under way tells of itself.
+  useEffect(() => () => {
+    left.current = true;
+    cancelled.current = true;
+    expired.current ||= signInNeeded.value !== null;
+    if (!running.value) close(said());
+  }, []);
 
   /** Reads which come next. Parked events are in the order of the log, so that one that is parked again comes no second time. */
   const read = async () => {
@@ -81,16 +98,18 @@ export function Decide({ name, action, ids, total, events, onClose }) {
     began.current ||= gatewayNow();
     try {
       while (!cancelled.current && (portion.current.length > 0 || next.current !== null)) await (portion.current.length > 0 ? act() : read());
-      onClose(said(true));
+      close(said(true));
     } catch (e) {
       error.value = asApiError(e);
       running.value = false;
+      expired.current ||= error.value.status === 401;
+      if (left.current || expired.current) close(said(true));
     }
   };
   const word = action;
   const named = ids ? events.filter((p) => ids.includes(p.event.id)) : [];
   return html`
-    <${Dialog} title=${`${verb} ${ids ? plural(ids.length, 'parked event') : 'all parked events'}`} locked=${running.value} onClose=${() => onClose(said())}>
+    <${Dialog} title=${`${verb} ${ids ? plural(ids.length, 'parked event') : 'all parked events'}`} locked=${running.value} onClose=${() => close(said())}>
       <p>${ids ? html`<strong>${plural(ids.length, 'event')}</strong> of <code>${name}</code>` : html`All <strong>${count(total)}</strong> events that are parked in <code>${name}</code>`}
         ${action === 'replay' ? ' will be delivered again, before newer ones, with their attempts counted anew.' : ' will be settled for good. They are not delivered any more, and this cannot be undone. The events themselves stay in the log until retention removes them.'}</p>
       ${named.length > 0 ? html`<ul class="named">${named.slice(0, NAMED).map((p) => html`<li key=${p.event.id}><bdi class="break">${p.event.typeName || typeLabel(p.event.type)}</bdi> <code class="muted break">${p.event.id}</code></li>`)}
@@ -101,7 +120,7 @@ export function Decide({ name, action, ids, total, events, onClose }) {
       ${error.value ? html`<${Failure} error=${error.value} acted=${unsure.value > 0} />${said() ? html`<p>${past()}</p>` : null}` : null}
       <div class="dialog-end">
         ${running.value ? html`<button type="button" onClick=${() => { cancelled.current = true; }}>Cancel the rest</button>`
-          : html`<button type="button" onClick=${() => onClose(said())}>Cancel</button>
+          : html`<button type="button" onClick=${() => close(said())}>Cancel</button>
             <button type="button" class=${action === 'discard' ? 'danger' : 'primary'} disabled=${needsWord && typed.value.trim().toLowerCase() !== word} onClick=${run}>${verb} ${ids ? count(ids.length) : 'all'}</button>`}
       </div>
     </${Dialog}>`;

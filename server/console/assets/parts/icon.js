@@ -12,7 +12,6 @@ const paths = {
   subscriptions: 'M2 4h12M2 8h12M2 12h7M12 11v4M10 13h4',
   streams: 'M2 5c3-3 5 3 8 0s4 0 4 0M2 11c3-3 5 3 8 0s4 0 4 0',
   menu: 'M2 4h12M2 8h12M2 12h12',
-  close: 'M3 3l10 10M13 3 3 13',
   out: 'M6 2H3v12h3M7 8h7M11 5l3 3-3 3',
   keys: 'M1.5 4h13v8h-13zM4 6.5h.5M7 6.5h.5M10 6.5h.5M12 6.5h.5M5 9.5h6',
   theme: 'M8 2a6 6 0 1 0 0 12ZM8 2a6 6 0 0 1 0 12',

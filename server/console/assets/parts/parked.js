@@ -16,7 +16,7 @@ import { Loading, Stale } from './states.js';
 /** How many are on one page. */
 const PAGE = 100;
 
-/** @param {{name: string, total: number, locked: boolean, say: (said: import('./decide.js').Said) => void}} props */
+/** @param {{name: string, total: number, locked: boolean, say: (said: import('../lib/said.js').Said) => void}} props */
 export function Parked({ name, total, locked, say }) {
   const tokens = useSignal(/** @type {string[]} */ ([]));
   const chosen = useSignal(/** @type {Set<string>} */ (new Set()));
@@ -58,14 +58,14 @@ export function Parked({ name, total, locked, say }) {
       ${events.length > 0 ? html`
         <div class="scroll" tabindex="0" role="group" aria-label="Parked events" data-rows><table class="cards">
           <thead><tr><th scope="col"><input type="checkbox" aria-label="Choose all on this page" disabled=${locked} checked=${some.length === here.length} onChange=${(/** @type {any} */ e) => choose(here, e.currentTarget.checked)} /></th>
-            <th scope="col">Event</th><th scope="col">Why</th><th scope="col">What the worker said</th><th scope="col" class="right">Attempts</th><th scope="col">Parked</th></tr></thead>
+            <th scope="col">Event</th><th scope="col">Why</th><th scope="col">What the worker said</th><th scope="col" class="right">Failed attempts</th><th scope="col">Parked</th></tr></thead>
           <tbody>${events.map((p) => html`<tr key=${p.event.id} data-row>
             <td data-label="Choose"><input type="checkbox" aria-label=${`Choose ${p.event.typeName || typeLabel(p.event.type) || 'event'} ${p.event.id}`} disabled=${locked} checked=${chosen.value.has(p.event.id)} onChange=${(/** @type {any} */ e) => choose([p.event.id], e.currentTarget.checked)} /></td>
             <td data-label="Event"><a href=${eventPath(p.event.id)} data-open><bdi class="break">${p.event.typeName || typeLabel(p.event.type) || p.event.id}</bdi></a>
               <div class="muted small"><bdi class="break">${p.event.clientId}</bdi>${p.event.subject ? html`, <bdi class="break">${p.event.subject}</bdi>` : p.event.masked?.includes('SENSITIVITY_SUBJECT') ? html`, <span class="masked">masked</span>` : null}</div></td>
             <td data-label="Why"><${Badge} tone="warn">${p.reason === 'PARK_REASON_REJECTED' ? 'Rejected by a worker' : p.reason === 'PARK_REASON_MAX_ATTEMPTS' ? 'Attempts used up' : 'Unknown'}</${Badge}></td>
             <td data-label="Said" class="said"><${Foreign} text=${p.message} none="nothing" /></td>
-            <td data-label="Attempts" class="right">${count(p.attempts)}</td>
+            <td data-label="Failed attempts" class="right">${p.attempts ? count(p.attempts) : 'none before'}</td>
             <td data-label="Parked"><${Ago} time=${p.parkTime} now=${now} /></td>
           </tr>`)}</tbody></table></div>
         ${tokens.value.length > 0 || data?.nextPageToken ? html`<p class="actions">
@@ -73,6 +73,6 @@ export function Parked({ name, total, locked, say }) {
           <button type="button" disabled=${!data?.nextPageToken} onClick=${() => { tokens.value = [...tokens.value, data?.nextPageToken]; }}>Next page</button>
           <span class="muted">${plural(total, 'event is', 'events are')} parked</span></p>` : null}` : null}
       ${deciding.value ? html`<${Decide} name=${name} total=${total} action=${deciding.value.action} ids=${deciding.value.ids} events=${events}
-        onClose=${(/** @type {import('./decide.js').Said | null} */ said) => { deciding.value = null; if (said) { chosen.value = new Set(); tokens.value = []; reload(); say(said); } }} />` : null}
+        onClose=${(/** @type {import('../lib/said.js').Said | null} */ said) => { deciding.value = null; if (said) { chosen.value = new Set(); tokens.value = []; reload(); say(said); } }} />` : null}
     </section>`;
 }

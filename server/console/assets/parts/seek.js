@@ -1,5 +1,6 @@
 // Moves a subscription, after a look at what that would deliver.
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import { asApiError, post } from '../lib/api.js';
 import { count, fromField, int, plural } from '../lib/format.js';
 import { html } from '../lib/html.js';
@@ -8,7 +9,9 @@ import { Failure } from './states.js';
 
 /** @typedef {import('../lib/types.js').SeekPreview} SeekPreview */
 
-/** @param {{name: string, onClose: (said: import('./decide.js').Said | null) => void}} props */
+const UNSURE = 'Whether it was moved is not certain: its page says where it stands.';
+
+/** @param {{name: string, onClose: (said: import('../lib/said.js').Said | null) => void}} props */
 export function Seek({ name, onClose }) {
   const where = useSignal('earliest');
   const time = useSignal('');
@@ -19,6 +22,9 @@ export function Seek({ name, onClose }) {
   // Whether the newest call was to move it, and whether nobody knows what became of such a call.
   const moving = useSignal(false);
   const unsure = useSignal(false);
+  // Whether the page was left, as when the gateway asks for a token, and whether the end was told.
+  const left = useRef(false);
+  const told = useRef(false);
   const start = () => {
     switch (where.value) {
       case 'earliest': return { position: 'START_POSITION_EARLIEST' };
@@ -49,13 +55,25 @@ export function Seek({ name, onClose }) {
   // What is moved to is the place that was looked at, not the one that has the same name by then.
   const move = async () => {
     moving.value = true;
-    const failed = await ask({ start: where.value === 'latest' || !preview.value?.cursor ? start() : { cursor: preview.value.cursor } }, () => onClose({ text: 'It was moved.', sure: true }));
-    if (!failed?.unsure) return;
+    const failed = await ask({ start: where.value === 'latest' || !preview.value?.cursor ? start() : { cursor: preview.value.cursor } }, () => end({ text: 'It was moved.', sure: true }));
     // It may stand elsewhere by now, so that what was looked at does not hold any more.
-    unsure.value = true;
-    preview.value = null;
+    if (failed?.unsure) {
+      unsure.value = true;
+      preview.value = null;
+    }
+    if (failed?.status === 401) end({ text: `The gateway asked for a token. ${unsure.value ? UNSURE : 'It was not moved: move it once you are signed in.'}`, sure: false });
+    else if (failed && left.current) close();
   };
-  const close = () => onClose(unsure.value ? { text: 'Whether it was moved is not certain: where it stands is below.', sure: false } : null);
+  /** @param {import('../lib/said.js').Said | null} said */
+  const end = (said) => {
+    if (!told.current) onClose(said);
+    told.current = true;
+  };
+  const close = () => end(unsure.value ? { text: UNSURE, sure: false } : null);
+  useEffect(() => () => {
+    left.current = true;
+    if (!busy.value) close();
+  }, []);
   /** @param {string} value @param {string} label */
   const choice = (value, label) => html`<label class="choice-line"><input type="radio" name="where" value=${value} checked=${where.value === value} onChange=${() => { where.value = value; changed(); }} /> ${label}</label>`;
   return html`

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { signIn } from '../lib/caller.js';
 import { html } from '../lib/html.js';
+import { said } from '../lib/said.js';
 import { hintOf } from '../lib/words.js';
 import { Icon } from './icon.js';
 import { passFocus } from './page.js';
@@ -33,6 +34,7 @@ export function SignIn({ why }) {
         <h1><${Icon} name="gateway" /> webhook-gateway</h1>
         <p>This gateway asks its callers who they are. Sign in with a token that it knows, or of the issuer that it trusts.</p>
         ${quiet ? null : html`<div class="note bad" role="alert" key=${why.message}><p>The token was not taken: <bdi>${why.message}</bdi></p><p>${hintOf(why.reason)}</p></div>`}
+        ${said.value ? html`<p class="note warn" role="status"><code class="break">${said.value.name}</code>: ${said.value.text}</p>` : null}
         <label for="token">Token</label>
         <input id="token" name="token" type="password" required autocomplete="off" spellcheck=${false} ref=${token} />
         <button type="submit" class="primary" disabled=${busy.value}>Sign in</button>
