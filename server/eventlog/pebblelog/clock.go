@@ -48,7 +48,8 @@ type clock struct {
 	// read is when, by running, the fields below were true.
 	read time.Duration
 	// expected is what the clock should say, or later; zero before the first event.
-	expected  time.Time
+	expected time.Time
+	// retention is zero as long as no event is known, nor how far the others' retention is: it goes by the clock.
 	retention time.Time
 	// given is the time of the newest event that was given one.
 	given time.Time
@@ -62,7 +63,7 @@ func (c *clock) start(s *store) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read, c.given = c.running(), s.head.receiveTime
-	c.retention = c.wall().Round(0)
+	c.retention = time.Time{}
 	if s.head.position == 0 {
 		return // there is nothing to compare it with, and nothing to lose
 	}
@@ -78,11 +79,11 @@ func (c *clock) start(s *store) {
 }
 
 // gave tells that an event was given a time. No later one gets an earlier time. The first that is known of is
-// not old, whatever this machine's clock has said by then.
+// not old, whatever this machine's clock has said by then, nor is retention behind it because the clock was.
 func (c *clock) gave(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.expected.IsZero() && c.retention.After(t) {
+	if c.expected.IsZero() && (c.retention.IsZero() || c.retention.After(t)) {
 		c.retention = t
 	}
 	c.given, c.expected = later(c.given, t), later(later(c.expected, t), earliest)
@@ -121,6 +122,9 @@ func (c *clock) now() eventlog.Clock {
 		c.expected = later(c.expected, now)
 	}
 	now = later(now, c.given)
+	if c.expected.IsZero() && c.retention.IsZero() {
+		return eventlog.Clock{Now: now, Retention: now, Ahead: wall.Sub(now)}
+	}
 	c.retention = c.retention.Add(eventlog.RetentionSpeed * elapsed)
 	if c.retention.After(now) {
 		c.retention = now

@@ -296,3 +296,23 @@ func TestRestoredByAWrongClock(t *testing.T) {
 		})
 	}
 }
+
+// TestClockSetBeforeTheFirstEvent: a machine begins with 1970, as without a battery, and is told the time after the log
+// was begun, and before there is an event. Retention by age goes by the time that it was told.
+func TestClockSetBeforeTheFirstEvent(t *testing.T) {
+	clock := newClock()
+	right := clock.now()
+	clock.wall = time.Unix(0, 0)
+	config := testConfig("log")
+	config.Retention.Interval = 1000 * time.Hour // the test enforces it
+	log := mustOpen(t, config, WithFS(vfs.NewMem()), clock.option())
+	wantTrimmed(t, log, 0)
+	clock.jump(right.Sub(clock.now()))
+	mustAppend(t, log, "", "old")
+	clock.advance(2 * config.Retention.MaxAge)
+	mustAppend(t, log, "", "new")
+	wantTrimmed(t, log, 1)
+	if now := log.Clock(); now.Now.Sub(now.Retention) > time.Minute {
+		t.Errorf("retention is at %v, %v late", now.Retention, now.Now.Sub(now.Retention))
+	}
+}
