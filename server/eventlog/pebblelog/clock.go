@@ -49,7 +49,7 @@ type clock struct {
 	read time.Duration
 	// expected is what the clock should say, or later; zero before the first event.
 	expected time.Time
-	// retention is zero as long as no event is known, nor how far the others' retention is: it goes by the clock.
+	// retention is zero as long as there is no event, nor known how far that of others is: it goes by the clock.
 	retention time.Time
 	// given is the time of the newest event that was given one.
 	given time.Time
@@ -83,7 +83,7 @@ func (c *clock) start(s *store) {
 func (c *clock) gave(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.expected.IsZero() && (c.retention.IsZero() || c.retention.After(t)) {
+	if c.retention.IsZero() || c.expected.IsZero() && c.retention.After(t) {
 		c.retention = t
 	}
 	c.given, c.expected = later(c.given, t), later(later(c.expected, t), earliest)
@@ -122,7 +122,7 @@ func (c *clock) now() eventlog.Clock {
 		c.expected = later(c.expected, now)
 	}
 	now = later(now, c.given)
-	if c.expected.IsZero() && c.retention.IsZero() {
+	if c.retention.IsZero() {
 		return eventlog.Clock{Now: now, Retention: now, Ahead: wall.Sub(now)}
 	}
 	c.retention = c.retention.Add(eventlog.RetentionSpeed * elapsed)

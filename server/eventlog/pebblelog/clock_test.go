@@ -316,3 +316,22 @@ func TestClockSetBeforeTheFirstEvent(t *testing.T) {
 		t.Errorf("retention is at %v, %v late", now.Retention, now.Now.Sub(now.Retention))
 	}
 }
+
+// TestClockOfAnEmptyCopy: a copy that is made anew may be empty, as when the engine has lost everything. Retention goes on
+// from its first event.
+func TestClockOfAnEmptyCopy(t *testing.T) {
+	machine := newClock()
+	c := clock{wall: machine.now, running: machine.running, logger: slog.New(slog.DiscardHandler)}
+	c.start(&store{head: mark{position: 1, receiveTime: machine.now()}})
+	machine.advance(time.Hour)
+	c.get()
+	c.start(&store{})
+	if now := c.get(); !now.Retention.Equal(now.Now) {
+		t.Errorf("without an event retention is at %v, and the time is %v", now.Retention, now.Now)
+	}
+	c.gave(c.get().Now)
+	machine.advance(time.Hour)
+	if now := c.get(); now.Now.Sub(now.Retention) > time.Minute {
+		t.Errorf("retention is at %v, %v late", now.Retention, now.Now.Sub(now.Retention))
+	}
+}
