@@ -215,7 +215,7 @@ func TestDamagedGateway(t *testing.T) {
 	g.consume("billing", "acknowledge", "")
 	g.until(func() bool { return g.number(`webhook_gateway_stream_frames_total{frame="gap"}`) > 0 })
 	p.pass(t, g, 2, nil)
-	if fired, want := p.alerts(), []string{"WebhookGatewayDamage", "WebhookGatewayGap"}; !slices.Equal(fired, want) {
+	if fired, want := p.alerts(), []string{"WebhookGatewayDamage", "WebhookGatewayGap", "WebhookGatewaySetAside"}; !slices.Equal(fired, want) {
 		t.Errorf("there fire %v, want %v", fired, want)
 	}
 }
