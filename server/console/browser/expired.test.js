@@ -1,5 +1,6 @@
 // The gateway asks for a token in the middle of what is done: that it expired, or was revoked.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { onPage, signIn, until, withBrowser } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
@@ -21,7 +22,7 @@ after(() => gateway?.stop());
 /** The gateway no longer takes the token that a page has. */
 async function revoke() {
   await gateway.end('SIGTERM');
-  gateway.tokens.old = `whg_${'0'.repeat(63)}${Math.floor(Math.random() * 10)}`;
+  gateway.tokens.old = `whg_${randomBytes(32).toString('hex')}`;
   await gateway.serve();
 }
 
