@@ -127,3 +127,33 @@ test('a move: it was not moved', async () => {
     assert.equal(await cursor(), before);
   });
 });
+
+test('after signing out nothing is told of what was done before', async () => {
+  await seed.parked(gateway, 'signed-out', 3);
+  await onPage({ gateway, path: '/console/subscriptions', token: gateway.tokens.everything ?? '', refused: /./ }, async (page) => {
+    await page.getByRole('link', { name: 'signed-out', exact: true }).click();
+    await shown(page, /signed-out/);
+    /** @type {() => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => { release = () => resolve(undefined); });
+    /** @type {unknown} */
+    let under;
+    await page.route('**/parkedEvents:discard', async (route) => {
+      under = route;
+      await held;
+      await route.continue();
+    });
+    await beginAll(page, 'Discard');
+    await until(async () => under, 'a portion is under way');
+    await page.goBack();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+    const answered = page.waitForResponse('**/parkedEvents:discard');
+    release();
+    await (await answered).finished();
+    await signIn(page, gateway.tokens.everything ?? '');
+    await page.getByRole('link', { name: 'signed-out', exact: true }).click();
+    await shown(page, /signed-out/);
+    assert.equal(await page.getByText('were discarded').count(), 0);
+  });
+});
