@@ -128,6 +128,28 @@ test('a move: it was not moved', async () => {
   });
 });
 
+test('a look at a move, after one that had no answer: whether it was moved is not certain', async () => {
+  await gateway.call('POST', '/v1/subscriptions', { name: 'unsure', start: { position: 'START_POSITION_LATEST' } });
+  await onSubscription('unsure', async (page) => {
+    await page.locator('main').getByRole('button', { name: /move/i }).click();
+    const dialog = page.getByRole('dialog');
+    const look = dialog.getByRole('button', { name: 'Preview' });
+    await look.click();
+    const move = dialog.getByRole('button', { name: /^move/i });
+    await until(() => move.isEnabled(), 'it can be moved');
+    await page.route('**/unsure:seek', (route) => route.abort(), { times: 1 });
+    await move.click();
+    await dialog.getByText('Whether it was moved is not certain.').waitFor();
+    await page.route('**/unsure:seek', async (route) => {
+      await revoke();
+      await page.getByRole('button', { name: 'Sign in' }).waitFor(); // the page behind has asked meanwhile
+      await route.continue();
+    }, { times: 1 });
+    await look.click();
+    await told(page, /Whether it was moved is not certain: its page says where it stands\./);
+  });
+});
+
 test('after signing out nothing is told of what was done before', async () => {
   await seed.parked(gateway, 'signed-out', 3);
   await onPage({ gateway, path: '/console/subscriptions', token: gateway.tokens.everything ?? '', refused: /./ }, async (page) => {
