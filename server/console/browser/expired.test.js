@@ -179,3 +179,24 @@ test('after signing out nothing is told of what was done before', async () => {
     assert.equal(await page.getByText('were discarded').count(), 0);
   });
 });
+
+test('who has signed in again stays so if an older token is refused afterwards', async () => {
+  await seed.parked(gateway, 'late', 3);
+  await onSubscription('late', async (page) => {
+    /** @type {() => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => { release = () => resolve(undefined); });
+    await page.route('**/parkedEvents:discard', async (route) => {
+      await revoke();
+      await held;
+      await route.continue();
+    });
+    await beginAll(page, 'Discard');
+    await signIn(page, gateway.tokens.everything ?? ''); // the page behind has asked meanwhile
+    await shown(page, /late/);
+    release();
+    await page.locator('main').getByRole('status').getByText('0 events were discarded. The rest was not.').waitFor({ timeout: 4000 });
+    assert.equal(await page.getByRole('button', { name: 'Sign in' }).count(), 0);
+    assert.equal(await parked('late'), 3);
+  });
+});
