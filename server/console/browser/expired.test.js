@@ -1,5 +1,6 @@
 // The gateway asks for a token in the middle of what is done: that it expired, or was revoked.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { onPage, signIn, until, withBrowser } from './harness/browser.js';
 import { Gateway } from './harness/gateway.js';
@@ -21,7 +22,7 @@ after(() => gateway?.stop());
 /** The gateway no longer takes the token that a page has. */
 async function revoke() {
   await gateway.end('SIGTERM');
-  gateway.tokens.old = `whg_${'0'.repeat(63)}${Math.floor(Math.random() * 10)}`;
+  gateway.tokens.old = `whg_${randomBytes(32).toString('hex')}`;
   await gateway.serve();
 }
 
@@ -124,5 +125,78 @@ test('a move: it was not moved', async () => {
     await move.click();
     await told(page, /It was not moved: move it once you are signed in\./);
     assert.equal(await cursor(), before);
+  });
+});
+
+test('a look at a move, after one that had no answer: whether it was moved is not certain', async () => {
+  await gateway.call('POST', '/v1/subscriptions', { name: 'unsure', start: { position: 'START_POSITION_LATEST' } });
+  await onSubscription('unsure', async (page) => {
+    await page.locator('main').getByRole('button', { name: /move/i }).click();
+    const dialog = page.getByRole('dialog');
+    const look = dialog.getByRole('button', { name: 'Preview' });
+    await look.click();
+    const move = dialog.getByRole('button', { name: /^move/i });
+    await until(() => move.isEnabled(), 'it can be moved');
+    await page.route('**/unsure:seek', (route) => route.abort(), { times: 1 });
+    await move.click();
+    await dialog.getByText('Whether it was moved is not certain.').waitFor();
+    await page.route('**/unsure:seek', async (route) => {
+      await revoke();
+      await page.getByRole('button', { name: 'Sign in' }).waitFor(); // the page behind has asked meanwhile
+      await route.continue();
+    }, { times: 1 });
+    await look.click();
+    await told(page, /Whether it was moved is not certain: its page says where it stands\./);
+  });
+});
+
+test('after signing out nothing is told of what was done before', async () => {
+  await seed.parked(gateway, 'signed-out', 3);
+  await onPage({ gateway, path: '/console/subscriptions', token: gateway.tokens.everything ?? '', refused: /./ }, async (page) => {
+    await page.getByRole('link', { name: 'signed-out', exact: true }).click();
+    await shown(page, /signed-out/);
+    /** @type {() => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => { release = () => resolve(undefined); });
+    /** @type {unknown} */
+    let under;
+    await page.route('**/parkedEvents:discard', async (route) => {
+      under = route;
+      await held;
+      await route.continue();
+    });
+    await beginAll(page, 'Discard');
+    await until(async () => under, 'a portion is under way');
+    await page.goBack();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+    const answered = page.waitForResponse('**/parkedEvents:discard');
+    release();
+    await (await answered).finished();
+    await signIn(page, gateway.tokens.everything ?? '');
+    await page.getByRole('link', { name: 'signed-out', exact: true }).click();
+    await shown(page, /signed-out/);
+    assert.equal(await page.getByText('were discarded').count(), 0);
+  });
+});
+
+test('who has signed in again stays so if an older token is refused afterwards', async () => {
+  await seed.parked(gateway, 'late', 3);
+  await onSubscription('late', async (page) => {
+    /** @type {() => void} */
+    let release = () => {};
+    const held = new Promise((resolve) => { release = () => resolve(undefined); });
+    await page.route('**/parkedEvents:discard', async (route) => {
+      await revoke();
+      await held;
+      await route.continue();
+    });
+    await beginAll(page, 'Discard');
+    await signIn(page, gateway.tokens.everything ?? ''); // the page behind has asked meanwhile
+    await shown(page, /late/);
+    release();
+    await page.locator('main').getByRole('status').getByText('0 events were discarded. The rest was not.').waitFor({ timeout: 4000 });
+    assert.equal(await page.getByRole('button', { name: 'Sign in' }).count(), 0);
+    assert.equal(await parked('late'), 3);
   });
 });

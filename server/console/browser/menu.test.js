@@ -65,9 +65,11 @@ test('its shortcuts are a dialog, after which the focus is on the page', () => o
   const { menu, find } = parts(page);
   await menu.click();
   await page.getByRole('button', { name: 'Shortcuts' }).click();
-  await page.getByRole('dialog', { name: 'Shortcuts' }).waitFor();
+  const dialog = page.getByRole('dialog', { name: 'Shortcuts' });
+  await dialog.waitFor();
   assert.equal(await find.isVisible(), false);
   await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
   await until(() => page.evaluate(() => document.activeElement !== document.body), 'something has the focus');
 }));
 

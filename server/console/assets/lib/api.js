@@ -63,6 +63,7 @@ async function call(method, path, { body, signal } = {}) {
 /** @param {string} method @param {string} path @param {unknown} body @param {AbortSignal} signal */
 async function answered(method, path, body, signal) {
   const asked = Date.now();
+  const sent = token.value;
   const answer = await fetch(path, {
     method, signal, cache: 'no-store', credentials: 'same-origin', redirect: 'error',
     headers: { ...headers(), ...(body !== undefined && { 'Content-Type': 'application/json' }) },
@@ -72,7 +73,8 @@ async function answered(method, path, body, signal) {
   if (answer.ok) return answer.json();
   const error = await readError(answer);
   signal.throwIfAborted();
-  if (answer.status === 401) forget(error);
+  // Who signed in meanwhile has another one.
+  if (answer.status === 401 && token.value === sent) forget(error);
   throw error;
 }
 

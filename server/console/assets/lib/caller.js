@@ -37,7 +37,11 @@ export async function signIn(value) {
   if (callerError.value) signInNeeded.value = null;
 }
 
+/** How often somebody signed out here. What was begun before is told to nobody who comes after. */
+export let signOuts = 0;
+
 export function signOut() {
+  signOuts++;
   keep('');
   caller.value = null;
   said.value = null;

@@ -50,6 +50,10 @@ export class LiveStream {
     this.leftOutBefore = 0;
     /** Ids of events that the page has otherwise. @type {Set<string>} */
     this.known = new Set();
+    /** @type {() => void} */
+    this.place = () => {};
+    /** When it is known where it begins. @type {Promise<void>} */
+    this.placed = new Promise((resolve) => { this.place = resolve; });
   }
 
   /** Connects, at the cursor. */
@@ -60,7 +64,10 @@ export class LiveStream {
       try {
         const log = await get('/v1/log');
         // Who paused it meanwhile goes on there.
-        if (this.cursor === '' && (this.turn === turn || this.state === 'paused')) this.cursor = log.headCursor ?? '';
+        if (this.cursor === '' && (this.turn === turn || this.state === 'paused')) {
+          this.cursor = log.headCursor ?? '';
+          this.place();
+        }
         if (this.turn !== turn) return;
         if (log.serverTime) this.ahead = Date.parse(log.serverTime) - Date.now();
       } catch (e) {

@@ -90,11 +90,11 @@ function useLive(key) {
     changed();
     void (async () => {
       if (stream.cursor !== 'earliest') {
-        // Those before the stream, which is open by then: nothing falls between.
-        await stream.connect();
+        // Those before the stream. They are read after it is known where that begins, however late: nothing falls between.
+        void stream.connect();
+        await stream.placed;
+        if (gone) return;
         const page = await post('/v1/events:list', { filters: [filter], newestFirst: true, view: 'EVENT_VIEW_METADATA', pageSize: BEFORE }).catch(() => ({}));
-        // If nobody knows yet where the log ends, the stream begins after what is listed.
-        if (stream.cursor === '') stream.cursor = page.events?.[0]?.cursor ?? '';
         const known = new Set([...seen.rows, ...stream.fresh].map((e) => e.id));
         const before = /** @type {GatewayEvent[]} */ (page.events ?? []).filter((e) => !known.has(e.id));
         const old = new Set(before.map((e) => e.id));

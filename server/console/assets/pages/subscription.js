@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { get } from '../lib/api.js';
-import { caller, manages } from '../lib/caller.js';
+import { caller, manages, signOuts } from '../lib/caller.js';
 import { count, duration, int, seconds } from '../lib/format.js';
 import { html } from '../lib/html.js';
 import { useLoad, useNow } from '../lib/load.js';
@@ -33,7 +33,11 @@ export function SubscriptionPage({ name }) {
   const { data, error, loading, reload } = useLoad(async (signal) => /** @type {Subscription} */ ((await get(`/v1/subscriptions/${encodeURIComponent(name)}`, signal)).subscription), [name], 2000);
   const now = useNow();
   const seeking = useSignal(false);
-  const say = (/** @type {Said} */ s) => { said.value = { ...s, name }; reload(); };
+  const began = useRef(signOuts);
+  const say = (/** @type {Said} */ s) => {
+    if (began.current === signOuts) said.value = { ...s, name };
+    reload();
+  };
   const told = said.value?.name === name ? said.value : null;
   // It is told until the page is left. What ends with the page, or after it, is told to who comes back.
   const seen = useRef(told);

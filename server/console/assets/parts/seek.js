@@ -48,9 +48,10 @@ export function Seek({ name, onClose }) {
     busy.value = false;
     return error.value;
   };
-  const look = () => {
+  const look = async () => {
     moving.value = false;
-    void ask({ start: start(), validateOnly: true }, (a) => { preview.value = a.preview ?? {}; });
+    await ask({ start: start(), validateOnly: true }, (a) => { preview.value = a.preview ?? {}; });
+    if (left.current) close();
   };
   // What is moved to is the place that was looked at, not the one that has the same name by then.
   const move = async () => {
