@@ -136,7 +136,7 @@ func TestWorkersOfAnotherGatewayEndWithTheirCertificate(t *testing.T) {
 	if _, err := b.g.Server().Log().Append(t.Context(), eventOf(t, []byte("{}"))); err != nil {
 		t.Fatal(err)
 	}
-	expires := time.Now().Add(5 * time.Second)
+	expires := time.Now().Add(8 * time.Second)
 	own := ca.Issue(t, expires, "spiffe://example.com/orders")
 	conn, err := grpc.NewClient(a.g.GRPCAddr(), grpc.WithTransportCredentials(credentials.NewTLS(ca.Client(own.Loaded))))
 	if err != nil {
