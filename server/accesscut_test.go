@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -126,32 +127,36 @@ func TestRevokedReadersWhoDoNotRead(t *testing.T) {
 	}
 
 	revoke(t, g, whole, "reader")
-	successors := webhookgatewayv1.NewSubscriptionServiceClient(dialAs(t, g, successor))
-	next, err := successors.Consume(t.Context(), &webhookgatewayv1.ConsumeRequest{Subscription: "team", View: raw})
-	opened(t, next, err)
-	for seen := 0; seen < largeEvents; {
-		frame, err := next.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range frame.GetDeliveries().GetDeliveries() {
-			if d.GetAttempt() != 1 {
-				t.Errorf("attempt %d counts though the worker had to go", d.GetAttempt())
-			}
-			seen++
-			if _, err := successors.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{
-				Subscription: "team", AckTokens: []string{d.GetAckToken()},
-			}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	settleFirstAttempts(t.Context(), t, webhookgatewayv1.NewSubscriptionServiceClient(dialAs(t, g, successor)), "team")
 	eventually(t, "no place is taken", func() bool {
 		return strings.Contains(metrics(t, g, callers.operator), "webhook_gateway_streams_open 1\n")
 	})
 	_ = conn.Close() // what was sent before waits for its client; a connection over HTTP does not
 	if err := g.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// settleFirstAttempts has a worker take all large events, and settle them. None counts as an attempt of who had to go
+// before. The stream stays open until the context ends.
+func settleFirstAttempts(ctx context.Context, t *testing.T, worker webhookgatewayv1.SubscriptionServiceClient, subscription string) {
+	t.Helper()
+	stream, err := worker.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: subscription, View: webhookgatewayv1.EventView_EVENT_VIEW_RAW})
+	opened(t, stream, err)
+	for seen := 0; seen < largeEvents; {
+		frame, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range frame.GetDeliveries().GetDeliveries() {
+			if d.GetAttempt() != 1 {
+				t.Errorf("%s: attempt %d counts though the worker had to go", subscription, d.GetAttempt())
+			}
+			seen++
+			if _, err := worker.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: subscription, AckTokens: []string{d.GetAckToken()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

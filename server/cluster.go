@@ -237,6 +237,9 @@ func (s *Server) peerTLS() func() *tls.Config {
 	}
 }
 
+// PeerCertificateAdvice is what to do about a certificate that the other gateways refuse.
+const PeerCertificateAdvice = "have one issued by cluster.tls.client_ca, with the host of cluster.advertise as a name, for servers and for clients"
+
 // peerWarnings returns why the other gateways, which have the same roots, would not take the certificate of this one.
 // Who is refused as a client is often not told why.
 func (s *Server) peerWarnings(now time.Time) []string {
@@ -248,8 +251,7 @@ func (s *Server) peerWarnings(now time.Time) []string {
 	if err == nil {
 		return nil
 	}
-	return []string{fmt.Sprintf("the other gateways refuse the certificate of cluster.listen if they have the same cluster.tls.client_ca, %v: "+
-		"have one issued by it, with the host of cluster.advertise as a name, for servers and for clients", err)}
+	return []string{fmt.Sprintf("the other gateways refuse the certificate of cluster.listen if they have the same cluster.tls.client_ca, %v: %s", err, PeerCertificateAdvice)}
 }
 
 // serveCluster has the other gateways call the service of this one, and returns the service

@@ -91,26 +91,9 @@ func TestRevokedWorkersOfAnotherGatewayWhoDoNotRead(t *testing.T) {
 		if _, err := client.Acknowledge(t.Context(), ack); status.Code(err) != codes.Unauthenticated {
 			t.Errorf("%s: the revoked worker settles: %v", name, err)
 		}
-		next := webhookgatewayv1.NewSubscriptionServiceClient(dialAs(t, b.g, successor))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		stream, err := next.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name, View: raw})
-		opened(t, stream, err)
-		for seen := 0; seen < largeEvents; {
-			frame, err := stream.Recv()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, d := range frame.GetDeliveries().GetDeliveries() {
-				if d.GetAttempt() != 1 {
-					t.Errorf("%s: attempt %d counts though the worker had to go", name, d.GetAttempt())
-				}
-				seen++
-				if _, err := next.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: []string{d.GetAckToken()}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		settleFirstAttempts(ctx, t, webhookgatewayv1.NewSubscriptionServiceClient(dialAs(t, b.g, successor)), name)
 	}
 }
 

@@ -71,8 +71,7 @@ func checkFiles(key string, c tlsfiles.Config, roots func() *x509.CertPool) (loa
 // judgePeer judges whether other gateways take the certificate of one.
 func judgePeer(loaded *tls.Config, host string, now time.Time) []Finding {
 	if err := tlsfiles.CheckPeer(loaded, host, now); err != nil {
-		return one(Fail, "have one issued by cluster.tls.client_ca, with the host of cluster.advertise as a name, for servers and for clients",
-			"cluster.tls: gateways with the same cluster.tls.client_ca refuse the certificate, %v", err)
+		return one(Fail, server.PeerCertificateAdvice, "cluster.tls: gateways with the same cluster.tls.client_ca refuse the certificate, %v", err)
 	}
 	return nil
 }

@@ -89,9 +89,9 @@ func (c *clock) gave(t time.Time) {
 	c.given, c.expected = later(c.given, t), later(later(c.expected, t), earliest)
 }
 
-// retains tells how far the retention of a gateway is that shares the log. One that knows no event yet, and one that
-// is behind, goes on from there.
-func (c *clock) retains(retention time.Time) {
+// learnRetention tells how far the retention of a gateway is that shares the log. One that knows no event yet, and one
+// that is behind, goes on from there.
+func (c *clock) learnRetention(retention time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.expected.IsZero() || retention.After(c.retention) {

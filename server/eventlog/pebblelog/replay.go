@@ -132,7 +132,7 @@ func (c *committer) observeFacts(o *commitlogv1.Operation) error {
 	case o.Value == nil:
 	case isMeta(key, metaClock):
 		if _, retention, ok := parseClock(value); ok {
-			c.log.clock.retains(retention)
+			c.log.clock.learnRetention(retention)
 		}
 	case isMeta(key, metaEpochDue) && len(value) == 8:
 		c.epochDue = eventlog.Position(binary.BigEndian.Uint64(value))
