@@ -57,7 +57,7 @@ func everybody() *clusterv1.Caller {
 // so. It is not said that it may have been.
 func TestOwnerDoesNotKnowTheCall(t *testing.T) {
 	t.Parallel()
-	n, _ := replaced(t, func(peerCall) error { return nil }) // it has no SubscriptionService
+	n := replaced(t, func(peerCall) error { return nil }) // it has no SubscriptionService
 	for name, call := range map[string]func() error{
 		"Acknowledge": func() error {
 			_, err := n.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: "team", AckTokens: []string{"one"}})
@@ -167,7 +167,7 @@ func TestGrantOfNewerGateway(t *testing.T) {
 // what the owner delivers by.
 func TestFiltersOfNewerOwner(t *testing.T) {
 	t.Parallel()
-	n, _ := replaced(t, func(call peerCall) error {
+	n := replaced(t, func(call peerCall) error {
 		condition := newer(&webhookgatewayv1.EventFilter{})
 		if err := call.Send(&clusterv1.ConsumeResponse{Filters: &clusterv1.Filters{Filters: []*webhookgatewayv1.EventFilter{condition}}}); err != nil {
 			return err

@@ -68,8 +68,9 @@ type peerShare struct {
 	cancel context.CancelFunc
 
 	answers  chan peerAnswer
-	end      error // why answers was closed
-	waiting  bool  // a want is not answered yet
+	over     context.Context //nolint:containedctx // ends when answers is closed
+	end      error           // why it was closed
+	waiting  bool            // a want is not answered yet
 	progress subscription.Progress
 	filter   atomic.Pointer[filter.Filter]
 	// unsent are the tokens of deliveries that were not sent to the worker yet.
@@ -110,7 +111,12 @@ func (r *Router) open(
 		cancel()
 		return nil, err
 	}
-	go p.receive()
+	over, ended := context.WithCancel(context.WithoutCancel(ctx))
+	p.over = over
+	go func() {
+		defer ended()
+		p.receive()
+	}()
 	return p, nil
 }
 
@@ -216,7 +222,8 @@ func (p *peerShare) want(n int) {
 	_ = p.call.Send(&peerRequest{Step: &clusterv1.ConsumeRequest_Want{Want: &clusterv1.Want{Deliveries: int32(n)}}}) //nolint:gosec // at most maxDeliveries
 }
 
-// batch returns what an answer has for the worker, once its events are here.
+// batch returns what an answer has for the worker, once its events are here. It waits for
+// them no longer than the share lasts.
 func (p *peerShare) batch(ctx context.Context, a peerAnswer) (subscription.Batch, error) {
 	if err := p.note(a.peerResponse); err != nil {
 		return subscription.Batch{}, err
@@ -244,7 +251,12 @@ func (p *peerShare) batch(ctx context.Context, a peerAnswer) (subscription.Batch
 			cancel()
 		}
 	})()
-	return batch, p.router.own.subscriptions.WaitFor(waiting, last)
+	defer context.AfterFunc(p.over, cancel)()
+	err := p.router.own.subscriptions.WaitFor(waiting, last)
+	if err != nil && p.ended() {
+		_, err = p.answered(peerAnswer{}, false)
+	}
+	return batch, err
 }
 
 // Read implements share.
@@ -282,15 +294,8 @@ func (p *peerShare) Sending(deliveries []subscription.Delivery) []subscription.D
 	})
 }
 
-// ended reports whether the other gateway has ended the share, which has nothing to answer.
-func (p *peerShare) ended() bool {
-	select {
-	case <-p.answers:
-		return true
-	default:
-		return false
-	}
-}
+// ended reports whether the other gateway has ended the share.
+func (p *peerShare) ended() bool { return p.over.Err() != nil }
 
 // Progress implements share.
 func (p *peerShare) Progress() subscription.Progress { return p.progress }
