@@ -88,7 +88,7 @@ func printParked(w io.Writer, p *webhookgatewayv1.ParkedEvent, asJSON bool) erro
 		return printMessage(w, p)
 	}
 	reason := strings.ToLower(strings.TrimPrefix(p.GetReason().String(), "PARK_REASON_"))
-	_, err := fmt.Fprintf(w, "%s  %s  %-12s  %3d attempts  %s.%s  %s\n", p.GetEvent().GetId(),
+	_, err := fmt.Fprintf(w, "%s  %s  %-12s  attempts: %-4d  %s.%s  %s\n", p.GetEvent().GetId(),
 		p.GetParkTime().AsTime().Local().Format("2006-01-02 15:04:05"), reason, p.GetAttempts(),
 		providerName(p.GetEvent()), typeName(p.GetEvent()), visible(p.GetMessage()))
 	return err

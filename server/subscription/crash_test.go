@@ -42,7 +42,7 @@ func TestCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Parked{Position: 5, Reason: webhookgatewayv1.ParkReason_PARK_REASON_REJECTED, Message: "no such account", Attempts: 0, HasRecord: true}
+	want := Parked{Position: 5, Reason: webhookgatewayv1.ParkReason_PARK_REASON_REJECTED, Message: "no such account", Attempts: 1, HasRecord: true}
 	if len(parked) != 1 || parked[0].Time.IsZero() {
 		t.Fatalf("parked %+v", parked)
 	}

@@ -1,6 +1,10 @@
 package subscription
 
-import "github.com/webhook-gateway/webhook-gateway/server/eventlog"
+import (
+	"math"
+
+	"github.com/webhook-gateway/webhook-gateway/server/eventlog"
+)
 
 // A slot is where an entry is in the arena; 0 is none.
 type slot uint32
@@ -81,6 +85,12 @@ func (e *entry) set(f flags, on bool) {
 		e.flags |= f
 	} else {
 		e.flags &^= f
+	}
+}
+
+func (e *entry) countFailed() {
+	if e.attempts < math.MaxUint16 {
+		e.attempts++
 	}
 }
 

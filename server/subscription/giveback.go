@@ -72,9 +72,7 @@ func (m *machine) giveBack(s slot, n int, failed bool, now time.Time) {
 // parked after too many. A negative delay is the backoff of the subscription.
 func (m *machine) fail(s slot, delay time.Duration, reason string, now time.Time) {
 	e := m.at(s)
-	if e.attempts < math.MaxUint16 {
-		e.attempts++
-	}
+	e.countFailed()
 	if m.settings.exhausted(int(e.attempts)) {
 		m.parkEntry(s, webhookgatewayv1.ParkReason_PARK_REASON_MAX_ATTEMPTS, reason)
 		return

@@ -121,6 +121,7 @@ func (m *machine) park(l lease, reason string, now time.Time) webhookgatewayv1.T
 	s, result := m.holder(l, now)
 	if result == resultOK {
 		m.dealtWith(s, now)
+		m.at(s).countFailed()
 		m.parkEntry(s, webhookgatewayv1.ParkReason_PARK_REASON_REJECTED, reason)
 	}
 	return result

@@ -814,7 +814,7 @@ type ParkedEvent struct {
 	// What the worker said of it. Empty for a caller from whom fields of the event, or
 	// the event, are hidden.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// How many attempts failed.
+	// How many attempts failed, the one that a worker rejected for good included.
 	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// When it was parked.
 	ParkTime      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=park_time,json=parkTime,proto3" json:"park_time,omitempty"`
