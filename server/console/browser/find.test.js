@@ -143,6 +143,25 @@ test('times are in UTC, wherever the user is', async () => {
   });
 });
 
+test('a row says who, what and when, and what is odd, however narrow the window is', async () => {
+  for (const path of ['find', 'live']) {
+    await onPage({ gateway, path: `/console/${path}?client=acme&providerId=conflict` }, async (page) => {
+      const row = page.locator('[data-row]').filter({ hasText: 'Conflict' }).first();
+      for (const width of [1280, 1000, 780, 360]) {
+        await page.setViewportSize({ width, height: 800 });
+        await row.waitFor();
+        await until(() => row.evaluate((e) => {
+          const { left, right, top, bottom } = e.getBoundingClientRect();
+          return [...e.children].filter((cell) => !cell.matches('.c-provider')).every((cell) => {
+            const c = cell.getBoundingClientRect();
+            return c.width > 0 && c.left >= left && c.right <= right && c.top >= top && c.bottom <= bottom && cell.scrollWidth <= cell.clientWidth;
+          });
+        }), `every cell of ${path} is seen whole at ${width} px`);
+      }
+    });
+  }
+});
+
 test('nothing found says what to do', async () => {
   await onPage({ gateway, path: '/console/find' }, async (page) => {
     await shown(page, /find/i);
