@@ -144,13 +144,13 @@ func TestLimitsOfBatches(t *testing.T) {
 	})
 	t.Run("few batches", func(t *testing.T) {
 		t.Parallel()
-		c := jetstreamtest.Start(t, 1, "jetstream { limits { batch { max_inflight_per_stream: 1, timeout: 1s } } }")
+		c := jetstreamtest.Start(t, 1, "jetstream { limits { batch { max_inflight_per_stream: 1, timeout: 5s } } }")
 		log := mustOpen(t, configFor(c))
 		// One who is gone has left the beginning of a batch.
 		begun := nats.NewMsg(log.config.subject())
 		begun.Header.Set(batchIDHeader, "gone")
 		begun.Header.Set(batchSequenceHeader, "1")
-		if _, err := c.Connect().Conn().RequestMsg(begun, time.Second); err != nil {
+		if _, err := c.Connect().Conn().RequestMsg(begun, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := log.Append(t.Context(), 0, large(2<<20, 1)); err == nil || errors.Is(err, commitlog.ErrTaken) {
