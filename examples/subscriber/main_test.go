@@ -200,7 +200,7 @@ func (r *running) waitFor(t *testing.T, want int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		select {
 		case <-tick.C:
 			if r.counts(t)[failedSyncs] >= want {

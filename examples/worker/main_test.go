@@ -70,11 +70,11 @@ func TestHandle(t *testing.T) {
 
 // TestLongWork: an event is the worker's for as long as it works on it.
 func TestLongWork(t *testing.T) {
-	// A busy machine has two seconds for each extension.
-	team := newTeam(t, &pb.SubscriptionSettings{AckDeadline: durationpb.New(4 * time.Second)})
+	// A busy machine has four seconds for each extension.
+	team := newTeam(t, &pb.SubscriptionSettings{AckDeadline: durationpb.New(8 * time.Second)})
 	w := team.start(t, func(ctx context.Context, _ *pb.Event) error {
 		select {
-		case <-time.After(5 * time.Second):
+		case <-time.After(9 * time.Second):
 		case <-ctx.Done():
 		}
 		return ctx.Err()
@@ -191,7 +191,7 @@ func (m *team) waitFor(t *testing.T, wanted func(*pb.SubscriptionStatus) bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		got, err := m.client.GetSubscription(t.Context(), &pb.GetSubscriptionRequest{Name: "team"}, grpc.WaitForReady(true))
 		if err == nil && wanted(got.GetSubscription().GetStatus()) {
 			return
@@ -231,7 +231,7 @@ func (m *team) start(t *testing.T, work func(context.Context, *pb.Event) error) 
 		t.Fatal(err)
 	}
 	w := &worker{
-		client: pb.NewSubscriptionServiceClient(conn), subscription: "team", heartbeat: time.Second,
+		client: pb.NewSubscriptionServiceClient(conn), subscription: "team", heartbeat: 5 * time.Second, // after three without a word a worker leaves, on a busy machine too
 		handle: func(ctx context.Context, event *pb.Event) error {
 			m.mu.Lock()
 			m.count[accountOf(event)]++

@@ -156,7 +156,7 @@ func TestStartAndStop(t *testing.T) {
 			r.Start = &webhookgatewayv1.SubscribeRequest_StartTime{StartTime: timestamppb.New(at(51))}
 		}, 5},
 		{"ago", func(r *req) {
-			r.Start = &webhookgatewayv1.SubscribeRequest_StartAgo{StartAgo: durationpb.New(time.Since(at(35)))}
+			r.Start = &webhookgatewayv1.SubscribeRequest_StartAgo{StartAgo: durationpb.New(time.Since(at(31)))}
 		}, 3},
 		{"long ago", func(r *req) {
 			r.Start = &webhookgatewayv1.SubscribeRequest_StartAgo{StartAgo: &durationpb.Duration{Seconds: 315576000000}}

@@ -21,7 +21,7 @@ func TestCutFileSurvivesManyStarts(t *testing.T) {
 	for i := range 3 {
 		r.Record(from("192.0.2.1", mismatch, fmt.Sprint(i)))
 	}
-	r.Close()
+	end(t, r)
 	whole := read(t, disk)
 	for cut := 1; cut < len(whole); cut += 7 {
 		write := func(file vfs.File, err error) {
@@ -43,7 +43,7 @@ func TestCutFileSurvivesManyStarts(t *testing.T) {
 		for start, disk := range []vfs.FS{full, full, disk, disk} {
 			r := ring(t, disk, "/r")
 			got := clients(all(r))
-			r.Close()
+			end(t, r)
 			if got != want {
 				t.Fatalf("cut at %d of %d bytes, at start %d there are %q, want %q", cut, len(whole), start, got, want)
 			}

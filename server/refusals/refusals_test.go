@@ -40,6 +40,17 @@ func ring(t *testing.T, disk vfs.FS, path string) *Ring {
 	return r
 }
 
+// end closes a ring, and waits until it has stored everything, for which Close has a second.
+func end(t *testing.T, r *Ring) {
+	t.Helper()
+	r.Close()
+	select {
+	case <-r.ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the ring does not end")
+	}
+}
+
 func from(address string, reason webhookgatewayv1.ErrorReason, clientID string) Delivery {
 	return Delivery{
 		Reason: reason, HTTPStatus: 401, Message: "the signature is wrong", Provider: webhookgatewayv1.Provider_PROVIDER_FINICITY,
@@ -172,7 +183,7 @@ func TestTextsAreClipped(t *testing.T) {
 	r.Record(d)
 	d.ClientID, d.Source = "\xc3\x28", netip.Addr{}
 	r.Record(d)
-	r.Close()
+	end(t, r)
 	list := all(ring(t, vfs.Default, folder))
 	if len(list) != 2 {
 		t.Fatalf("stored are %v", list)
@@ -196,7 +207,7 @@ func TestRestart(t *testing.T) {
 	}
 	before := all(r)
 	_, token := r.List(Filter{}, 0, 10)
-	r.Close()
+	end(t, r)
 	r = ring(t, vfs.Default, folder)
 	if diff := cmp.Diff(before, all(r), protocmp.Transform()); diff != "" {
 		t.Errorf("after a restart (-before +after):\n%s", diff)
@@ -274,7 +285,7 @@ func TestDamagedFile(t *testing.T) {
 	for i := range 3 {
 		r.Record(from("192.0.2.1", mismatch, fmt.Sprint(i)))
 	}
-	r.Close()
+	end(t, r)
 	whole, err := os.ReadFile(filepath.Join(good, fileName))
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +314,7 @@ func TestDamagedFile(t *testing.T) {
 				t.Errorf("there are %s, want %d", clients(got), want)
 			}
 			r.Record(from("192.0.2.1", mismatch, "new"))
-			r.Close()
+			end(t, r)
 			if kept, err := os.ReadFile(filepath.Join(folder, damagedName)); len(damaged) > 0 && !bytes.Equal(kept, damaged) {
 				t.Errorf("set aside are %d bytes: %v", len(kept), err)
 			}
@@ -344,7 +355,7 @@ func TestDiskThatFails(t *testing.T) {
 			broken.Store(false)
 			eventually(t, "it works again", func() bool { return r.Err() == nil })
 			want := clients(all(r))
-			r.Close()
+			end(t, r)
 			if got := clients(all(ring(t, inner, "/r"))); got != want {
 				t.Errorf("after a restart there are %s, want %s", got, want)
 			}
@@ -358,7 +369,7 @@ func TestDiskThatHangs(t *testing.T) {
 	inner := vfs.NewMem()
 	r := ring(t, inner, "/r")
 	r.Record(from("192.0.2.1", mismatch, "a"))
-	r.Close()
+	end(t, r)
 	release := make(chan struct{})
 	free := sync.OnceFunc(func() { close(release) })
 	defer free()
@@ -376,7 +387,7 @@ func TestDiskThatHangs(t *testing.T) {
 	}
 	free()
 	eventually(t, "what is on the disk is added", func() bool { return clients(all(r)) == "a*1001" })
-	r.Close()
+	end(t, r)
 	if took := time.Since(begun); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}

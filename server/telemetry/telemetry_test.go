@@ -74,6 +74,10 @@ func TestSpansReachTheCollector(t *testing.T) {
 	other.End()
 	alone := tracer.Begin("alone", nil)
 	alone.End()
+	// They are sent within five seconds. Close would send them at once, and wait no longer than two for that.
+	for deadline := time.Now().Add(time.Minute); len(collector.Spans()) < 4 && time.Now().Before(deadline); {
+		<-time.After(10 * time.Millisecond)
+	}
 	if err := tracer.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func TestUnreadBodiesHoldNothing(t *testing.T) {
 			if got := readResponse(t, bufio.NewReader(conn), http.MethodPost); got.answer.Code != http.StatusOK {
 				t.Errorf("answer to a delivery beside them = %+v", got)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := server.Shutdown(ctx); err != nil {
 				t.Errorf("shut down: %v", err)
@@ -71,7 +71,7 @@ func TestUnreadBodiesHoldNothing(t *testing.T) {
 func dialSoon(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	conn := dial(t, addr)
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return conn

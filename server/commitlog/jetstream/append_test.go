@@ -144,18 +144,19 @@ func TestLimitsOfBatches(t *testing.T) {
 	})
 	t.Run("few batches", func(t *testing.T) {
 		t.Parallel()
-		c := jetstreamtest.Start(t, 1, "jetstream { limits { batch { max_inflight_per_stream: 1, timeout: 1s } } }")
+		c := jetstreamtest.Start(t, 1, "jetstream { limits { batch { max_inflight_per_stream: 1, timeout: 15s } } }")
 		log := mustOpen(t, configFor(c))
-		// One who is gone has left the beginning of a batch.
+		commit := large(2<<20, 1)
+		// One who is gone has left the beginning of a batch. The next one comes before that is given up, on a busy machine too.
 		begun := nats.NewMsg(log.config.subject())
 		begun.Header.Set(batchIDHeader, "gone")
 		begun.Header.Set(batchSequenceHeader, "1")
-		if _, err := c.Connect().Conn().RequestMsg(begun, time.Second); err != nil {
+		if _, err := c.Connect().Conn().RequestMsg(begun, time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := log.Append(t.Context(), 0, large(2<<20, 1)); err == nil || errors.Is(err, commitlog.ErrTaken) {
+		if _, err := log.Append(t.Context(), 0, commit); err == nil || errors.Is(err, commitlog.ErrTaken) {
 			t.Errorf("Append() = %v", err)
 		}
-		mustSettle(t, log, 0, string(large(2<<20, 1)))
+		mustSettle(t, log, 0, string(commit))
 	})
 }

@@ -41,13 +41,17 @@ func isFinal(err error) bool {
 }
 
 // persist tries until it works, fails for good, or the context ends. What was wrong with the last
-// attempt is in the error.
+// attempt is in the error; of one that the end of the context has cut off, only if it was the first.
 func persist(ctx context.Context, logger *slog.Logger, try func(context.Context) error) error {
 	var said commitlog.Repeated
+	var last error
 	for {
 		err := try(ctx)
 		if err == nil || isFinal(err) {
 			return err
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
 		}
 		if ctx.Err() == nil && said.IsNews(err) {
 			logger.Warn("the commit log cannot be opened yet: it is tried again", "error", err)
@@ -55,7 +59,9 @@ func persist(ctx context.Context, logger *slog.Logger, try func(context.Context)
 		select {
 		case <-time.After(openPause):
 		case <-ctx.Done():
-			return fmt.Errorf("given up (%w): %w", context.Cause(ctx), err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("given up (%w): %w", context.Cause(ctx), last)
 		}
 	}
 }

@@ -102,6 +102,20 @@ func TestCommitThatDoesNotFit(t *testing.T) {
 	eventually(t, "Err() is nil", func() bool { return log.Err() == nil })
 }
 
+// refuseConsumers has the servers make no more consumers of a stream.
+func refuseConsumers(t *testing.T, c *jetstreamtest.Cluster, config Config) {
+	t.Helper()
+	js := c.Connect()
+	if _, err := js.CreateConsumer(t.Context(), config.Stream, natsjs.ConsumerConfig{Durable: "another"}); err != nil {
+		t.Fatal(err)
+	}
+	limited := config.stream()
+	limited.MaxConsumers = 1 // which there is
+	if _, err := js.UpdateStream(t.Context(), limited); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestConsumersThatAreRefused: no consumer can be made any more. Commits are read all the same, and the operator is
 // told.
 func TestConsumersThatAreRefused(t *testing.T) {
@@ -120,15 +134,9 @@ func TestConsumersThatAreRefused(t *testing.T) {
 	for i := range n {
 		after = mustSettle(t, writer, after, string(large(100, byte(i))))
 	}
-	limited := config.stream()
-	limited.MaxConsumers = 1 // the writer has one
-	if _, err := c.Connect().UpdateStream(t.Context(), limited); err != nil {
-		t.Fatal(err)
-	}
+	refuseConsumers(t, c, config)
 	if read := len(readN(t, reader, n)); read != n {
 		t.Errorf("%d commits", read)
 	}
-	if !strings.Contains(logs.String(), "maximum consumers limit") {
-		t.Errorf("it says %s", logs.String())
-	}
+	eventually(t, "it says so", func() bool { return strings.Contains(logs.String(), "maximum consumers limit") })
 }

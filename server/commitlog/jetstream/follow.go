@@ -21,6 +21,8 @@ const (
 	stall = time.Second
 	// consumerTimeout bounds making a consumer: the server that is to have it may be dead.
 	consumerTimeout = 1500 * time.Millisecond
+	// maxMessageWait bounds how long a single message is waited for: at first as long as a consumer.
+	maxMessageWait = 12 * time.Second
 	// consumerIdle is after how long the servers remove a consumer that nobody asks.
 	consumerIdle = 10 * time.Second
 	// retryPause is the pause after a consumer that could not be made, or failed.

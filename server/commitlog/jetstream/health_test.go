@@ -45,7 +45,7 @@ func TestNoQuorum(t *testing.T) {
 	if err := <-settled; err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(returned); took > 10*time.Second {
+	if took := time.Since(returned); took > 30*time.Second {
 		t.Errorf("the commit goes through after %v", took)
 	}
 	eventually(t, "Err() is nil", func() bool { return log.Err() == nil })
@@ -86,7 +86,7 @@ func TestRecovery(t *testing.T) {
 		eventually(t, "Err() is nil", func() bool { return l.Err() == nil })
 	}
 	t.Logf("after there is a leader, a commit goes through in %v, and Err() is nil in %v", took, time.Since(returned))
-	if took := time.Since(returned); took > 5*time.Second { // it takes less than two if the machine is not busy
+	if took := time.Since(returned); took > 30*time.Second { // it takes less than two if the machine is not busy
 		t.Errorf("it takes %v", took)
 	}
 	eventually(t, "the second commit is read", func() bool {
@@ -123,18 +123,26 @@ func testFull(t *testing.T, servers int) {
 	commit := make([]byte, 20_000)
 	var at commitlog.Sequence
 	var err error
-	for i := byte(0); err == nil && i < 100; i++ {
-		var next commitlog.Sequence
-		commit[0] = i
-		if next, err = log.Append(t.Context(), at, commit); err == nil {
-			at = next
+	eventually(t, "it is full", func() bool {
+		commit[0]++
+		_, err = log.Append(t.Context(), at, commit)
+		for next, readErr := range log.Read(t.Context(), at) { // one whose answer was lost may be there, too
+			if readErr != nil {
+				break
+			}
+			at = next.Sequence
 		}
-	}
-	if !says(err, "maximum bytes exceeded") || errors.Is(err, commitlog.ErrTaken) || !errors.Is(err, commitlog.ErrFull) {
+		return errors.Is(err, commitlog.ErrFull)
+	})
+	if !says(err, "maximum bytes exceeded") || errors.Is(err, commitlog.ErrTaken) {
 		t.Fatalf("Append() = %v", err)
 	}
 	for _, other := range []commitlog.Sequence{at - 1, at + 1} { // that it is full is said only of the end
-		if _, err := log.Append(t.Context(), other, commit); !errors.Is(err, commitlog.ErrTaken) || errors.Is(err, commitlog.ErrFull) {
+		eventually(t, "the servers answer", func() bool {
+			_, err = log.Append(t.Context(), other, commit)
+			return errors.Is(err, commitlog.ErrTaken) || errors.Is(err, commitlog.ErrFull)
+		})
+		if errors.Is(err, commitlog.ErrFull) {
 			t.Errorf("Append() after %d, and the last is %d: %v", other, at, err)
 		}
 	}
@@ -144,12 +152,9 @@ func testFull(t *testing.T, servers int) {
 	if err := log.Trim(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Err(); err != nil {
-		t.Errorf("after the trim Err() = %v", err)
-	}
-	if _, err := commitlog.Settle(t.Context(), log, at, commit); err != nil || log.Err() != nil {
-		t.Errorf("Settle() = %v, Err() = %v", err, log.Err())
-	}
+	eventually(t, "Err() is nil after the trim", func() bool { return log.Err() == nil })
+	mustSettle(t, log, at, string(commit))
+	eventually(t, "Err() is nil", func() bool { return log.Err() == nil })
 }
 
 // TestStreamThatIsGone: somebody removed it.
@@ -182,7 +187,6 @@ func TestPermissionThatIsTaken(t *testing.T) {
 	})
 	eventually(t, "Err() says so", func() bool { return says(log.Err(), "grant the user of the gateway") })
 	node.Reconfigure(denied("none"))
-	if _, err := commitlog.Settle(t.Context(), log, 0, []byte("first")); err != nil || log.Err() != nil {
-		t.Errorf("Settle() = %v, Err() = %v", err, log.Err())
-	}
+	mustSettle(t, log, 0, "first")
+	eventually(t, "Err() is nil", func() bool { return log.Err() == nil })
 }

@@ -10,12 +10,15 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
 
+// patience is far more than any step takes, elections on a busy machine among them.
+const patience = 3 * time.Minute
+
 // eventually waits until something is so, and returns how long that took.
 func eventually(t *testing.T, what string, so func() bool) time.Duration {
 	t.Helper()
 	begin := time.Now()
 	for !so() {
-		if time.Since(begin) > time.Minute {
+		if time.Since(begin) > patience {
 			t.Fatalf("it is never so: %s", what)
 		}
 		<-time.After(5 * time.Millisecond)
@@ -26,7 +29,7 @@ func eventually(t *testing.T, what string, so func() bool) time.Duration {
 // readN reads the first n commits of a log, and waits for them.
 func readN(t *testing.T, log commitlog.Log, n int) (commits [][]byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var after commitlog.Sequence
 	for {

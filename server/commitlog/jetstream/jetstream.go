@@ -31,6 +31,9 @@ type Log struct {
 	health health
 	// edited is what is wrong with the stream since the start. Only watch uses it.
 	edited commitlog.Repeated
+	// messageWait is how long a message that is read by itself is waited for: longer after one that was late. Only follow
+	// uses it.
+	messageWait time.Duration
 
 	life  context.Context //nolint:containedctx // until Close
 	end   context.CancelFunc
@@ -57,7 +60,7 @@ func Open(ctx context.Context, config Config, logger *slog.Logger) (*Log, error)
 		logger.Warn("acknowledged events can be lost: unless its servers have `jetstream { sync_interval: always }`, NATS syncs every two minutes, " +
 			"and a power loss of several servers loses what they acknowledged since. Set it on every server, and then sync_always: true here")
 	}
-	l := &Log{config: config, logger: logger, tail: newTail()}
+	l := &Log{config: config, logger: logger, tail: newTail(), messageWait: consumerTimeout}
 	l.life, l.end = context.WithCancel(context.Background())
 	options = append(options, l.handlers()...)
 	err = persist(ctx, logger, func(ctx context.Context) (err error) {

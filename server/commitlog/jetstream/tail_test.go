@@ -1,9 +1,12 @@
 package jetstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +50,8 @@ func TestConsumerThatStandsStill(t *testing.T) {
 				t.Fatal(err)
 			}
 			for consumer := range stream.ListConsumers(t.Context()).Info() {
-				if err := harm(stream, consumer.Name); err != nil {
+				// A reader that heard nothing for a while has made another one by itself, and this one is gone.
+				if err := harm(stream, consumer.Name); err != nil && !errors.Is(err, natsjs.ErrConsumerNotFound) {
 					t.Fatal(err)
 				}
 			}
@@ -58,7 +62,7 @@ func TestConsumerThatStandsStill(t *testing.T) {
 				}
 				return false
 			})
-			if took > 5*time.Second {
+			if took > 20*time.Second { // two if the machine is not busy
 				t.Errorf("the second is read after %v", took)
 			}
 		})
@@ -87,6 +91,57 @@ func TestNoConsumer(t *testing.T) {
 		if string(commit) != commits[i] {
 			t.Errorf("commit %d has %d bytes", i, len(commit))
 		}
+	}
+}
+
+// slowWay is the address of a way to a server on which 80 kB a second come back.
+func slowWay(t *testing.T, to string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
+			go func() {
+				defer func() { _ = client.Close() }()
+				for {
+					if _, err := io.CopyN(client, server, 64_000); err != nil {
+						return
+					}
+					<-time.After(800 * time.Millisecond) // is what makes it slow
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// TestSlowAnswers: a commit of several messages, which have to be read one by one, is read although each of them takes
+// longer than is waited for at first.
+func TestSlowAnswers(t *testing.T) {
+	t.Parallel()
+	c := jetstreamtest.Start(t, 1, "max_payload: 131072")
+	config := configFor(c)
+	commit := large(300_000, 1) // of three messages, of which two take 1.6 s or more, as text of 170 kB
+	mustSettle(t, mustOpen(t, config), 0, string(commit))
+	slow := config
+	slow.URLs = []string{"nats://" + slowWay(t, strings.TrimPrefix(c.Nodes[0].URL, "nats://"))}
+	reader := mustOpen(t, slow)
+	refuseConsumers(t, c, config)
+	if commits := readN(t, reader, 1); !bytes.Equal(commits[0], commit) {
+		t.Errorf("it has %d bytes", len(commits[0]))
 	}
 }
 
@@ -131,9 +186,7 @@ func TestServerThatHangs(t *testing.T) {
 		return false
 	})
 	mustSettle(t, reader, second, "third")
-	if err := reader.Err(); err != nil {
-		t.Errorf("Err() = %v", err)
-	}
+	eventually(t, "Err() is nil", func() bool { return reader.Err() == nil }) // the answer may have been lost, and the commit read
 	if url := reader.conn.ConnectedUrl(); url == hung.URL {
 		t.Errorf("it is connected to %s", url)
 	}

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// heal is how long it may take to go on when a fault is over: a second on an idle machine.
-const heal = 5 * time.Second
+// heal is how long it may take to go on when a fault is over: a second on an idle machine. A busy one may need as
+// much more for whatever has a limit.
+const heal = 20 * time.Second
 
 // TestServerIsKilled: again and again, under three writers.
 func TestServerIsKilled(t *testing.T) {
@@ -54,7 +55,7 @@ func TestServerIsPaused(t *testing.T) {
 		if at, err := log.Append(bounded(t), after, []byte("second")); err == nil {
 			t.Errorf("Append() = %d", at)
 		}
-		if took := time.Since(began); took > appendTimeout+time.Second {
+		if took := time.Since(began); took > appendTimeout+heal {
 			t.Errorf("Append took %v", took)
 		}
 	}
@@ -62,7 +63,7 @@ func TestServerIsPaused(t *testing.T) {
 		eventually(t, "Err() says so", func() bool { return l.Err() != nil })
 	}
 	began := time.Now()
-	if err := third.Close(); err != nil || time.Since(began) > closeTimeout+pollTimeout {
+	if err := third.Close(); err != nil || time.Since(began) > closeTimeout+pollTimeout+heal {
 		t.Errorf("Close() = %v after %v", err, time.Since(began))
 	}
 	server.resume()

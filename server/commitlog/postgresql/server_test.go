@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -102,12 +103,7 @@ func makeServer(t testing.TB, settings ...string) *testServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &testServer{t: t, dir: dir, port: listener.Addr().(*net.TCPAddr).Port}
-	_ = listener.Close()
+	s := &testServer{t: t, dir: dir, port: freePort(t)}
 	for _, setting := range append([]string{"shared_buffers=16MB", "wal_retrieve_retry_interval=100ms"}, settings...) {
 		s.args = append(s.args, "-c", setting)
 	}
@@ -115,6 +111,23 @@ func makeServer(t testing.TB, settings ...string) *testServer {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// freePort returns a port that is free, and not one of those that the system gives to whoever connects or listens: a
+// server that is started again has to get its own.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for {
+		port := 10_000 + rand.IntN(20_000)
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", port))
+		if err == nil {
+			_ = listener.Close()
+			return port
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // as returns as whom the server runs: PostgreSQL refuses to run as root.
@@ -210,23 +223,62 @@ func (s *testServer) promote() {
 	s.exec("SELECT pg_promote()")
 }
 
+// children are the processes that the server has started; none if it has ended.
+func (s *testServer) children() (children []int) {
+	pid := s.cmd.Process.Pid
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, child := range strings.Fields(string(text)) {
+		if pid, err := strconv.Atoi(child); err == nil {
+			children = append(children, pid)
+		}
+	}
+	return children
+}
+
 // signal sends a signal to all processes of the server.
 func (s *testServer) signal(signal syscall.Signal) {
-	pid := s.cmd.Process.Pid
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid)) // none if it has ended
+	children := s.children()
 	if err := s.cmd.Process.Signal(signal); err != nil {
 		return // a child whose parent is gone may be another process by now
 	}
-	for _, child := range strings.Fields(string(children)) {
-		if pid, err := strconv.Atoi(child); err == nil {
-			_ = syscall.Kill(pid, signal)
-		}
+	for _, child := range children {
+		_ = syscall.Kill(child, signal)
 	}
 }
 
 func (s *testServer) kill()   { s.signal(syscall.SIGKILL) }
-func (s *testServer) pause()  { s.signal(syscall.SIGSTOP) }
 func (s *testServer) resume() { s.signal(syscall.SIGCONT) }
+
+// pause returns when none of the processes runs: on a busy machine some go on for a tenth of a second after
+// the signal, and answer meanwhile. The first may have started another one until then.
+func (s *testServer) pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	eventually(s.t, "the server is paused", func() bool {
+		if !isStopped(s.cmd.Process.Pid) {
+			return false
+		}
+		stopped := true
+		for _, child := range s.children() {
+			if !isStopped(child) {
+				_ = syscall.Kill(child, syscall.SIGSTOP)
+				stopped = false
+			}
+		}
+		return stopped
+	})
+}
+
+// isStopped reports whether a process does not run until it gets a signal, or has ended.
+func isStopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true // it has ended
+	}
+	// pid (name) state …, and a name may have parentheses.
+	_, state, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	return len(state) > 0 && bytes.ContainsAny(state[:1], "TtZX")
+}
 
 func (s *testServer) url() string { return urlOf(s) }
 

@@ -24,7 +24,7 @@ func mustEnd(t *testing.T, what string, do func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s does not end", what)
 	}
 }

@@ -152,7 +152,7 @@ func TestDamagedCopyIsMadeAnew(t *testing.T) {
 // eventually waits until something is true of a log that works in the background.
 func eventually(t *testing.T, log *Log, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); {
+	for deadline := time.Now().Add(patience); !is(); {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not come to be")
 		}
@@ -322,7 +322,7 @@ func (s *switched) Err() error {
 func TestSeedFromBackup(t *testing.T) {
 	memory := commitlogtest.NewMemory()
 	one := mustOpen(t, testConfig(t.TempDir()), WithCommits(t.Context(), commitsOf(t, memory)))
-	<-one.Current()
+	<-one.retained // what it commits by itself is there
 	appendMany(t, one, "before", 20)
 	backup := backUp(t, one)
 	if report := mustVerifyBackup(t, backup); !report.OK() {

@@ -32,7 +32,7 @@ func TestCopyOfAnotherLog(t *testing.T) {
 
 			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commitsOf(t, memory)), impatient())
 			t.Cleanup(func() { closeSoon(t, log) })
-			deadline := time.After(10 * time.Second)
+			deadline := time.After(patience)
 			for want := "and the commit log is of " + others.ID().String(); ; {
 				if err := log.Err(); err != nil && strings.Contains(err.Error(), want) {
 					break

@@ -83,6 +83,7 @@ type Log struct {
 	free     chan *group // for reuse
 	chunks   sync.Pool   // of *chunk
 	closing  chan struct{}
+	retained chan struct{} // closed when the retention was enforced for the first time
 	close    sync.Once
 	closed   chan struct{} // when closeErr is there
 	closeErr error
@@ -154,6 +155,8 @@ func Open(config Config, logger *slog.Logger, options ...Option) (*Log, error) {
 		free:    make(chan *group, 2),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
+
+		retained: make(chan struct{}),
 
 		stall:        stall{after: stallAfter, logger: logger},
 		closeTimeout: closeTimeout,

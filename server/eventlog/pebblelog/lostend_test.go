@@ -288,7 +288,7 @@ func TestLostEndIsNotForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-log.Current()
+	<-log.retained
 	appendMany(t, log, "kept", 5)
 	at := memory.Len()
 	appendMany(t, log, "lost", 5)

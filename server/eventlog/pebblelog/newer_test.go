@@ -40,7 +40,7 @@ func TestNewerCommitWhileRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := memory.Len()
-	for deadline := time.Now().Add(5 * time.Second); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
 		if _, current := log.CatchUp(); !current {
 			break
 		}

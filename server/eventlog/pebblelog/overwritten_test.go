@@ -160,7 +160,7 @@ func TestOverwrittenEndWhileRunning(t *testing.T) {
 	sameLogs(t, ahead, behind)
 	select {
 	case <-changed: // whoever waits there is to be told, although no event has come
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("who waits for a change is not woken")
 	}
 	if positions, damaged := readAll(t, ahead, 0); len(positions) != 10 || len(damaged) != 0 {

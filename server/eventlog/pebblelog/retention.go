@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -100,10 +101,12 @@ func (l *Log) retain() {
 	}
 	ticker := time.NewTicker(l.config.Retention.Interval)
 	defer ticker.Stop()
+	first := sync.OnceFunc(func() { close(l.retained) })
 	for {
 		if err := l.enforceRetention(ctx); err != nil && l.queue.accepts(kindUpkeep) {
 			l.logger.Warn("the retention of the event log was not enforced", "error", err)
 		}
+		first()
 		select {
 		case <-ticker.C:
 		case <-l.closing:

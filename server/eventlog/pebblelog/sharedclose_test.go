@@ -79,7 +79,7 @@ func TestCloseAtEachMoment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			<-log.Current()
+			<-log.retained
 			appendMany(t, log, "before", 5)
 			begin(t, log, commits, memory)
 			answers := make(chan outcome, 1)

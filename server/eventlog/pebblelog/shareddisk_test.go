@@ -34,7 +34,7 @@ func TestFullDiskOfACopy(t *testing.T) {
 		if i%5 == 0 {
 			log = two
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		receipt, err := log.Append(ctx, eventlogtest.Entry(t, "acme", id, noise(uint64(i), 20_000)))
 		cancel()
 		switch {

@@ -28,7 +28,7 @@ func TestGatewaysUnderDiskFaults(t *testing.T) {
 	positions := make(map[string]eventlog.Position)
 	events := make(map[eventlog.Position]string)
 	terms := make(map[uint64]bool)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	defer cancel()
 	until := func(do func() error) {
 		for {

@@ -155,7 +155,7 @@ func (s *soak) problem(format string, args ...any) {
 
 // settled waits until nothing is left to be said by anybody.
 func (s *soak) settled() bool {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		well := true
 		for _, c := range s.copies {
@@ -177,7 +177,7 @@ func (s *soak) settled() bool {
 
 // still waits until all have applied all commits.
 func (s *soak) still(all []*soakCopy) bool {
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		same := true
 		for _, c := range all {
 			_, current := c.log.CatchUp()
@@ -198,7 +198,7 @@ func (s *soak) still(all []*soakCopy) bool {
 func (s *soak) goOn(c *soakCopy) {
 	s.bodies++
 	body := fmt.Sprint("event ", s.bodies)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	receipt := mustAppend(s.t, c.log, "", body)
 	s.mu.Lock()

@@ -88,7 +88,7 @@ func TestForeignCommits(t *testing.T) {
 			}
 			log = mustOpen(t, testConfig("log"), WithFS(disk), WithCommits(t.Context(), commits))
 			t.Cleanup(func() { closeSoon(t, log) })
-			for deadline := time.Now().Add(5 * time.Second); log.Err() == nil || !strings.Contains(log.Err().Error(), c.want); <-time.After(time.Millisecond) {
+			for deadline := time.Now().Add(patience); log.Err() == nil || !strings.Contains(log.Err().Error(), c.want); <-time.After(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("Err() = %v, want %q", log.Err(), c.want)
 				}

@@ -28,8 +28,8 @@ import (
 // nodeVariable has the path of the configuration of the server that a process is to run.
 const nodeVariable = "JETSTREAMTEST_NODE"
 
-// patience is far more than any step takes.
-const patience = time.Minute
+// patience is far more than any step takes, elections on a busy machine among them.
+const patience = 3 * time.Minute
 
 // Main is for the TestMain of a package that calls Start, before anything else: the
 // test's own program, started once more, is the server.
@@ -266,12 +266,14 @@ func (c *Cluster) Connect(options ...nats.Option) natsjs.JetStream {
 func (c *Cluster) Leader(js natsjs.JetStream, stream string) *Node {
 	c.t.Helper()
 	var last error
+	// Nobody answers to what came too early, and on a busy machine not soon.
+	answer := 250 * time.Millisecond
 	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(c.t.Context(), 250*time.Millisecond) // nobody answers to what came too early
+		ctx, cancel := context.WithTimeout(c.t.Context(), answer)
 		s, err := js.Stream(ctx, stream)
 		cancel()
 		if err != nil {
-			last = err
+			last, answer = err, min(2*answer, 5*time.Second)
 			continue
 		}
 		cluster := s.CachedInfo().Cluster
