@@ -29,6 +29,7 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 	client := func(g *servertest.Gateway) webhookgatewayv1.SubscriptionServiceClient {
 		return webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
 	}
+	together(t, a.g, b.g)
 	owners := make(map[string]string)
 	for i := 0; len(owners) < 2; i++ {
 		name := fmt.Sprint("team-", i)
@@ -78,20 +79,36 @@ type consumed struct {
 	leave    context.CancelFunc
 }
 
-func consumeOne(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient, name string) (c consumed) {
+// end waits until the stream has ended.
+func (c consumed) end() {
+	for {
+		if _, err := c.recv(); err != nil {
+			return
+		}
+	}
+}
+
+func consumeOne(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient, name string) consumed {
+	t.Helper()
+	c, err := tryToConsume(ctx, t, client, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func tryToConsume(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient, name string) (c consumed, err error) {
 	t.Helper()
 	ctx, c.leave = context.WithCancel(ctx)
 	t.Cleanup(c.leave)
 	stream, err := client.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name})
-	c.recv = opened(t, stream, err)
-	for c.delivery == nil {
-		got, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for err == nil && c.delivery == nil {
+		var got *webhookgatewayv1.ConsumeResponse
+		got, err = stream.Recv()
 		for _, d := range got.GetDeliveries().GetDeliveries() {
 			c.delivery = d
 		}
 	}
-	return c
+	c.recv = func() (frame, error) { return stream.Recv() }
+	return c, err
 }
