@@ -51,7 +51,7 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 			masked.Mask = []string{"subject"}
 			c.Access.Grants = map[string]access.GrantConfig{"team": masked}
 		})
-		endsWith(t, name, first.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
+		endsWith(t, 0, name, first.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
 		second := consumeOne(ctx, t, client(a.g), name)
 		if got := second.delivery.GetEvent(); got.GetSubject() != "" || len(got.GetMasked()) == 0 || second.delivery.GetAttempt() != 1 {
 			t.Errorf("%s: with a narrower grant it gets %v", name, second.delivery)
@@ -62,7 +62,7 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 			_, other.SHA256 = access.NewToken()
 			c.Access.Tokens["team"] = other
 		})
-		endsWith(t, name, second.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
+		endsWith(t, 0, name, second.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
 		third := consumeOne(ctx, t, client(b.g), name) // its configuration has not changed
 		if third.delivery.GetAttempt() != 1 {
 			t.Errorf("%s: that a worker was revoked counts as an attempt: %v", name, third.delivery)

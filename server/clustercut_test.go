@@ -119,7 +119,9 @@ func TestWorkersOfAnotherGatewayEndWithTheirCertificate(t *testing.T) {
 	}
 	var client webhookgatewayv1.SubscriptionServiceClient
 	var streams map[string]consumed
-	for life := 4 * time.Second; len(streams) < len(names); life *= 2 {
+	life := 2 * time.Second
+	for len(streams) < len(names) {
+		life *= 2
 		own := ca.Issue(t, time.Now().Add(life), "spiffe://example.com/orders")
 		conn, err := grpc.NewClient(a.g.GRPCAddr(), grpc.WithTransportCredentials(credentials.NewTLS(ca.Client(own.Loaded))))
 		if err != nil {
@@ -142,7 +144,7 @@ func TestWorkersOfAnotherGatewayEndWithTheirCertificate(t *testing.T) {
 		}
 	}
 	for _, name := range names {
-		endsWith(t, name, streams[name].recv, webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
+		endsWith(t, life, name, streams[name].recv, webhookgatewayv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED)
 		ack := &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: []string{streams[name].delivery.GetAckToken()}}
 		if _, err := client.Acknowledge(t.Context(), ack); status.Code(err) != codes.Unauthenticated {
 			t.Errorf("%s: who has expired settles: %v", name, err)
