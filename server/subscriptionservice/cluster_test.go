@@ -326,9 +326,7 @@ func TestWorkerAtAnotherGateway(t *testing.T) {
 	// It breaks: what it held has failed, or is suspect, and comes again one at a time.
 	w.leave()
 	w.end()
-	for owner.status(t, "team").GetStreams() != 0 {
-		<-time.After(time.Millisecond)
-	}
+	owner.deserted(t, "team")
 	again := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 5})
 	got := make(map[string]bool)
 	for range 4 {

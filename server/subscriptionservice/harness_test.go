@@ -161,6 +161,15 @@ func patiently[T any](call func() (T, error)) (T, error) {
 	}
 }
 
+// deserted waits until a subscription has no workers. One that has left may be given what comes until
+// that is seen, and fails with it.
+func (g *gateway) deserted(t *testing.T, name string) {
+	t.Helper()
+	for g.status(t, name).GetStreams() != 0 {
+		<-time.After(time.Millisecond)
+	}
+}
+
 func (w *worker) next() *webhookgatewayv1.ConsumeResponse {
 	w.t.Helper()
 	frame, err := w.stream.Recv()
