@@ -142,7 +142,7 @@ func TestStreamsEndWithTheirCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		endsWith(t, "Subscribe", func() (frame, error) { return stream.Recv() }, expired)
+		endsWith(t, life, "Subscribe", func() (frame, error) { return stream.Recv() }, expired)
 		return
 	}
 }

@@ -81,7 +81,7 @@ func TestRemovedRoots(t *testing.T) {
 	if err := reload(g, config); err != nil {
 		t.Fatal(err)
 	}
-	endsWith(t, "the stream of a removed root", recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
+	endsWith(t, 0, "the stream of a removed root", recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
 	if _, err := old.GetLogInfo(t.Context(), &webhookgatewayv1.GetLogInfoRequest{}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("a call on the open connection: %v", err)
 	}

@@ -180,7 +180,8 @@ func second[T any](_ T, err error) error { return err }
 // A sender that keeps its connection is told that it ends before it does: no request
 // is sent into one that is being closed.
 func TestKeptConnectionsEndInOrder(t *testing.T) {
-	g := servertest.Start(t, func(config *server.Config) { config.Shutdown.Delay = time.Second })
+	t.Parallel()                                                                                      // it takes as long as the delay
+	g := servertest.Start(t, func(config *server.Config) { config.Shutdown.Delay = 3 * time.Second }) // no sender waits for longer between two deliveries
 	url := g.WebhookURL() + "/v1/webhooks/vezgo"
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()

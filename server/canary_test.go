@@ -2,8 +2,8 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -203,18 +203,13 @@ func TestNobodyForgesTheCanary(t *testing.T) {
 
 // Each stage fails as it is called.
 func TestCanaryFailsByStage(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	answers := func(code int) string {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
 		t.Cleanup(s.Close)
 		return s.URL
 	}
 	for stage, change := range map[string]func(*server.Config){
-		"send":    func(c *server.Config) { c.Canary.URL = "http://" + closed.Addr().String() },
+		"send":    func(c *server.Config) { c.Canary.URL = fmt.Sprint("http://", nobodyAt(t)) },
 		"answer":  func(c *server.Config) { c.Canary.URL = answers(http.StatusFound) },
 		"receive": func(c *server.Config) { c.Canary.URL, c.Canary.Timeout = answers(http.StatusOK), 100*time.Millisecond },
 	} {

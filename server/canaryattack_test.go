@@ -37,6 +37,21 @@ func (t loggedT) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// ofCanary returns the next line about the canary. A busy machine may have others before it.
+func (t loggedT) ofCanary() string {
+	t.Helper()
+	for end := time.After(time.Minute); ; {
+		select {
+		case line := <-t.lines:
+			if strings.Contains(line, "the canary fails") {
+				return line
+			}
+		case <-end:
+			t.Fatal("the log has nothing about the canary")
+		}
+	}
+}
+
 // answering listens, and answers each connection's first bytes by a function.
 func answering(t *testing.T, answer func(net.Conn)) (url string) {
 	t.Helper()
@@ -96,9 +111,9 @@ func TestCanaryIsAnsweredByAStranger(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			logged := newLoggedT(t)
-			servertest.Start(logged, withCanary, func(c *server.Config) { c.Canary.URL, c.Canary.Timeout = answering(t, tc.answer), time.Second })
-			line := <-logged.lines
-			if !strings.Contains(line, "the canary fails") || !strings.Contains(line, "stage="+tc.stage) {
+			servertest.Start(logged, withCanary, func(c *server.Config) { c.Canary.URL, c.Canary.Timeout = answering(t, tc.answer), 5*time.Second })
+			line := logged.ofCanary()
+			if !strings.Contains(line, "stage="+tc.stage) {
 				t.Errorf("want stage %s, the log has %.300s", tc.stage, line)
 			}
 			if most := 1 << 10; len(line) > most {
@@ -205,9 +220,7 @@ func TestCanaryInAStormOfReloads(t *testing.T) {
 	if interval := metric(t, r.g, "webhook_gateway_canary_interval_seconds"); interval != 2 {
 		t.Errorf("the interval is %v", interval)
 	}
-	if opened := metric(t, r.g, "webhook_gateway_streams_open"); opened > 1 {
-		t.Errorf("%v streams are open", opened)
-	}
+	eventually(t, "the streams of before have ended", func() bool { return metric(t, r.g, "webhook_gateway_streams_open") <= 1 })
 }
 
 // The canary finds its listener, however that is written.
@@ -296,7 +309,7 @@ func TestCanaryThatAnotherGatewayAnswers(t *testing.T) {
 	other := servertest.Start(t, withCanary)
 	logged := newLoggedT(t)
 	servertest.Start(logged, withCanary, func(c *server.Config) { c.Canary.URL = other.WebhookURL() })
-	if line := <-logged.lines; !strings.Contains(line, "another gateway answers at canary.url") {
+	if line := logged.ofCanary(); !strings.Contains(line, "another gateway answers at canary.url") {
 		t.Errorf("the log has %.500s", line)
 	}
 }

@@ -29,6 +29,7 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 	client := func(g *servertest.Gateway) webhookgatewayv1.SubscriptionServiceClient {
 		return webhookgatewayv1.NewSubscriptionServiceClient(g.Conn())
 	}
+	together(t, a.g, b.g)
 	owners := make(map[string]string)
 	for i := 0; len(owners) < 2; i++ {
 		name := fmt.Sprint("team-", i)
@@ -50,7 +51,7 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 			masked.Mask = []string{"subject"}
 			c.Access.Grants = map[string]access.GrantConfig{"team": masked}
 		})
-		endsWith(t, name, first.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
+		endsWith(t, 0, name, first.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
 		second := consumeOne(ctx, t, client(a.g), name)
 		if got := second.delivery.GetEvent(); got.GetSubject() != "" || len(got.GetMasked()) == 0 || second.delivery.GetAttempt() != 1 {
 			t.Errorf("%s: with a narrower grant it gets %v", name, second.delivery)
@@ -61,7 +62,7 @@ func TestRevokedWorkersOfAnotherGateway(t *testing.T) {
 			_, other.SHA256 = access.NewToken()
 			c.Access.Tokens["team"] = other
 		})
-		endsWith(t, name, second.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
+		endsWith(t, 0, name, second.recv, webhookgatewayv1.ErrorReason_ERROR_REASON_ACCESS_CHANGED)
 		third := consumeOne(ctx, t, client(b.g), name) // its configuration has not changed
 		if third.delivery.GetAttempt() != 1 {
 			t.Errorf("%s: that a worker was revoked counts as an attempt: %v", name, third.delivery)
@@ -78,20 +79,36 @@ type consumed struct {
 	leave    context.CancelFunc
 }
 
-func consumeOne(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient, name string) (c consumed) {
+// end waits until the stream has ended.
+func (c consumed) end() {
+	for {
+		if _, err := c.recv(); err != nil {
+			return
+		}
+	}
+}
+
+func consumeOne(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient, name string) consumed {
+	t.Helper()
+	c, err := tryToConsume(ctx, t, client, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func tryToConsume(ctx context.Context, t *testing.T, client webhookgatewayv1.SubscriptionServiceClient, name string) (c consumed, err error) {
 	t.Helper()
 	ctx, c.leave = context.WithCancel(ctx)
 	t.Cleanup(c.leave)
 	stream, err := client.Consume(ctx, &webhookgatewayv1.ConsumeRequest{Subscription: name})
-	c.recv = opened(t, stream, err)
-	for c.delivery == nil {
-		got, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for err == nil && c.delivery == nil {
+		var got *webhookgatewayv1.ConsumeResponse
+		got, err = stream.Recv()
 		for _, d := range got.GetDeliveries().GetDeliveries() {
 			c.delivery = d
 		}
 	}
-	return c
+	c.recv = func() (frame, error) { return stream.Recv() }
+	return c, err
 }

@@ -47,7 +47,7 @@ func TestAuthorityOfGatewaysIsReplaced(t *testing.T) {
 	}
 	a := gateways[0].g
 	client := webhookgatewayv1.NewSubscriptionServiceClient(a.Conn())
-	names := ofEach(t.Context(), t, a)
+	names := ofEach(t.Context(), t, a, gateways[1].g)
 	streams := make(map[string]func() (frame, error))
 	var owners []string
 	for _, name := range names {

@@ -136,6 +136,7 @@ func TestLargeGrantsReachAnotherGateway(t *testing.T) {
 		c.Access.Tokens = map[string]access.Token{"team": {SHA256: sum, Grants: names}}
 	}
 	a, b := servertest.Start(t, option, granted), servertest.Start(t, option, granted)
+	together(t, a, b)
 	ctx := as(t, token)
 	owners := make(map[string]bool)
 	for i := 0; len(owners) < 2; i++ {

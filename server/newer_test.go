@@ -27,8 +27,11 @@ func TestGatewayMeetsNewerCommit(t *testing.T) {
 		c.Webhooks.AppendTimeout = 100 * time.Millisecond
 		config = *c
 	})
-	g.DeliverBody(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("1"))
 	isReady(t, g, true)
+	eventually(t, "a delivery is stored", func() bool { // the log has 100 ms for it, which a busy machine may need more than once
+		code, _ := g.Send(t, webhookgatewayv1.Provider_PROVIDER_FINICITY, finicityBody("1"))
+		return code == http.StatusOK
+	})
 	health, err := healthpb.NewHealthClient(g.Conn()).Watch(t.Context(), &healthpb.HealthCheckRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +68,7 @@ func TestGatewayMeetsNewerCommit(t *testing.T) {
 			}
 			break
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatalf("/readyz: %d %s", code, body)
 		}
 	}

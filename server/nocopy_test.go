@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -12,17 +13,23 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
 )
 
-// nobodyAt returns an address of this machine that nobody listens on yet.
+// nobodyAt returns an address of this machine that nobody listens on yet. Its port is below those that
+// a system gives to whoever asks for any, so that no other test is given it before it is used.
 func nobodyAt(t *testing.T) *net.TCPAddr {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 10_000 + rand.IntN(20_000)}
+		listener, err := net.ListenTCP("tcp", address)
+		if err != nil {
+			continue // it is taken
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
 	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return listener.Addr().(*net.TCPAddr)
+	t.Fatal("no port is free")
+	return nil
 }
 
 // A gateway with an empty folder starts while no server of the commit log answers: it says that it
@@ -62,6 +69,7 @@ func TestGatewayStartsWithoutCopyAndCommitLog(t *testing.T) {
 	if events := read(t, g, 1); events[0].GetProviderEventId() != "1" {
 		t.Errorf("it serves %v", events)
 	}
+	together(t, g)
 	if _, err := webhookgatewayv1.NewSubscriptionServiceClient(g.Conn()).CreateSubscription(t.Context(), &webhookgatewayv1.CreateSubscriptionRequest{
 		Subscription: &webhookgatewayv1.Subscription{Name: "team"},
 	}); err != nil {

@@ -25,7 +25,7 @@ func TestCallsWithoutCopyAndCommitLog(t *testing.T) {
 	g := r.g
 	check := func() {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for service, info := range g.Server().Services() {
 			for _, method := range info.Methods {
@@ -59,11 +59,19 @@ func TestCallsWithoutCopyAndCommitLog(t *testing.T) {
 	}
 	check()
 	r.mustReload(t, func(c *server.Config) { c.Cluster.PreviousSecret = c.Cluster.Secret })
-	began := time.Now()
-	if err := g.Stop(); err != nil || time.Since(began) > 3*time.Second {
-		t.Errorf("it ends with %v after %v", err, time.Since(began))
+	const soon = 3 * time.Second // what it must not wait for takes five
+	took := time.Hour
+	for tries := 0; took > soon && tries < 5; tries++ { // a busy machine may take as long, but not each time
+		began := time.Now()
+		if err := g.Stop(); err != nil {
+			t.Error(err)
+		}
+		took = time.Since(began)
+		g.Restart(t)
 	}
-	g.Restart(t)
+	if took > soon {
+		t.Errorf("it ends after %v", took)
+	}
 	check()
 	startNATS(t, address.Port)
 	isReady(t, g, true)

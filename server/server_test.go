@@ -295,7 +295,8 @@ func TestShutdownIsBounded(t *testing.T) {
 // While it drains a gateway serves on, and says that it should get no more. Who
 // watches its health does not keep it from ending.
 func TestNotReadyWhileDraining(t *testing.T) {
-	g := servertest.Start(t, func(config *server.Config) { config.Shutdown.Delay = time.Second })
+	t.Parallel()                                                                                       // it takes as long as the delay
+	g := servertest.Start(t, func(config *server.Config) { config.Shutdown.Delay = 10 * time.Second }) // a busy machine needs some of it
 	waitForHealth(t, g, "", healthpb.HealthCheckResponse_SERVING)
 	stopped := make(chan error, 1)
 	go func() { stopped <- g.Stop() }()

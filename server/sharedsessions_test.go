@@ -33,6 +33,7 @@ func listedSessions(t *testing.T, g *servertest.Gateway) string {
 func TestGatewaysShareSessions(t *testing.T) {
 	option := shares(t)
 	all := []*servertest.Gateway{servertest.Start(t, option), servertest.Start(t, option), servertest.Start(t, option)}
+	together(t, all...)
 	n := 0
 	send := func(subject string, types ...string) {
 		for _, name := range types {

@@ -18,7 +18,7 @@ func TestCall(t *testing.T) {
 		"unary":        {[]string{"EventService/GetLogInfo"}, "", exitOK, `"eventCount":"18"`, "", 1},
 		"full name":    {[]string{"webhookgateway.v1.EventService/GetLogInfo"}, "", exitOK, `"eventCount":"18"`, "", 1},
 		"stream":       {[]string{"EventService/Subscribe", "-d", `{"start_ago": "3600s", "stop_at_head": true, "max_batch_size": 18}`}, "", exitOK, `"caughtUp"`, "", 3},
-		"timeout":      {[]string{"EventService/Subscribe", "-d", "{}", "--timeout", "2s"}, "", exitOK, `"subscribed"`, "", 2},
+		"timeout":      {[]string{"EventService/Subscribe", "-d", "{}", "--timeout", "5s"}, "", exitOK, `"subscribed"`, "", 2},
 		"in no time":   {[]string{"EventService/GetLogInfo", "--timeout", "1us"}, "", exitFailure, "", "(DeadlineExceeded)", 0},
 		"stdin":        {[]string{"EventService/ListEvents", "--data", "-"}, `{"pageSize": 1}`, exitOK, `"nextPageToken"`, "", 1},
 		"no method":    {[]string{"EventService/Nothing"}, "", exitUsage, "", `"EventService/Nothing" is no method: choose from EventService/Subscribe, `, 0},

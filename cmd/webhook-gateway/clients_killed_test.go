@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -83,7 +84,8 @@ func testKilledClients(t *testing.T, binary string, examples []*example) {
 	p.terminate(t)
 }
 
-// killedGateway is a gateway that comes back under the same addresses, with the same store.
+// killedGateway is a gateway that comes back under the same addresses, with the same store. Its ports are
+// below those that a system gives to whoever asks for any, so that nobody is given them meanwhile.
 type killedGateway struct {
 	webhooks, grpc, internal, store string
 }
@@ -92,7 +94,10 @@ func newKilledGateway(t *testing.T) *killedGateway {
 	t.Helper()
 	g := &killedGateway{store: filepath.Join(t.TempDir(), "store")}
 	for _, address := range []*string{&g.webhooks, &g.grpc, &g.internal} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		for tries := 0; err != nil && tries < 100; tries++ { // it is taken
+			listener, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +294,7 @@ func waitUntil(t *testing.T, c *client, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(time.Minute); !condition(); {
+	for limit := time.After(3 * time.Minute); !condition(); { // a busy machine needs some of that
 		select {
 		case <-tick.C:
 		case <-limit:

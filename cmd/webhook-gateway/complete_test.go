@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/webhook-gateway/webhook-gateway/server/provider/all"
 	"github.com/webhook-gateway/webhook-gateway/server/servertest"
@@ -59,6 +60,9 @@ func TestCompletion(t *testing.T) {
 		{[]string{"help", "events", ""}, []string{"get", "list", "resend"}},
 	} {
 		got, files := completions(t, test.args...)
+		for began := time.Now(); len(got) == 0 && len(test.want) > 0 && time.Since(began) < time.Minute; {
+			got, files = completions(t, test.args...) // a gateway has a second to answer, which a busy machine may need more than once
+		}
 		slices.Sort(got)
 		want := slices.Clone(test.want)
 		if files {

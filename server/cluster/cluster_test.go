@@ -90,7 +90,7 @@ func (g *gateway) await(addresses ...string) {
 	for _, a := range addresses {
 		want[a] = true
 	}
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		view := g.View()
 		have := make(map[string]bool)
@@ -232,7 +232,7 @@ func TestArrival(t *testing.T) {
 func (g *gateway) awaitOwner(addresses ...string) {
 	g.t.Helper()
 	g.await(addresses...)
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for !g.ownsSomething(g.Certain) {
 		select {
 		case <-time.After(time.Millisecond): // it may become certain without another view

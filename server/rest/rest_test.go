@@ -169,7 +169,7 @@ func clients(t *testing.T, line []byte) []string {
 
 func TestStream(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
+	g := newGateway(t) // it takes two streams at a time
 	for _, tc := range []struct{ name, method, path, contentType, body string }{
 		{"query", http.MethodGet, "/v1/events:subscribe?startPosition=START_POSITION_EARLIEST&stopAtHead=true", "", ""},
 		{"query, proto names", http.MethodGet, "/v1/events:subscribe?start_position=START_POSITION_EARLIEST&stop_at_head=true", "", ""},
@@ -182,7 +182,6 @@ func TestStream(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
 			resp := g.request(t, tc.method, tc.path, tc.contentType, tc.body)
 			if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != "application/x-ndjson" {
 				t.Errorf("status %d, content type %s", resp.StatusCode, got)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -66,58 +67,60 @@ func TestReplayAfterASeekBack(t *testing.T) {
 		} {
 			for _, crash := range []bool{false, true} {
 				t.Run(name+" "+ordering.String(), func(t *testing.T) {
-					g := startGateway(t, pebblelogtest.NewDisk())
-					g.append(t, "a", "1", "2")
-					g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{Ordering: ordering, MinBackoff: durationpb.New(0)}, "a")
-					st := g.attach(t)
-					g.park(t, st, 2)
-					st.Close()
-					if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
-						t.Fatal(err)
-					}
-					if meanwhile.before != nil {
-						meanwhile.before(t, g)
-					}
-					n, unknown, err := g.manager.Replay(t.Context(), "s", []eventlog.Position{1, 2})
-					if n != 2 || len(unknown) > 0 || err != nil {
-						t.Fatalf("Replay() = %d, %v, %v", n, unknown, err)
-					}
-					if crash {
-						g = g.crash(t)
-					}
-					if meanwhile.after != nil {
-						meanwhile.after(t, g)
-					}
-					st = g.attach(t)
-					var d []Delivery
-					soon, cancelSoon := context.WithTimeout(t.Context(), 10*time.Second)
-					defer cancelSoon()
-					for len(d) < 2 {
-						batch, err := st.Next(soon, 2)
-						if err != nil || len(batch.Gaps) > 0 {
-							t.Fatalf("Next() = %+v, %v, with %d deliveries", batch, err, len(d))
-						}
-						d = append(d, st.Sending(batch.Deliveries)...)
-					}
-					var read []string
-					for event, err := range st.Read(t.Context(), d) {
-						if err != nil {
+					synctest.Test(t, func(t *testing.T) {
+						g := startGateway(t, pebblelogtest.NewDisk())
+						g.append(t, "a", "1", "2")
+						g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{Ordering: ordering, MinBackoff: durationpb.New(0)}, "a")
+						st := g.attach(t)
+						g.park(t, st, 2)
+						st.Close()
+						if _, err := g.manager.Seek(t.Context(), "s", 0); err != nil {
 							t.Fatal(err)
 						}
-						read = append(read, string(event.Record.Subject()))
-					}
-					if !slices.Equal(read, []string{"1", "2"}) {
-						t.Errorf("read %v", read)
-					}
-					g.wantAck(t, resultOK, d...)
-					ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-					defer cancel()
-					if batch, err := st.Next(ctx, 2); len(batch.Deliveries)+len(batch.Gaps) > 0 || err != nil && !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("then came %+v, %v", batch, err)
-					}
-					if at := g.status(t); at.GetParkedEvents()+at.GetWaitingEvents()+at.GetReadyEvents() != 0 || at.GetCursor() != at.GetHeadCursor() {
-						t.Errorf("in the end: %v", at)
-					}
+						if meanwhile.before != nil {
+							meanwhile.before(t, g)
+						}
+						n, unknown, err := g.manager.Replay(t.Context(), "s", []eventlog.Position{1, 2})
+						if n != 2 || len(unknown) > 0 || err != nil {
+							t.Fatalf("Replay() = %d, %v, %v", n, unknown, err)
+						}
+						if crash {
+							g = g.crash(t)
+						}
+						if meanwhile.after != nil {
+							meanwhile.after(t, g)
+						}
+						st = g.attach(t)
+						var d []Delivery
+						soon, cancelSoon := context.WithTimeout(t.Context(), time.Minute)
+						defer cancelSoon()
+						for len(d) < 2 {
+							batch, err := st.Next(soon, 2)
+							if err != nil || len(batch.Gaps) > 0 {
+								t.Fatalf("Next() = %+v, %v, with %d deliveries", batch, err, len(d))
+							}
+							d = append(d, st.Sending(batch.Deliveries)...)
+						}
+						var read []string
+						for event, err := range st.Read(t.Context(), d) {
+							if err != nil {
+								t.Fatal(err)
+							}
+							read = append(read, string(event.Record.Subject()))
+						}
+						if !slices.Equal(read, []string{"1", "2"}) {
+							t.Errorf("read %v", read)
+						}
+						g.wantAck(t, resultOK, d...)
+						ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+						defer cancel()
+						if batch, err := st.Next(ctx, 2); len(batch.Deliveries)+len(batch.Gaps) > 0 || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+							t.Errorf("then came %+v, %v", batch, err)
+						}
+						if at := g.status(t); at.GetParkedEvents()+at.GetWaitingEvents()+at.GetReadyEvents() != 0 || at.GetCursor() != at.GetHeadCursor() {
+							t.Errorf("in the end: %v", at)
+						}
+					})
 				})
 			}
 		}

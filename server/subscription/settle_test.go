@@ -3,6 +3,7 @@ package subscription
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -98,29 +99,31 @@ func TestDisconnect(t *testing.T) {
 		{"of several nobody knows which it was", 2, (*Stream).Close, []string{"1/1", "2/1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			g := startGateway(t, pebblelogtest.NewDisk())
-			g.append(t, "a", "1", "2")
-			g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(10 * time.Millisecond)})
-			first, second := g.attach(t), g.attach(t)
-			batch, err := first.Next(t.Context(), 2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d := batch.Deliveries
-			first.Sending(d[:test.sent])
-			test.end(first)
-			first.Close()
-			g.wantAck(t, resultFenced, d...)
-			var again []Delivery
-			for range test.want {
-				again = append(again, next(t, second, 1)...)
-				g.wantAck(t, resultOK, again[len(again)-1])
-			}
-			wantDeliveries(t, again, test.want...)
-			g.wantAck(t, resultSettled, d...)
-			if _, err := first.Next(t.Context(), 1); !errors.Is(err, ErrClosed) {
-				t.Errorf("Next() of a closed stream = %v, want ErrClosed", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				g := startGateway(t, pebblelogtest.NewDisk())
+				g.append(t, "a", "1", "2")
+				g.create(t, "s", &webhookgatewayv1.SubscriptionSettings{MinBackoff: durationpb.New(time.Second)})
+				first, second := g.attach(t), g.attach(t)
+				batch, err := first.Next(t.Context(), 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := batch.Deliveries
+				first.Sending(d[:test.sent])
+				test.end(first)
+				first.Close()
+				g.wantAck(t, resultFenced, d...)
+				var again []Delivery
+				for range test.want {
+					again = append(again, next(t, second, 1)...)
+					g.wantAck(t, resultOK, again[len(again)-1])
+				}
+				wantDeliveries(t, again, test.want...)
+				g.wantAck(t, resultSettled, d...)
+				if _, err := first.Next(t.Context(), 1); !errors.Is(err, ErrClosed) {
+					t.Errorf("Next() of a closed stream = %v, want ErrClosed", err)
+				}
+			})
 		})
 	}
 }

@@ -74,7 +74,7 @@ func TestWorkersOfAllGateways(t *testing.T) {
 				t.Errorf("%v came twice", one)
 			}
 			seen[one] = true
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("only %d of %d came", len(seen), len(all)*events)
 		}
 	}
@@ -302,29 +302,31 @@ func TestWorkerAtAnotherGateway(t *testing.T) {
 	owner, others := ownerOf(nodes, "team")
 	n := others[0]
 	w := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 2, HeartbeatInterval: durationpb.New(time.Second)})
-	if w.next().GetCaughtUp() == nil {
+	caughtUp := w.next().GetCaughtUp()
+	for beats := 0; caughtUp == nil && beats < 60; beats++ { // a busy machine may not say so before a heartbeat is due
+		caughtUp = w.next().GetCaughtUp()
+	}
+	if caughtUp == nil {
 		t.Error("it is not told that it caught up")
 	}
 	owner.add(t, 5)
 	// It holds no more than it asked for.
 	first := w.take(2)
+	if left := time.Until(first[0].GetDeadline().AsTime()); left < 30*time.Second || left > time.Minute {
+		t.Errorf("the deadline is in %v", left)
+	}
 	if beat := w.next().GetHeartbeat(); beat == nil || beat.GetHeadCursor() == "" {
 		t.Error("no heartbeat comes while nothing is delivered")
 	}
 	if s := owner.status(t, "team"); s.GetInFlightEvents() != 2 || s.GetStreams() != 1 {
 		t.Errorf("%v", s)
 	}
-	if left := time.Until(first[0].GetDeadline().AsTime()); left < 50*time.Second || left > time.Minute {
-		t.Errorf("the deadline is in %v", left)
-	}
 	n.acknowledge(t, "team", ok, first[0])
 	second := w.take(1)
 	// It breaks: what it held has failed, or is suspect, and comes again one at a time.
 	w.leave()
 	w.end()
-	for owner.status(t, "team").GetStreams() != 0 {
-		<-time.After(time.Millisecond)
-	}
+	owner.deserted(t, "team")
 	again := n.consume(t, &webhookgatewayv1.ConsumeRequest{Subscription: "team", MaxInFlight: 5})
 	got := make(map[string]bool)
 	for range 4 {

@@ -248,7 +248,7 @@ func beat(t *testing.T, nodes ...*node) {
 // settleOwners waits until some gateways, which are all, agree on who owns what.
 func settleOwners(t *testing.T, nodes ...*node) {
 	t.Helper()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for i := 0; i < 100; {
 		owners := 0
 		for _, n := range nodes {
@@ -278,7 +278,7 @@ func (n *node) await(members int) {
 		}
 		select {
 		case <-view.Changed():
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			n.t.Fatalf("%s knows of %d gateways, not of %d", n.address, len(n.cluster.View().Members), members)
 		}
 	}

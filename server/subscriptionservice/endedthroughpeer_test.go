@@ -89,9 +89,7 @@ func TestEndedStreamsThroughPeer(t *testing.T) {
 		})
 	}
 	running.Wait()
-	for n.status(t, "team").GetStreams() != 0 {
-		<-time.After(time.Millisecond)
-	}
+	n.deserted(t, "team")
 	if s := n.status(t, "team"); s.GetInFlightEvents() != 0 {
 		t.Errorf("nobody is there, and %v", s)
 	}

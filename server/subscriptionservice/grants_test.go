@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -309,6 +308,7 @@ func TestEventsOfEarlierFilters(t *testing.T) {
 	g.reject(t, park, d[0])
 	g.reject(t, release, d[1:]...)
 	w.leave()
+	g.deserted(t, "team")
 	if _, err := g.UpdateSubscription(t.Context(), &webhookgatewayv1.UpdateSubscriptionRequest{Subscription: subscriptionTo("team", "a")}); err != nil {
 		t.Fatal(err)
 	}
@@ -365,9 +365,7 @@ func TestLeftOutIsCountedForThoseWhoMayRead(t *testing.T) {
 			t.Errorf("listed: %d left out, want %d", got, want)
 		}
 		w.leave()
-		for g.status(t, "team").GetStreams() != 0 { // or it would take what comes next, and fail with it
-			<-time.After(time.Millisecond)
-		}
+		g.deserted(t, "team")
 		if _, err := g.SeekSubscription(t.Context(), &webhookgatewayv1.SeekSubscriptionRequest{Name: "team", Start: &webhookgatewayv1.SubscriptionStart{
 			Start: &webhookgatewayv1.SubscriptionStart_Cursor{Cursor: g.log.History().FormatCursor(1)},
 		}}); err != nil {

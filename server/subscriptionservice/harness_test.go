@@ -106,7 +106,9 @@ func (g *gateway) create(t testing.TB, name string, settings *webhookgatewayv1.S
 
 func (g *gateway) status(t *testing.T, name string) *webhookgatewayv1.SubscriptionStatus {
 	t.Helper()
-	resp, err := g.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name})
+	resp, err := patiently(func() (*webhookgatewayv1.GetSubscriptionResponse, error) {
+		return g.GetSubscription(t.Context(), &webhookgatewayv1.GetSubscriptionRequest{Name: name})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,15 +133,41 @@ func (g *gateway) consumeAs(ctx context.Context, t *testing.T, req *webhookgatew
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	t.Cleanup(cancel)
-	s, err := g.Consume(ctx, req)
+	w := &worker{t: t, leave: cancel}
+	first, err := patiently(func() (first *webhookgatewayv1.ConsumeResponse, err error) {
+		if w.stream, err = g.Consume(ctx, req); err == nil {
+			first, err = w.stream.Recv()
+		}
+		return first, err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{t: t, stream: s, leave: cancel}
-	if w.next().GetSubscribed() == nil {
+	if first.GetSubscribed() == nil {
 		t.Fatal("the first frame is not subscribed")
 	}
 	return w
+}
+
+// patiently makes a call again, for a minute at most, as long as it is told that the subscription is
+// being taken over and that the call was not made: it waits for that for two seconds, which a busy
+// machine may need more than once.
+func patiently[T any](call func() (T, error)) (T, error) {
+	for began := time.Now(); ; {
+		answer, err := call()
+		if rpcerr.Reason(err) != moving || rpcerr.Metadata(err)["unreachable"] != "" || time.Since(began) > time.Minute {
+			return answer, err
+		}
+	}
+}
+
+// deserted waits until a subscription has no workers. One that has left may be given what comes until
+// that is seen, and fails with it.
+func (g *gateway) deserted(t *testing.T, name string) {
+	t.Helper()
+	for g.status(t, name).GetStreams() != 0 {
+		<-time.After(time.Millisecond)
+	}
 }
 
 func (w *worker) next() *webhookgatewayv1.ConsumeResponse {
@@ -173,7 +201,9 @@ func tokens(deliveries ...*webhookgatewayv1.Delivery) []string {
 // acknowledge acknowledges deliveries and compares the results.
 func (g *gateway) acknowledge(t *testing.T, name string, want webhookgatewayv1.TokenResult, deliveries ...*webhookgatewayv1.Delivery) {
 	t.Helper()
-	resp, err := g.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: tokens(deliveries...)})
+	resp, err := patiently(func() (*webhookgatewayv1.AcknowledgeResponse, error) {
+		return g.Acknowledge(t.Context(), &webhookgatewayv1.AcknowledgeRequest{Subscription: name, AckTokens: tokens(deliveries...)})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

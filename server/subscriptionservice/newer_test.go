@@ -41,7 +41,7 @@ func peerOf(t *testing.T, n *node, caller *clusterv1.Caller) (*grpc.ClientConn, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return conn, grpcmetadata.AppendToOutgoingContext(ctx, "webhook-gateway-peer-secret", peerSecret, "webhook-gateway-caller-bin", string(carried))
 }

@@ -86,5 +86,6 @@ func TestGrantsThroughPeers(t *testing.T) {
 		}
 		w.leave()
 		w.end()
+		n.deserted(t, "mine")
 	}
 }

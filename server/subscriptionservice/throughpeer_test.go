@@ -203,9 +203,7 @@ func TestEventThatBreaksWorkersOfPeer(t *testing.T) {
 			}
 		}
 		w.leave()
-		for n.status(t, "team").GetStreams() != 0 {
-			<-time.After(time.Millisecond)
-		}
+		n.deserted(t, "team")
 	}
 	resp, err := n.ListParkedEvents(t.Context(), &webhookgatewayv1.ListParkedEventsRequest{Subscription: "team"})
 	if err != nil || len(resp.GetParkedEvents()) != 1 || resp.GetParkedEvents()[0].GetEvent().GetSubject() != killer || resp.GetParkedEvents()[0].GetAttempts() != 2 {

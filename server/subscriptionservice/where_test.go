@@ -1,7 +1,9 @@
 package subscriptionservice_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/access"
@@ -13,19 +15,21 @@ func TestStatesWithoutOwner(t *testing.T) {
 	t.Parallel()
 	nodes := newCluster(t, 3)
 	asked, gone := nodes[0], nodes[1]
-	all, owned := names(12), 0
-	for _, name := range all {
+	var all []string
+	for others, owned := 0, 0; others < 2 || owned < 2; { // who owns a name is left to chance
+		name := fmt.Sprintf("team-%03d", len(all))
+		all = append(all, name)
 		asked.create(t, name, nil)
 		if owner, _ := ownerOf(nodes, name); owner == gone {
 			owned++
+		} else {
+			others++
 		}
-	}
-	if owned == 0 || owned == len(all) {
-		t.Fatalf("the gateway has %d of %d subscriptions", owned, len(all))
 	}
 	asked.add(t, 1)
 	ctx := access.NewContext(t.Context(), access.Carried(everybody()))
-	check := func(what string, ofGone webhookgatewayv1.DeliveryState) {
+	// wrong returns what is not as wanted of the states.
+	wrong := func(ofGone webhookgatewayv1.DeliveryState) (found []string) {
 		t.Helper()
 		for record, err := range asked.log.Read(ctx, 0) {
 			if err != nil {
@@ -33,7 +37,7 @@ func TestStatesWithoutOwner(t *testing.T) {
 			}
 			states, more, err := asked.router.EventStates(ctx, asked.log.History().FormatEventID(record.Position), record)
 			if err != nil || more || len(states) != len(all) {
-				t.Fatalf("%s: %d states, more: %v, %v", what, len(states), more, err)
+				t.Fatalf("%d states, more: %v, %v", len(states), more, err)
 			}
 			for i, name := range all {
 				want := webhookgatewayv1.DeliveryState_DELIVERY_STATE_PENDING
@@ -41,16 +45,31 @@ func TestStatesWithoutOwner(t *testing.T) {
 					want = ofGone
 				}
 				if states[i].GetSubscription() != name || states[i].GetState() != want {
-					t.Errorf("%s: %v, want %s %v", what, states[i], name, want)
+					found = append(found, fmt.Sprintf("%v, want %s %v", states[i], name, want))
 				}
 			}
 		}
+		return found
 	}
-	check("all answer", webhookgatewayv1.DeliveryState_DELIVERY_STATE_PENDING)
-	gone.breaks.Store(1)
-	check("one breaks off", webhookgatewayv1.DeliveryState_DELIVERY_STATE_UNSPECIFIED)
-	gone.hangs.Store(true)
-	check("one hangs", webhookgatewayv1.DeliveryState_DELIVERY_STATE_UNSPECIFIED)
-	gone.peers.Stop()
-	check("one is dead", webhookgatewayv1.DeliveryState_DELIVERY_STATE_UNSPECIFIED)
+	for _, step := range []struct {
+		what  string
+		begin func()
+		want  webhookgatewayv1.DeliveryState
+	}{
+		{"all answer", func() {}, webhookgatewayv1.DeliveryState_DELIVERY_STATE_PENDING},
+		{"one breaks off", func() { gone.breaks.Store(1) }, webhookgatewayv1.DeliveryState_DELIVERY_STATE_UNSPECIFIED},
+		{"one hangs", func() { gone.hangs.Store(true) }, webhookgatewayv1.DeliveryState_DELIVERY_STATE_UNSPECIFIED},
+		{"one is dead", gone.peers.Stop, webhookgatewayv1.DeliveryState_DELIVERY_STATE_UNSPECIFIED},
+	} {
+		for began := time.Now(); ; { // a gateway has a second to answer, which a busy machine may need more than once
+			step.begin()
+			found := wrong(step.want)
+			if len(found) == 0 {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("%s: %q", step.what, found)
+			}
+		}
+	}
 }
