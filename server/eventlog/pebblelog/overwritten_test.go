@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -276,6 +277,45 @@ func TestOverwrittenEndAfterAStop(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOverwrittenEndOfManyEpochs: the same if the log has as many epochs as one that was moved after years.
+func TestOverwrittenEndOfManyEpochs(t *testing.T) {
+	const epochs = 3000
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	ahead := openShared(t, disk, commitsOf(t, memory))
+	appendMany(t, ahead, "kept", epochs)
+	err := ahead.write(t.Context(), kindUpkeep, func(_ *committer, batch *pebble.Batch) (err error) {
+		for first := eventlog.Position(2); first <= epochs; first++ {
+			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: first})
+			err = errors.Join(err, batch.Set(key, value, nil))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := memory.Len()
+	appendMany(t, ahead, "lost", 3)
+	had := cursorsOf(ahead)
+	if err := ahead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	memory.Cut(at)
+	behind := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, behind, "other", 5)
+	commits := &switched{Log: commitsOf(t, memory)}
+	commits.noAppends.Store(true)
+	log, err := Open(testConfig("log"), testLogger(), WithFS(disk), WithCommits(t.Context(), commits), impatient(),
+		withSettlePatience(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "the copy is set aside", func() bool { return log.shared.rebuilt.Load() == 1 && len(asides(disk)) > 0 })
+	closeSoon(t, log)
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
+	sameLogs(t, log, behind)
+	wantParted(t, log, had, epochs)
 }
 
 // TestOverwrittenEndOfDamagedCopy: a copy is damaged, and what it had was replaced.
