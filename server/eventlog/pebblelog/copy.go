@@ -355,6 +355,7 @@ func (l *Log) clearCopy(unusable *copyError) error {
 			return err
 		}
 		l.logger.Warn("the copy of the event log is set aside: it may have events that the commit log has lost", "folder", l.disk.PathJoin(path, aside))
+		unusable.keep = false // what comes next may fail, and be tried again: it is there once
 	}
 	if err := writeFile(l.disk, path, clearingName, nil); err != nil {
 		return err
