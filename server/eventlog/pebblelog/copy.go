@@ -239,9 +239,8 @@ func (c *committer) reopenCopy() error {
 		return errors.Join(err, failed.abandon())
 	}
 	l.window.Trim(lastPosition) // it may have what the commit log has lost, which others may have told already
-	l.history.Store(c.history)
 	l.published.trim(c.trimmed) // before the new one is read: it may lack what others have trimmed meanwhile
-	l.replace(c.store)
+	l.replace(c.store, c.history)
 	l.published.publish(c.head)
 	l.tasks.Go(l.becomeCurrent)
 	return nil

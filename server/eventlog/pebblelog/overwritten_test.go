@@ -173,6 +173,49 @@ func TestOverwrittenEndWhileRunning(t *testing.T) {
 	}
 }
 
+// TestOverwrittenEndIsNotNamedAnew: while a gateway still serves what was lost, no cursor of it is one of the epoch that
+// another gateway has begun for what came in its place: whoever resumed there would miss that.
+func TestOverwrittenEndIsNotNamedAnew(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	commits := &switched{Log: commitsOf(t, memory)}
+	log := openShared(t, vfs.NewMem(), commits, impatient(), withSettlePatience(20*time.Millisecond))
+	appendMany(t, log, "kept", 5)
+	at := memory.Len()
+	appendMany(t, log, "lost", 3)
+	had := cursorsOf(log)
+	two := openShared(t, disk, commitsOf(t, memory))
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	commits.off.Store(true)
+	memory.Cut(at)
+	other := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, other, "other", 5)
+	two = openShared(t, disk, commitsOf(t, memory), impatient()) // tells
+	sameLogs(t, two, other)
+
+	log.storeMu.RLock() // as one who reads a chunk
+	commits.off.Store(false)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = log.Sync(ctx) }() // finds out
+	waitUntil(t, "the new copy is about to be served", func() bool {
+		if log.storeMu.TryRLock() {
+			log.storeMu.RUnlock()
+			return false
+		}
+		return true
+	})
+	event, err := log.store.mark(6)
+	starts := log.History().Starts()
+	log.storeMu.RUnlock()
+	if err != nil || len(starts) != 1 {
+		t.Errorf("event %+v, %v, is served with the epochs %v", event, err, starts)
+	}
+	sameLogs(t, log, other)
+	wantParted(t, log, had, 5)
+}
+
 // TestOverwrittenEndsOfTwo: two gateways had more than the commit log, one more than the other.
 func TestOverwrittenEndsOfTwo(t *testing.T) {
 	for name, longerFirst := range map[string]bool{"the longer first": true, "the shorter first": false} {
