@@ -234,18 +234,20 @@ func (x *Index) read(ctx context.Context) error {
 	defer func() { x.readTo(at, epoch) }()
 	begun, n := time.Now(), 0
 	var key []byte
+	history := x.log.History()
 	for r, err := range x.log.Read(ctx, at) {
 		if err != nil {
 			return err
 		}
+		next := x.epochOf(r, history)
 		if isOfSession(r) || !known {
 			key = keyOf(key[:0], r.ClientID(), r.Subject())
-			if !x.add(r, key) {
+			if !x.add(r, next, key) {
 				return nil
 			}
 			known = true
 		}
-		at, epoch = r.Position, r.Epoch()
+		at, epoch = r.Position, next
 		if n++; n%pauseAfter > 0 {
 			continue
 		}
@@ -268,9 +270,18 @@ func isOfSession(r eventlog.Record) bool {
 		r.Verdict() != webhookgatewayv1.VerificationVerdict_VERIFICATION_VERDICT_FAILED && len(r.Subject()) > 0
 }
 
+// epochOf returns the epoch that the position of an event had in a history, or has since if the event has begun it. One
+// that was begun afterwards, meanwhile, is not returned: the event may be a lost one, and all is to be read anew.
+func (x *Index) epochOf(r eventlog.Record, before *eventlog.History) eventlog.Epoch {
+	if epoch := r.Epoch(); epoch == x.log.History().EpochAt(r.Position) {
+		return epoch
+	}
+	return before.EpochAt(r.Position)
+}
+
 // add takes an event, or only the time of the first one. It returns false if everything is
 // to be read anew.
-func (x *Index) add(r eventlog.Record, key []byte) bool {
+func (x *Index) add(r eventlog.Record, epoch eventlog.Epoch, key []byte) bool {
 	received := r.ReceiveTime().UnixNano()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -286,7 +297,7 @@ func (x *Index) add(r eventlog.Record, key []byte) bool {
 			b = x.books[0]
 		}
 		b.add(key, Event{Position: r.Position, Type: r.Type(), Received: received})
-		x.at, x.epoch = r.Position, r.Epoch()
+		x.at, x.epoch = r.Position, epoch
 	}
 	return true
 }

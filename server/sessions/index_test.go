@@ -223,6 +223,8 @@ type brokenLog struct {
 	failure atomic.Pointer[error]
 	// renamed is the history after other events have come in place of lost ones.
 	renamed atomic.Pointer[eventlog.History]
+	// begun counts how often it was read from the beginning.
+	begun atomic.Int64
 }
 
 func (l *brokenLog) History() *eventlog.History {
@@ -233,6 +235,9 @@ func (l *brokenLog) History() *eventlog.History {
 }
 
 func (l *brokenLog) Read(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Record, error] {
+	if after == 0 {
+		l.begun.Add(1)
+	}
 	failure := l.failure.Load()
 	if failure == nil {
 		return l.clockedLog.Read(ctx, after)
@@ -290,6 +295,28 @@ func TestOverwrittenEnd(t *testing.T) {
 	log.renamed.Store(renamed)
 	if text, _ := list(t, x, log); text != "" {
 		t.Errorf("of the lost end %s is left", text)
+	}
+}
+
+// Events that have come in place of lost ones have another epoch than the one that was begun for them afterwards. They are
+// read once all the same, also if no other comes.
+func TestOverwrittenEndIsReadOnce(t *testing.T) {
+	t.Parallel()
+	log := &brokenLog{clockedLog: newLog(t)}
+	log.add(t, "1", started)
+	renamed, err := eventlog.NewHistory(log.ID(), eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.renamed.Store(renamed)
+	x := newIndex(t, log, prometheus.NewRegistry())
+	for range 3 {
+		if text, known := list(t, x, log); text != "1 OPEN 1" || known != 24*time.Hour {
+			t.Errorf("there are %s, all of %v", text, known)
+		}
+	}
+	if n := log.begun.Load(); n != 1 {
+		t.Errorf("all was read %d times", n)
 	}
 }
 

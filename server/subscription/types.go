@@ -33,6 +33,7 @@ type Delivery struct {
 
 	lease  lease
 	copied bool // the event is read from its copy
+	sum    uint32
 	seal   *seal
 	// token that another gateway has made, which then is the one that knows the lease.
 	token string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	clusterv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/cluster/v1"
 	webhookgatewayv1 "github.com/webhook-gateway/webhook-gateway/gen/webhookgateway/v1"
 	"github.com/webhook-gateway/webhook-gateway/server/cluster"
+	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog/commitlogtest"
 	"github.com/webhook-gateway/webhook-gateway/server/eventlog/pebblelog"
 	"github.com/webhook-gateway/webhook-gateway/server/secret"
@@ -46,6 +48,7 @@ type node struct {
 	left     bool
 	secrets  atomic.Pointer[cluster.Secrets]
 	cut      atomic.Bool  // its commits do not reach the commit log
+	blind    atomic.Bool  // it sees no commits of others
 	refused  atomic.Int32 // so many did not
 	breaks   atomic.Int32 // so many calls of other gateways break off before they are made
 	loses    atomic.Int32 // so many answers to other gateways are lost
@@ -65,6 +68,19 @@ func (n *node) Before([]byte) error {
 func (n *node) After(_ []byte, answer error) error { return answer }
 
 var errCut = errors.New("cut off")
+
+// blindable is the commit log of a node.
+type blindable struct {
+	commitlog.Log
+	node *node
+}
+
+func (b blindable) Read(ctx context.Context, after commitlog.Sequence) iter.Seq2[commitlog.Commit, error] {
+	if b.node.blind.Load() {
+		return func(func(commitlog.Commit, error) bool) {}
+	}
+	return b.Log.Read(ctx, after)
+}
 
 // newCluster returns some gateways that know each other.
 func newCluster(t *testing.T, n int) []*node {
@@ -93,7 +109,7 @@ func joinAs(t *testing.T, memory *commitlogtest.Memory, advertised string) *node
 	t.Helper()
 	n := &node{t: t, beats: make(chan chan<- error)}
 	n.secrets.Store(&cluster.Secrets{Current: secret.New(peerSecret)})
-	commits := memory.Open(n)
+	commits := commitlog.Log(blindable{memory.Open(n), n})
 	config := pebblelog.DefaultConfig()
 	config.Path = t.TempDir()
 	logger, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()

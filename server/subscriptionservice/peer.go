@@ -181,12 +181,13 @@ func (g *guest) send(batch subscription.Batch) error {
 	for _, gap := range batch.Gaps {
 		answer.Gaps = append(answer.Gaps, &clusterv1.MissingEvents{From: uint64(gap.From), To: uint64(gap.To), Reason: gap.Reason})
 	}
+	g.stream.Sum(g.call.Context(), batch.Deliveries)
 	now := time.Now()
 	for _, d := range g.stream.Sending(batch.Deliveries) {
 		c := d.Carry()
 		answer.Deliveries = append(answer.Deliveries, &clusterv1.Delivery{
 			Position: uint64(c.Position), Attempt: int32(c.Attempt), First: c.First, AckToken: c.Token, Copied: c.Copied, //nolint:gosec // at most 1,000 attempts
-			Deadline: durationpb.New(c.Deadline.Sub(now)),
+			Deadline: durationpb.New(c.Deadline.Sub(now)), Sum: c.Sum,
 		})
 	}
 	progress := g.stream.Progress()

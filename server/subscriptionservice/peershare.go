@@ -240,7 +240,7 @@ func (p *peerShare) batch(ctx context.Context, a peerAnswer) (subscription.Batch
 		p.unsent[d.GetAckToken()] = struct{}{}
 		batch.Deliveries = append(batch.Deliveries, subscription.Carried{
 			Position: eventlog.Position(d.GetPosition()), Attempt: int(d.GetAttempt()), First: d.GetFirst(),
-			Deadline: a.came.Add(d.GetDeadline().AsDuration()), Copied: d.GetCopied(), Token: d.GetAckToken(),
+			Deadline: a.came.Add(d.GetDeadline().AsDuration()), Copied: d.GetCopied(), Token: d.GetAckToken(), Sum: d.GetSum(),
 		}.Delivery())
 	}
 	// NOTE Not bounded by when a heartbeat is due: these are the worker's already.

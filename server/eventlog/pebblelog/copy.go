@@ -239,9 +239,8 @@ func (c *committer) reopenCopy() error {
 		return errors.Join(err, failed.abandon())
 	}
 	l.window.Trim(lastPosition) // it may have what the commit log has lost, which others may have told already
-	l.history.Store(c.history)
 	l.published.trim(c.trimmed) // before the new one is read: it may lack what others have trimmed meanwhile
-	l.replace(c.store)
+	l.replace(c.store, c.history)
 	l.published.publish(c.head)
 	l.tasks.Go(l.becomeCurrent)
 	return nil
@@ -355,6 +354,7 @@ func (l *Log) clearCopy(unusable *copyError) error {
 			return err
 		}
 		l.logger.Warn("the copy of the event log is set aside: it may have events that the commit log has lost", "folder", l.disk.PathJoin(path, aside))
+		unusable.keep = false // what comes next may fail, and be tried again: it is there once
 	}
 	if err := writeFile(l.disk, path, clearingName, nil); err != nil {
 		return err

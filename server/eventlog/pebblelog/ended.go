@@ -19,9 +19,6 @@ import (
 // its end until it has said so: the copy that shows it is made anew by then.
 const endedName = "ended.copy"
 
-// maxEndedBytes is far more than the file has.
-const maxEndedBytes = 64 << 10
-
 // An ended is what a gateway had of a commit log that has lost its end.
 type ended struct {
 	// had is the head of the copy, as readers have seen it.
@@ -107,12 +104,13 @@ func (l *Log) loadEnded() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", endedName, err)
 	}
-	content, err := io.ReadAll(io.LimitReader(file, maxEndedBytes))
+	content, err := io.ReadAll(io.LimitReader(file, maxHeadMarkBytes))
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("read %s: %w", endedName, err)
 	}
 	e, err := decodeEnded(content)
 	if err != nil {
+		e.knew = nil // some of them are as good as none: see replaced
 		l.logger.Error("which events the commit log has lost cannot be read: a new epoch is begun", "file", endedName, "error", err)
 	}
 	l.shared.ended.Store(e)

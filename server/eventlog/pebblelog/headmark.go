@@ -29,7 +29,7 @@ const (
 	// magic, version, log, head, number of epochs; and the checksum at the end
 	headMarkFixed = len(headMarkMagic) + 1 + 8 + markLen + 4
 	epochLen      = 16
-	// maxHeadMarkBytes is far more than the epochs of a lifetime.
+	// maxHeadMarkBytes is far more than the epochs of a lifetime, which are in endedName, too.
 	maxHeadMarkBytes = 64 << 20
 )
 

@@ -221,6 +221,50 @@ func TestLostWhatWasTold(t *testing.T) {
 	}
 }
 
+// TestLostWhatTwoHaveTold: two gateways have told that the same end was overwritten, one after the other, and each time that
+// is lost with the next end. A third time is told by one who knows the epochs that both have begun at the same place.
+func TestLostWhatTwoHaveTold(t *testing.T) {
+	memory, disks := commitlogtest.NewMemory(), []*vfs.MemFS{vfs.NewMem(), vfs.NewMem()}
+	one := openShared(t, disks[0], commitsOf(t, memory))
+	appendMany(t, one, "kept", 5)
+	at := memory.Len()
+	two := openShared(t, disks[1], commitsOf(t, memory))
+	appendMany(t, one, "lost", 3)
+	had := cursorsOf(one)
+	if err := errors.Join(two.Sync(t.Context()), one.Close(), two.Close()); err != nil {
+		t.Fatal(err)
+	}
+	memory.Cut(at)
+	behind := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, behind, "other", 5)
+	if err := behind.Close(); err != nil {
+		t.Fatal(err)
+	}
+	at = memory.Len()
+
+	commits := &switched{Log: commitsOf(t, memory)}
+	one = openShared(t, disks[0], commits, impatient(), withSettlePatience(20*time.Millisecond))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	loses := func(asidesThen int) {
+		t.Helper()
+		commits.noAppends.Store(true)
+		memory.Cut(at)
+		go func() { _ = one.Sync(ctx) }() // finds out
+		waitUntil(t, "the copy is made anew", func() bool { return len(asides(disks[0])) == asidesThen && len(one.History().Starts()) == 1 })
+	}
+	loses(2)
+	two = openShared(t, disks[1], commitsOf(t, memory), impatient())
+	waitUntil(t, "it knows what the other tells", func() bool { return len(one.History().Starts()) == 2 })
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	loses(3)
+	commits.noAppends.Store(false)
+	sameLogs(t, one, openShared(t, vfs.NewMem(), commitsOf(t, memory)))
+	wantParted(t, one, had, 5)
+}
+
 // appendVoid adds a commit to a commit log that does not name the one before it.
 func appendVoid(t *testing.T, memory *commitlogtest.Memory, id eventlog.ID) {
 	t.Helper()

@@ -80,13 +80,16 @@ func (s *store) hasEvents(after, upTo eventlog.Position) bool {
 }
 
 // beginAgain adds to a batch that the epochs begin which were begun afterwards, and are lost with the commits
-// that said so. Up to a position the events are the same.
+// that said so. Up to a position the events are the same. If two gateways have begun one at the same place, and both
+// are lost, one of them begins again: the cursors of the other are refused all the same.
 func (c *committer) beginAgain(batch *pebble.Batch, e *ended, upTo eventlog.Position) error {
+	starts := c.history.Starts()
 	for _, start := range e.knew {
 		begins := func(s eventlog.EpochStart) bool { return s.First == start.First || s.Epoch == start.Epoch }
-		if start.First > upTo || slices.ContainsFunc(c.history.Starts(), begins) {
+		if start.First > upTo || slices.ContainsFunc(starts, begins) {
 			continue
 		}
+		starts = append(starts, start)
 		key, value := epochPair(start)
 		if err := batch.Set(key, value, nil); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
@@ -172,6 +173,49 @@ func TestOverwrittenEndWhileRunning(t *testing.T) {
 	}
 }
 
+// TestOverwrittenEndIsNotNamedAnew: while a gateway still serves what was lost, no cursor of it is one of the epoch that
+// another gateway has begun for what came in its place: whoever resumed there would miss that.
+func TestOverwrittenEndIsNotNamedAnew(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	commits := &switched{Log: commitsOf(t, memory)}
+	log := openShared(t, vfs.NewMem(), commits, impatient(), withSettlePatience(20*time.Millisecond))
+	appendMany(t, log, "kept", 5)
+	at := memory.Len()
+	appendMany(t, log, "lost", 3)
+	had := cursorsOf(log)
+	two := openShared(t, disk, commitsOf(t, memory))
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	commits.off.Store(true)
+	memory.Cut(at)
+	other := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, other, "other", 5)
+	two = openShared(t, disk, commitsOf(t, memory), impatient()) // tells
+	sameLogs(t, two, other)
+
+	log.storeMu.RLock() // as one who reads a chunk
+	commits.off.Store(false)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = log.Sync(ctx) }() // finds out
+	waitUntil(t, "the new copy is about to be served", func() bool {
+		if log.storeMu.TryRLock() {
+			log.storeMu.RUnlock()
+			return false
+		}
+		return true
+	})
+	event, err := log.store.mark(6)
+	starts := log.History().Starts()
+	log.storeMu.RUnlock()
+	if err != nil || len(starts) != 1 {
+		t.Errorf("event %+v, %v, is served with the epochs %v", event, err, starts)
+	}
+	sameLogs(t, log, other)
+	wantParted(t, log, had, 5)
+}
+
 // TestOverwrittenEndsOfTwo: two gateways had more than the commit log, one more than the other.
 func TestOverwrittenEndsOfTwo(t *testing.T) {
 	for name, longerFirst := range map[string]bool{"the longer first": true, "the shorter first": false} {
@@ -276,6 +320,45 @@ func TestOverwrittenEndAfterAStop(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOverwrittenEndOfManyEpochs: the same if the log has as many epochs as one that was moved after years.
+func TestOverwrittenEndOfManyEpochs(t *testing.T) {
+	const epochs = 3000
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	ahead := openShared(t, disk, commitsOf(t, memory))
+	appendMany(t, ahead, "kept", epochs)
+	err := ahead.write(t.Context(), kindUpkeep, func(_ *committer, batch *pebble.Batch) (err error) {
+		for first := eventlog.Position(2); first <= epochs; first++ {
+			key, value := epochPair(eventlog.EpochStart{Epoch: eventlog.NewEpoch(), First: first})
+			err = errors.Join(err, batch.Set(key, value, nil))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := memory.Len()
+	appendMany(t, ahead, "lost", 3)
+	had := cursorsOf(ahead)
+	if err := ahead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	memory.Cut(at)
+	behind := openShared(t, vfs.NewMem(), commitsOf(t, memory))
+	appendMany(t, behind, "other", 5)
+	commits := &switched{Log: commitsOf(t, memory)}
+	commits.noAppends.Store(true)
+	log, err := Open(testConfig("log"), testLogger(), WithFS(disk), WithCommits(t.Context(), commits), impatient(),
+		withSettlePatience(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "the copy is set aside", func() bool { return log.shared.rebuilt.Load() == 1 && len(asides(disk)) > 0 })
+	closeSoon(t, log)
+	log = openShared(t, disk, commitsOf(t, memory), impatient())
+	sameLogs(t, log, behind)
+	wantParted(t, log, had, epochs)
 }
 
 // TestOverwrittenEndOfDamagedCopy: a copy is damaged, and what it had was replaced.

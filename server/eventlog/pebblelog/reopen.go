@@ -111,17 +111,19 @@ func (c *committer) reopen() error {
 	if err != nil {
 		return errors.Join(err, store.abandon())
 	}
-	l.replace(store)
+	l.replace(store, l.History())
 	l.before.Store(nil)
 	return nil
 }
 
 // replace serves reads from another opening of the database. The fence of the one before
-// must be raised.
-func (l *Log) replace(store *store) {
+// must be raised. Nobody who has the new history reads the old opening: that of a copy may have lost events, in the
+// places of others.
+func (l *Log) replace(store *store, history *eventlog.History) {
 	l.storeMu.Lock()
 	old := l.store
 	l.store = store
+	l.history.Store(history)
 	l.storeMu.Unlock()
 	l.stall.store.Store(store)
 	_ = old.close() // nothing it says matters

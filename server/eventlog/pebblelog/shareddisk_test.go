@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -183,6 +184,35 @@ func TestDiskOfACopyFailsBetween(t *testing.T) {
 	sameLogs(t, one, two)
 	if head := one.Bounds().Head; head != 6 {
 		t.Errorf("%d events", head)
+	}
+}
+
+// TestCopyIsSetAsideOnce: the disk of a gateway fails while its copy is made anew, after what it had of a lost end was set
+// aside. However often it is tried again, nothing else is set aside.
+func TestCopyIsSetAsideOnce(t *testing.T) {
+	memory, disk := commitlogtest.NewMemory(), vfs.NewMem()
+	var begun atomic.Int64
+	fault := &fault{err: syscall.EIO, match: func(op errorfs.Op) bool {
+		if op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, clearingName) {
+			begun.Add(1)
+		}
+		return begun.Load() > 0 && begun.Load() < 4 && isWrite(op) && strings.HasSuffix(op.Path, ".log")
+	}}
+	fault.on.Store(true)
+	log := openShared(t, errorfs.Wrap(disk, fault), commitsOf(t, memory), impatient(), withSettlePatience(20*time.Millisecond))
+	appendMany(t, log, "kept", 5)
+	at := memory.Len()
+	appendMany(t, log, "lost", 3)
+	memory.Cut(at)
+	eventually(t, log, func() bool { return log.Sync(t.Context()) == nil })
+	if fault.hits.Load() == 0 {
+		t.Error("the disk has not failed: this test shows nothing")
+	}
+	if names := asides(disk); len(names) != 1 {
+		t.Errorf("set aside: %v", names)
+	}
+	if positions, damaged := readAll(t, log, 0); len(positions) != 5 || fmt.Sprint(damaged) != fmt.Sprint([]span{{5, 8}}) {
+		t.Errorf("events %v, damaged %v", positions, damaged)
 	}
 }
 

@@ -923,7 +923,9 @@ type Delivery struct {
 	// The event is read from its copy in the state of the subscription.
 	Copied bool `protobuf:"varint,5,opt,name=copied,proto3" json:"copied,omitempty"`
 	// How long the worker has, from when this is sent.
-	Deadline      *durationpb.Duration `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline *durationpb.Duration `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// The CRC-32C of the stored event, by which it is told from another one at this position. 0: not known.
+	Sum           uint32 `protobuf:"fixed32,7,opt,name=sum,proto3" json:"sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -998,6 +1000,13 @@ func (x *Delivery) GetDeadline() *durationpb.Duration {
 		return x.Deadline
 	}
 	return nil
+}
+
+func (x *Delivery) GetSum() uint32 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
 }
 
 // Filters are those of a subscription.
@@ -1108,14 +1117,15 @@ const file_webhookgateway_cluster_v1_cluster_proto_rawDesc = "" +
 	"\rMissingEvents\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\x124\n" +
-	"\x06reason\x18\x03 \x01(\x0e2\x1c.webhookgateway.v1.GapReasonR\x06reason\"\xc2\x01\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x1c.webhookgateway.v1.GapReasonR\x06reason\"\xd4\x01\n" +
 	"\bDelivery\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
 	"\x05first\x18\x03 \x01(\bR\x05first\x12\x1b\n" +
 	"\tack_token\x18\x04 \x01(\tR\backToken\x12\x16\n" +
 	"\x06copied\x18\x05 \x01(\bR\x06copied\x125\n" +
-	"\bdeadline\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\"C\n" +
+	"\bdeadline\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\x12\x10\n" +
+	"\x03sum\x18\a \x01(\aR\x03sum\"C\n" +
 	"\aFilters\x128\n" +
 	"\afilters\x18\x01 \x03(\v2\x1e.webhookgateway.v1.EventFilterR\afilters2\xcf\x01\n" +
 	"\vPeerService\x12d\n" +
