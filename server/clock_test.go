@@ -21,11 +21,11 @@ func TestWrongClock(t *testing.T) {
 	for _, tc := range []struct {
 		name            string
 		off             time.Duration // of the clock, since the newest event
-		warning, metric string        // the warning is a regular expression
+		warning, metric string        // after a second or, on a busy machine, some minutes: what is behind catches up
 	}{
-		{"far ahead", 100 * 24 * time.Hour, "2400h0m0s ahead of the event log and is not believed", "webhook_gateway_log_clock_ahead_seconds 8.6"},
-		{"a little ahead", 50 * time.Hour, `retention by age is (50h0|49h5\d)m0s behind`, "webhook_gateway_log_retention_behind_seconds 179"},
-		{"behind", -2 * time.Hour, "2h0m0s behind the newest event", "webhook_gateway_log_clock_ahead_seconds -"},
+		{"far ahead", 100 * 24 * time.Hour, `2400h\dm0s ahead of the event log and is not believed`, "webhook_gateway_log_clock_ahead_seconds 8.6"},
+		{"a little ahead", 50 * time.Hour, `retention by age is (50h0|49h\d+)m0s behind`, "webhook_gateway_log_retention_behind_seconds 17"},
+		{"behind", -2 * time.Hour, `(2h0|1h5\d)m0s behind the newest event`, "webhook_gateway_log_clock_ahead_seconds -"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			config := pebblelog.DefaultConfig()
