@@ -25,8 +25,8 @@ import (
 	"github.com/webhook-gateway/webhook-gateway/server/commitlog"
 )
 
-// patience is far more than any step of a test takes.
-const patience = time.Minute
+// patience is far more than any step of a test takes, a commit of 40 MiB on a busy machine among them.
+const patience = 3 * time.Minute
 
 // program finds a program of PostgreSQL, and skips the test if there is none.
 func program(t testing.TB, name string) string {
