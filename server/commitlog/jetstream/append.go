@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,9 +19,10 @@ import (
 // How long an answer is waited for: then the commit is undecided, and sent again. The
 // library is not asked to try again by itself: each try has to look at the stream first.
 // That to the last part of a commit comes when all of it is replicated, at batchRate bytes
-// a second at worst.
+// a second at worst. The other parts are waited for longer after one that was late.
 const (
 	appendTimeout = 1500 * time.Millisecond
+	maxPartWait   = 6 * time.Second
 	batchTimeout  = 3 * time.Second
 	batchRate     = 8 << 20
 )
@@ -88,6 +90,7 @@ func (l *Log) cut(commit []byte) (parts [][]byte) {
 // all but the last says only that the leader has it.
 func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]byte) (at commitlog.Sequence, err error) {
 	batch := nuid.Next() // one of its own for each try
+	wait := time.Duration(l.partWait.Load())
 	for i, part := range parts {
 		message := &nats.Msg{Subject: l.config.subject(), Data: part, Header: nats.Header{}}
 		message.Header.Set(natsjs.ExpectedStreamHeader, l.config.Stream)
@@ -98,14 +101,24 @@ func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]b
 		if len(parts) > 1 {
 			message.Header.Set(batchIDHeader, batch)
 			message.Header.Set(batchSequenceHeader, strconv.Itoa(i+1))
+			timeout = wait
 			if i == len(parts)-1 {
 				message.Header.Set(batchCommitHeader, "1")
 				timeout = batchTimeout + time.Duration(len(parts)*len(parts[0]))*time.Second/batchRate
 			}
 		}
-		if at, err = l.request(ctx, message, timeout); err != nil {
+		at, err = l.request(ctx, message, timeout)
+		if len(parts) > 1 && errors.Is(err, context.DeadlineExceeded) {
+			// NOTE: The next try sends all parts again. On a slow machine, or behind a slow link, it would never get to the
+			// last one if it waited no longer.
+			l.partWait.Store(int64(min(2*wait, maxPartWait)))
+		}
+		if err != nil {
 			return 0, err
 		}
+	}
+	if len(parts) > 1 {
+		l.partWait.Store(int64(appendTimeout))
 	}
 	if want := after + commitlog.Sequence(len(parts)); at != want {
 		return 0, fmt.Errorf("the answer says that it is at %d, and not at %d", at, want)

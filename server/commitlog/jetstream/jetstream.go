@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,8 @@ type Log struct {
 	// messageWait is how long a message that is read by itself is waited for: longer after one that was late. Only follow
 	// uses it.
 	messageWait time.Duration
+	// partWait is how long an answer to a part of a commit is waited for, in nanoseconds: longer after one that was late.
+	partWait atomic.Int64
 
 	life  context.Context //nolint:containedctx // until Close
 	end   context.CancelFunc
@@ -61,6 +64,7 @@ func Open(ctx context.Context, config Config, logger *slog.Logger) (*Log, error)
 			"and a power loss of several servers loses what they acknowledged since. Set it on every server, and then sync_always: true here")
 	}
 	l := &Log{config: config, logger: logger, tail: newTail(), messageWait: consumerTimeout}
+	l.partWait.Store(int64(appendTimeout))
 	l.life, l.end = context.WithCancel(context.Background())
 	options = append(options, l.handlers()...)
 	err = persist(ctx, logger, func(ctx context.Context) (err error) {

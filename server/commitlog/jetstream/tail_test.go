@@ -94,7 +94,7 @@ func TestNoConsumer(t *testing.T) {
 	}
 }
 
-// slowWay is the address of a way to a server on which 80 kB a second come back.
+// slowWay is the address of a way to a server that takes 80 kB a second, each way.
 func slowWay(t *testing.T, to string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -113,16 +113,17 @@ func slowWay(t *testing.T, to string) string {
 				_ = client.Close()
 				continue
 			}
-			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
-			go func() {
-				defer func() { _ = client.Close() }()
+			slowly := func(to, from net.Conn) {
+				defer func() { _ = to.Close() }()
 				for {
-					if _, err := io.CopyN(client, server, 64_000); err != nil {
+					if _, err := io.CopyN(to, from, 64_000); err != nil {
 						return
 					}
 					<-time.After(800 * time.Millisecond) // is what makes it slow
 				}
-			}()
+			}
+			go slowly(server, client)
+			go slowly(client, server)
 		}
 	}()
 	return listener.Addr().String()
@@ -143,6 +144,15 @@ func TestSlowAnswers(t *testing.T) {
 	if commits := readN(t, reader, 1); !bytes.Equal(commits[0], commit) {
 		t.Errorf("it has %d bytes", len(commits[0]))
 	}
+}
+
+// TestSlowAppends: a commit of several messages is appended although each of them takes longer than is waited for at first.
+func TestSlowAppends(t *testing.T) {
+	t.Parallel()
+	c := jetstreamtest.Start(t, 1, "max_payload: 131072")
+	config := configFor(c)
+	config.URLs = []string{"nats://" + slowWay(t, strings.TrimPrefix(c.Nodes[0].URL, "nats://"))}
+	mustSettle(t, mustOpen(t, config), 0, string(large(300_000, 1))) // two of three messages take 1.6 s or more
 }
 
 // rewind has the reader begin anew.
