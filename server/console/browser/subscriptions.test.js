@@ -101,8 +101,8 @@ test('parked events say why; one is replayed, some are discarded, and all', asyn
     const main = page.locator('main');
     await main.getByText('the ledger has no account 6000000001').first().waitFor();
     await main.getByText(/rejected/i).first().waitFor();
-    // A worker had each parked at once, which is no attempt that failed.
-    assert.deepEqual(await main.getByRole('row').nth(1).getByRole('cell').allInnerTexts().then((texts) => texts.slice(4, 5)), ['none before']);
+    // A worker had each parked at once: that attempt failed.
+    assert.deepEqual(await main.getByRole('row').nth(1).getByRole('cell').allInnerTexts().then((texts) => texts.slice(4, 5)), ['1']);
     await main.getByRole('columnheader', { name: 'Failed attempts' }).waitFor();
     const rows = main.getByRole('row').filter({ has: page.getByRole('checkbox') }).filter({ has: page.getByRole('link') });
     await until(async () => await rows.count() === 5, 'five are parked');

@@ -65,7 +65,7 @@ export function Parked({ name, total, locked, say }) {
               <div class="muted small"><bdi class="break">${p.event.clientId}</bdi>${p.event.subject ? html`, <bdi class="break">${p.event.subject}</bdi>` : p.event.masked?.includes('SENSITIVITY_SUBJECT') ? html`, <span class="masked">masked</span>` : null}</div></td>
             <td data-label="Why"><${Badge} tone="warn">${p.reason === 'PARK_REASON_REJECTED' ? 'Rejected by a worker' : p.reason === 'PARK_REASON_MAX_ATTEMPTS' ? 'Attempts used up' : 'Unknown'}</${Badge}></td>
             <td data-label="Said" class="said"><${Foreign} text=${p.message} none="nothing" /></td>
-            <td data-label="Failed attempts" class="right">${p.attempts ? count(p.attempts) : 'none before'}</td>
+            <td data-label="Failed attempts" class="right">${count(p.attempts ?? 0)}</td>
             <td data-label="Parked"><${Ago} time=${p.parkTime} now=${now} /></td>
           </tr>`)}</tbody></table></div>
         ${tokens.value.length > 0 || data?.nextPageToken ? html`<p class="actions">
