@@ -92,7 +92,7 @@ func TestEventStates(t *testing.T) {
 			reject("parked", webhookgatewayv1.RejectAction_REJECT_ACTION_PARK, nil)
 			reject("waits", webhookgatewayv1.RejectAction_REJECT_ACTION_RETRY, durationpb.New(time.Hour))
 			takeOne(t, client, "held")
-			const want = "acknowledged PASSED, held IN_FLIGHT, late PASSED, others NOT_SELECTED, parked PARKED, pending PENDING, waits WAITING 1"
+			const want = "acknowledged PASSED, held IN_FLIGHT, late PASSED, others NOT_SELECTED, parked PARKED 1, pending PENDING, waits WAITING 1"
 			for i, g := range all {
 				got := ""
 				eventually(t, "the states are known", func() bool { // the other gateway has a second to say so
