@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -90,7 +89,6 @@ func (l *Log) cut(commit []byte) (parts [][]byte) {
 // all but the last says only that the leader has it.
 func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]byte) (at commitlog.Sequence, err error) {
 	batch := nuid.Next() // one of its own for each try
-	wait := time.Duration(l.partWait.Load())
 	for i, part := range parts {
 		message := &nats.Msg{Subject: l.config.subject(), Data: part, Header: nats.Header{}}
 		message.Header.Set(natsjs.ExpectedStreamHeader, l.config.Stream)
@@ -101,24 +99,21 @@ func (l *Log) publish(ctx context.Context, after commitlog.Sequence, parts [][]b
 		if len(parts) > 1 {
 			message.Header.Set(batchIDHeader, batch)
 			message.Header.Set(batchSequenceHeader, strconv.Itoa(i+1))
-			timeout = wait
+			timeout = l.parts.now()
 			if i == len(parts)-1 {
 				message.Header.Set(batchCommitHeader, "1")
 				timeout = batchTimeout + time.Duration(len(parts)*len(parts[0]))*time.Second/batchRate
 			}
 		}
-		at, err = l.request(ctx, message, timeout)
-		if len(parts) > 1 && errors.Is(err, context.DeadlineExceeded) {
-			// NOTE: The next try sends all parts again. On a slow machine, or behind a slow link, it would never get to the
-			// last one if it waited no longer.
-			l.partWait.Store(int64(min(2*wait, maxPartWait)))
-		}
-		if err != nil {
+		if at, err = l.request(ctx, message, timeout); err != nil {
+			if len(parts) > 1 {
+				l.parts.failed(err)
+			}
 			return 0, err
 		}
 	}
 	if len(parts) > 1 {
-		l.partWait.Store(int64(appendTimeout))
+		l.parts.done()
 	}
 	if want := after + commitlog.Sequence(len(parts)); at != want {
 		return 0, fmt.Errorf("the answer says that it is at %d, and not at %d", at, want)

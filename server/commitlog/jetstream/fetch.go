@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -44,19 +43,15 @@ func (l *Log) fetch(ctx context.Context, after commitlog.Sequence, place int) er
 	a := newAssembly(l.tail, place, after)
 	for at := uint64(after) + 1; at <= min(uint64(last), uint64(after)+slowMessages); at++ {
 		header, data, err := l.message(ctx, at)
-		if errors.Is(err, context.DeadlineExceeded) {
-			// NOTE: The next attempt begins at the beginning of the commit. It would never get to the end of a large one on a
-			// slow machine, or behind a slow link, if it waited no longer.
-			l.messageWait = min(2*l.messageWait, maxMessageWait)
-		}
 		if err != nil {
+			l.messages.failed(err)
 			return fmt.Errorf("read message %d: %w", at, err)
 		}
 		if wanted, err := a.take(ctx, at, header, data); err != nil || !wanted {
 			return err
 		}
 	}
-	l.messageWait = consumerTimeout
+	l.messages.done()
 	return nil
 }
 
@@ -64,7 +59,7 @@ func (c Config) messageSubject() string { return "$JS.API.STREAM.MSG.GET." + c.S
 
 // message asks the leader for a message. (The library would ask any server, if the stream allows that.)
 func (l *Log) message(ctx context.Context, at uint64) (nats.Header, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.messageWait)
+	ctx, cancel := context.WithTimeout(ctx, l.messages.now())
 	defer cancel()
 	reply, err := l.conn.RequestWithContext(ctx, l.config.messageSubject(), fmt.Appendf(nil, `{"seq":%d}`, at))
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,11 +31,8 @@ type Log struct {
 	health health
 	// edited is what is wrong with the stream since the start. Only watch uses it.
 	edited commitlog.Repeated
-	// messageWait is how long a message that is read by itself is waited for: longer after one that was late. Only follow
-	// uses it.
-	messageWait time.Duration
-	// partWait is how long an answer to a part of a commit is waited for, in nanoseconds: longer after one that was late.
-	partWait atomic.Int64
+	// messages is for those that are read one by one, parts for those of a commit that is appended.
+	messages, parts waiting
 
 	life  context.Context //nolint:containedctx // until Close
 	end   context.CancelFunc
@@ -63,8 +59,10 @@ func Open(ctx context.Context, config Config, logger *slog.Logger) (*Log, error)
 		logger.Warn("acknowledged events can be lost: unless its servers have `jetstream { sync_interval: always }`, NATS syncs every two minutes, " +
 			"and a power loss of several servers loses what they acknowledged since. Set it on every server, and then sync_always: true here")
 	}
-	l := &Log{config: config, logger: logger, tail: newTail(), messageWait: consumerTimeout}
-	l.partWait.Store(int64(appendTimeout))
+	l := &Log{
+		config: config, logger: logger, tail: newTail(),
+		messages: waiting{first: consumerTimeout, most: maxMessageWait}, parts: waiting{first: appendTimeout, most: maxPartWait},
+	}
 	l.life, l.end = context.WithCancel(context.Background())
 	options = append(options, l.handlers()...)
 	err = persist(ctx, logger, func(ctx context.Context) (err error) {
